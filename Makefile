@@ -1,0 +1,82 @@
+# Every target sets up what it needs in .venv first; nothing has to be installed but Python 3.11 or later.
+#
+#   make demo            the walk-through, then the demo stays up at http://127.0.0.1:8000/ until Ctrl-C
+#   make demo SERVE=0    the walk-through alone
+#   make test            the tests, on SQLite and then on PostgreSQL
+#   make lint            ruff and mypy
+#   make format          what ruff can put right by itself
+#   make clean           removes what all of these made
+#
+# PORT, DATABASE_URL and REDIS_URL change the demo; PYTHON chooses the interpreter; PYTEST_ARGS goes to pytest.
+
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+SERVE ?= 1
+PORT ?= 8000
+PYTEST_ARGS ?=
+PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+export SERVE PORT
+# An empty DATABASE_URL or REDIS_URL would not be a default.
+ifdef DATABASE_URL
+export DATABASE_URL
+endif
+ifdef REDIS_URL
+export REDIS_URL
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-sqlite test-postgresql migrations lint format clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# A stamp is as new as the requirements that it stands for were when they were installed.
+$(BIN)/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "syncreset needs Python 3.11 or later: make PYTHON=/path/to/python3.11"; exit 1; }
+	"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/demo.stamp: requirements/base.txt requirements/demo.txt pyproject.toml | $(BIN)/python
+	$(PIP) -r requirements/demo.txt
+	$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/test.stamp: requirements/test.txt $(VENV)/demo.stamp
+	$(PIP) -r requirements/test.txt
+	@touch $@
+
+$(VENV)/lint.stamp: requirements/lint.txt $(VENV)/test.stamp
+	$(PIP) -r requirements/lint.txt
+	@touch $@
+
+demo: $(VENV)/demo.stamp
+	@exec $(BIN)/python -m demo_project.walkthrough
+
+test: migrations test-sqlite test-postgresql
+
+migrations: $(VENV)/test.stamp
+	$(BIN)/python -m django makemigrations --check --dry-run --settings tests.settings
+
+test-sqlite: $(VENV)/test.stamp
+	SYNCRESET_TEST_DATABASE=sqlite $(PYTEST)
+
+test-postgresql: $(VENV)/test.stamp
+	SYNCRESET_TEST_DATABASE=postgresql $(PYTEST)
+
+lint: $(VENV)/lint.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/lint.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov *.egg-info build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

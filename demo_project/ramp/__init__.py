@@ -1,0 +1,1 @@
+"""Flights and ramp inspections; every inspector holds one airport."""

@@ -1,0 +1,110 @@
+"""From JSON objects to the requests of the protocol: every member typed, every limit kept."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from .. import conf
+from ..cursor import Cursor, decode_cursor
+from ..protocol import PROTOCOL_VERSION, Malformed, ProtocolError, TooLarge, parse_change
+from ..sync import PullRequest, PushRequest
+
+__all__ = ["Registration", "check_version", "parse_pull", "parse_push", "parse_registration"]
+
+Registration = tuple[uuid.UUID, str, str, str]
+
+
+def check_version(body: Mapping[str, Any], header: str | None) -> None:
+    """Refuse protocol versions that this server does not speak. Raises ProtocolError with status 426."""
+    version = body.get("protocol", header)
+    if version is not None and str(version) != str(PROTOCOL_VERSION):
+        raise ProtocolError(
+            f"this server speaks protocol {PROTOCOL_VERSION}; update the client", code="protocol_version", status=426
+        )
+
+
+def parse_registration(body: Mapping[str, Any]) -> Registration:
+    """Id, name, platform and schema of ``POST /clients``."""
+    client = uuid.uuid4() if body.get("client") is None else _uuid(body, "client")
+    return client, _text(body, "name", 200), _text(body, "platform", 200), _text(body, "schema", 64)
+
+
+def parse_pull(body: Mapping[str, Any]) -> PullRequest:
+    """``POST /pull``. Raises Malformed."""
+    limit = _integer(body, "limit", default=conf.get("CHANGES_LIMIT"))
+    if limit < 1:
+        raise Malformed("limit is less than 1")
+    pending = _integer(body, "pending", default=0)
+    if not 0 <= pending < 2**31:
+        raise Malformed("pending is not a count")
+    reset = body.get("reset")
+    if reset is not None:
+        reset = str(_uuid(body, "reset"))
+    return PullRequest(
+        client=_uuid(body, "client"),
+        schema=_required_text(body, "schema"),
+        cursor=_cursor(body),
+        limit=limit,
+        pending=pending,
+        reset=reset,
+    )
+
+
+def parse_push(body: Mapping[str, Any]) -> PushRequest:
+    """``POST /push``. Raises Malformed, and TooLarge for more changes than the limit."""
+    raw = body.get("changes")
+    if not isinstance(raw, list):
+        raise Malformed("changes is not an array")
+    limit = conf.get("CHANGES_LIMIT")
+    if len(raw) > limit:
+        raise TooLarge(f"{len(raw)} changes in one push, {limit} are allowed")
+    changes = [parse_change(item, f"changes[{index}]") for index, item in enumerate(raw)]
+    for before, after in zip(changes, changes[1:], strict=False):
+        if (after.seq or 0) <= (before.seq or 0):
+            raise Malformed(f"the sequence numbers do not grow: {after.seq} follows {before.seq}")
+    return PushRequest(
+        client=_uuid(body, "client"),
+        schema=_required_text(body, "schema"),
+        cursor=_cursor(body),
+        client_time=_integer(body, "client_time"),
+        changes=changes,
+        raw=raw,
+    )
+
+
+def _cursor(body: Mapping[str, Any]) -> Cursor | None:
+    if "checkpoint" not in body:
+        raise Malformed("checkpoint is missing; it is null before the first pull")
+    return None if body["checkpoint"] is None else decode_cursor(body["checkpoint"])
+
+
+def _uuid(body: Mapping[str, Any], name: str) -> uuid.UUID:
+    value = body.get(name)
+    try:
+        if not isinstance(value, str) or len(value) != 36:
+            raise ValueError
+        return uuid.UUID(value)
+    except ValueError as error:
+        raise Malformed(f"{name} is not a UUID in its hyphenated form") from error
+
+
+def _text(body: Mapping[str, Any], name: str, length: int) -> str:
+    value = body.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > length or not value.isprintable():
+        raise Malformed(f"{name} is not a printable text of at most {length} characters")
+    return value
+
+
+def _required_text(body: Mapping[str, Any], name: str) -> str:
+    if not isinstance(body.get(name), str):
+        raise Malformed(f"{name} is not a string")
+    return _text(body, name, 64)
+
+
+def _integer(body: Mapping[str, Any], name: str, *, default: int | None = None) -> int:
+    value = body.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
+        raise Malformed(f"{name} is not an integer of 64 bits")
+    return value

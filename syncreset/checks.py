@@ -1,0 +1,267 @@
+"""The system checks: what a project may get wrong in declaring what is synced, each with an id and a way out."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db import connections, router
+from django.db.models import (
+    AutoField,
+    BigAutoField,
+    CharField,
+    Field,
+    ForeignKey,
+    IntegerField,
+    Model,
+    SmallAutoField,
+    TextField,
+    UUIDField,
+)
+
+from syncreset import conf
+from syncreset.tracking import triggers
+from syncreset.tracking.fields import CLOCK_FIELDS
+from syncreset.tracking.models import SyncTrackedModel
+from syncreset.tracking.options import (
+    ON_DELETE,
+    POLICIES,
+    STRATEGIES,
+    SyncOptions,
+    parse_options,
+    unknown_attributes,
+)
+from syncreset.tracking.registry import tracked_models
+from syncreset.tracking.triggers.base import stored_field
+
+__all__ = ["check_databases", "check_models", "check_scopes_setting", "check_triggers", "register_all"]
+
+_KEYS = (UUIDField, CharField, TextField, IntegerField)
+_NUMBERED = (AutoField, BigAutoField, SmallAutoField)
+
+_UUID_HINT = (
+    "Use `id = models.UUIDField(primary_key=True, default=uuid7, editable=False)` with"
+    " `from syncreset.protocol import uuid7`."
+)
+
+
+def register_all() -> None:
+    """Register every check. Called when the app is ready."""
+    register(check_models, Tags.models)
+    register(check_scopes_setting)
+    register(check_databases)
+    register(check_triggers, Tags.database)
+
+
+def check_models(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """What the models that inherit `SyncTrackedModel` say of themselves."""
+    configs = apps.get_app_configs() if app_configs is None else app_configs
+    models = [model for config in configs for model in config.get_models()]
+    return [
+        message
+        for model in models
+        if issubclass(model, SyncTrackedModel) and not model._meta.proxy
+        for message in check_model(model)
+    ]
+
+
+def check_model(model: type[Model]) -> list[CheckMessage]:
+    """What is wrong with one model."""
+    messages = [*_check_table(model), *_check_key(model), *_check_attributes(model)]
+    try:
+        options = parse_options(model)
+    except (ImportError, TypeError, ValueError) as error:
+        hint = "`read_only` is a list of field names, `conflicts` a dictionary, a function is given itself or by its dotted path."
+        return [
+            *messages,
+            Error(f"SyncMeta cannot be read: {error}", hint=hint, obj=model, id="syncreset.E010"),
+        ]
+    return [
+        *messages,
+        *_check_scope(model, options),
+        *_check_fields(model, options),
+        *_check_choices(model, options),
+    ]
+
+
+def check_scopes_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether ``SYNCRESET["SCOPES"]`` can be used, and is there where a model needs it."""
+    try:
+        function = conf.scopes_function()
+    except (ImportError, ImproperlyConfigured) as error:
+        hint = "Give a function `(user) -> iterable of model instances or querysets`, or its dotted path."
+        return [Error(f"SYNCRESET['SCOPES'] cannot be imported: {error}", hint=hint, id="syncreset.E011")]
+    scoped = [model._meta.label for model in tracked_models() if _declared_scope(model) is not None]
+    if function is not None or not scoped:
+        return []
+    return [
+        Warning(
+            f"SYNCRESET['SCOPES'] is not set, so nobody holds a row of {', '.join(scoped)}.",
+            hint="Name a function `(user) -> iterable of model instances or querysets` that says which scopes a user holds.",
+            id="syncreset.W004",
+        )
+    ]
+
+
+def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether writes can be tracked on the databases where tracked models live."""
+    return [
+        Error(
+            f"Writes cannot be tracked on {connection.display_name}, the database {alias!r}.",
+            hint="Keep tracked models on PostgreSQL or SQLite, by a database router if need be.",
+            id="syncreset.E012",
+        )
+        for alias, connection in ((alias, connections[alias]) for alias in connections)
+        if connection.vendor not in triggers.SUPPORTED_VENDORS
+        and any(router.allow_migrate_model(alias, model) for model in tracked_models())
+    ]
+
+
+def check_triggers(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Whether each tracked table has the triggers that its model asks for.
+
+    A warning, never an error: ``migrate`` runs the checks, and is what installs the triggers.
+    """
+    return [
+        Warning(
+            f"The triggers of {table.name} are missing or out of date in the database {alias!r}:"
+            " writes to it are not tracked as they should be.",
+            hint="Run `manage.py migrate`, which installs them and makes up for what was written meanwhile.",
+            id="syncreset.W005",
+        )
+        for alias in databases or ()
+        if connections[alias].vendor in triggers.SUPPORTED_VENDORS
+        for table in triggers.missing_or_stale(connections[alias], _scoped_well(tracked_models()))
+    ]
+
+
+def _check_table(model: type[Model]) -> Iterator[CheckMessage]:
+    if model._meta.parents:
+        yield Error(
+            "A tracked model cannot inherit from a model with a table of its own (multi-table inheritance) yet.",
+            hint="Inherit from an abstract model, or give the model a OneToOneField to the other.",
+            obj=model,
+            id="syncreset.E001",
+        )
+
+
+def _check_key(model: type[Model]) -> Iterator[CheckMessage]:
+    pk: Any = model._meta.pk
+    stored = stored_field(pk) if isinstance(pk, Field) else None
+    if stored is None or getattr(stored, "column", None) is None or not isinstance(stored, _KEYS):
+        yield Error(
+            f"A {type(pk).__name__} cannot be the primary key of a tracked model.",
+            hint=f"Use a UUID, text or an integer, or a relation to a model keyed by one. {_UUID_HINT}",
+            obj=model,
+            id="syncreset.E002",
+        )
+    elif isinstance(pk, _NUMBERED):
+        yield Warning(
+            f"The server's database numbers the rows of {model._meta.label}, so a client that is offline cannot make any:"
+            " it would not know the number, and two clients would choose the same.",
+            hint=_UUID_HINT,
+            obj=model,
+            id="syncreset.W001",
+        )
+
+
+def _check_attributes(model: type[Model]) -> Iterator[CheckMessage]:
+    for name in unknown_attributes(model):
+        known = ", ".join(SyncOptions.__dataclass_fields__)
+        yield Error(
+            f"SyncMeta has no attribute {name!r}.", hint=f"It has: {known}.", obj=model, id="syncreset.E003"
+        )
+
+
+def _check_scope(model: type[Model], options: SyncOptions) -> Iterator[CheckMessage]:
+    if options.scope is None:
+        return
+    field = _field(model, options.scope)
+    if field is None or not (isinstance(field, ForeignKey) or field.primary_key):
+        yield Error(
+            f"SyncMeta.scope = {options.scope!r} names neither a foreign key of the model nor its primary key.",
+            hint="A row's scope is said by a column of the row itself. Leave it out where everyone may hold all rows.",
+            obj=model,
+            id="syncreset.E004",
+        )
+    elif isinstance(field, ForeignKey):
+        if not field.target_field.primary_key:
+            yield Error(
+                f"SyncMeta.scope = {options.scope!r} points to {field.target_field}, which is not a primary key.",
+                hint="Leave out the foreign key's `to_field`.",
+                obj=model,
+                id="syncreset.E005",
+            )
+        if field.null:
+            yield Warning(
+                f"SyncMeta.scope = {options.scope!r} may be null, and no client holds the rows where it is.",
+                hint="Make the field required, unless such rows are to stay on the server.",
+                obj=model,
+                id="syncreset.W002",
+            )
+
+
+def _check_fields(model: type[Model], options: SyncOptions) -> Iterator[CheckMessage]:
+    named = {"read_only": options.read_only, "conflicts": [name for name in options.conflicts if name != "*"]}
+    for attribute, names in named.items():
+        for name in names:
+            field = _field(model, name)
+            if field is None or field.primary_key or field.name != name or name in CLOCK_FIELDS:
+                yield Error(
+                    f"SyncMeta.{attribute} names {name!r}, which is not a synced field of the model.",
+                    hint="Name fields as the model does: `shelter`, not `shelter_id`.",
+                    obj=model,
+                    id="syncreset.E006",
+                )
+
+
+def _check_choices(model: type[Model], options: SyncOptions) -> Iterator[CheckMessage]:
+    for name, policy in options.conflicts.items():
+        if not callable(policy) and policy not in POLICIES:
+            yield Error(
+                f"SyncMeta.conflicts[{name!r}] = {policy!r} is no policy.",
+                hint=f"Use one of {', '.join(POLICIES)}, or a function.",
+                obj=model,
+                id="syncreset.E007",
+            )
+    if options.on_delete not in ON_DELETE:
+        yield Error(
+            f"SyncMeta.on_delete = {options.on_delete!r} is unknown.",
+            hint=f"Use one of {', '.join(ON_DELETE)}.",
+            obj=model,
+            id="syncreset.E008",
+        )
+    if options.recovery is not None and options.recovery not in STRATEGIES:
+        yield Error(
+            f"SyncMeta.recovery = {options.recovery!r} is no strategy.",
+            hint=f"Use one of {', '.join(STRATEGIES)}.",
+            obj=model,
+            id="syncreset.E009",
+        )
+    if options.can_write is not None and not callable(options.can_write):
+        yield Error(
+            "SyncMeta.can_write is not a function.",
+            hint="Give a function `(user, row) -> bool`, or its dotted path.",
+            obj=model,
+            id="syncreset.E013",
+        )
+
+
+def _scoped_well(models: Sequence[type[Model]]) -> list[type[Model]]:
+    """The models whose options can be used; the others have errors of their own."""
+    return [model for model in models if not any(message.is_serious() for message in check_model(model))]
+
+
+def _declared_scope(model: type[Model]) -> Any:
+    return getattr(getattr(model, "SyncMeta", None), "scope", None)
+
+
+def _field(model: type[Model], name: Any) -> "Field[Any, Any] | None":
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None
+    return field if isinstance(field, Field) and field.concrete else None

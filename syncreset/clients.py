@@ -1,0 +1,102 @@
+"""Clients, what each has last synced, and the scopes that a user may hold."""
+
+import uuid
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import models
+from django.db.models import QuerySet
+
+from . import conf
+from .codec import encode_key
+from .protocol import ProtocolError, now
+from .tracking.registry import EVERYONE
+
+__all__ = ["Client", "ClientForbidden", "LastSynced", "find_client", "record_synced", "scopes_of"]
+
+
+class Client(models.Model):
+    """One replica of one user on one device. Times in µs; ``acked`` is the highest sequence number processed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="syncreset_clients")
+    name = models.CharField(max_length=200, blank=True)
+    platform = models.CharField(max_length=200, blank=True)
+    schema = models.CharField(max_length=64, blank=True)
+    created = models.BigIntegerField(default=now)
+    last_seen = models.BigIntegerField(default=now)
+    pending = models.PositiveIntegerField(default=0)
+    checkpoint = models.BigIntegerField(null=True)
+    scopes = models.JSONField(default=list)
+    acked = models.BigIntegerField(default=0)
+    #: ``[sequence number, digest]`` of the changes last processed, to tell a replay from a number used twice.
+    recent = models.JSONField(default=list)
+    #: Server time minus client time (µs) at the last contact.
+    clock_offset = models.BigIntegerField(default=0)
+
+    class Meta:
+        permissions = [("force_reset_client", "Can force a reset of clients")]
+
+    def __str__(self) -> str:
+        return f"{self.name or 'client'} ({str(self.id)[:8]})"
+
+
+class LastSynced(models.Model):
+    """Up to which time (µs, the checkpoint's) a client has everything of a model: the guide's ``LastSynced`` object."""
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="last_synced")
+    model = models.CharField(max_length=100)
+    at = models.BigIntegerField()
+    checkpoint = models.BigIntegerField()
+
+    class Meta:
+        verbose_name_plural = "last synced"
+        constraints = [models.UniqueConstraint(fields=["client", "model"], name="syncreset_lastsynced_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model} of {self.client}"
+
+
+class ClientForbidden(ProtocolError):
+    """The client belongs to somebody else."""
+
+    status = 403
+    code = "client_forbidden"
+
+
+def find_client(user: AbstractBaseUser, client_id: uuid.UUID) -> Client | None:
+    """The user's client, or None where the server knows none of this id. Raises ClientForbidden for another's."""
+    client = Client.objects.filter(pk=client_id).first()
+    if client is not None and client.user_id != user.pk:
+        raise ClientForbidden("this client belongs to another user")
+    return client
+
+
+def scopes_of(user: AbstractBaseUser) -> frozenset[str]:
+    """The keys of all scopes that a user may hold, by the function in ``SYNCRESET["SCOPES"]``."""
+    function = conf.scopes_function()
+    held = {EVERYONE}
+    for item in function(user) if function is not None else ():
+        held.update(_scope_keys(item))
+    return frozenset(held)
+
+
+def _scope_keys(item: Any) -> Iterable[str]:
+    if isinstance(item, QuerySet):
+        label, key = item.model._meta.label_lower, item.model._meta.pk
+        return [f"{label}:{encode_key(key, pk)}" for pk in item.values_list("pk", flat=True)]
+    if isinstance(item, models.Model):
+        return [f"{item._meta.label_lower}:{encode_key(item._meta.pk, item.pk)}"]
+    raise TypeError(f"SYNCRESET['SCOPES'] gave {item!r}: it must give model instances and querysets")
+
+
+def record_synced(client: Client, *, checkpoint: int, at: int, models: Collection[str], **_: Any) -> None:
+    """The receiver of the signal ``synced``: remember, per model, what the client has."""
+    LastSynced.objects.bulk_create(
+        [LastSynced(client=client, model=model, at=at, checkpoint=checkpoint) for model in models],
+        update_conflicts=True,
+        unique_fields=["client", "model"],
+        update_fields=["at", "checkpoint"],
+    )

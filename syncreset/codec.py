@@ -1,0 +1,516 @@
+"""Model fields and wire values: one typed codec for every concrete field type of Django, and the schema made of them.
+
+Decoding is strict: what the database would change on its way in (rounded, cut, normalised to nothing) is refused with
+a stable code instead. The wire forms are those of the protocol page, section "Values".
+"""
+
+import base64
+import binascii
+import functools
+import hashlib
+import ipaddress
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import connection, models
+from django.utils import timezone as django_timezone
+from django.utils.dateparse import parse_duration
+from django.utils.duration import duration_iso_string
+
+from .protocol import Problem
+
+__all__ = [
+    "FieldCodec",
+    "ValueFault",
+    "codec_for",
+    "decode_key",
+    "describe_field",
+    "encode_key",
+    "is_server_computed",
+    "is_supported",
+    "target_key_field",
+]
+
+MAX_JSON_INTEGER_DIGITS = 1000
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME = re.compile(r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?")
+_DATETIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
+
+
+class ValueFault(Exception):
+    """A wire value that its field cannot hold exactly."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+    def problem(self, field: str | None) -> Problem:
+        return Problem(code=self.code, detail=self.detail, field=field)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldCodec:
+    """How values of one field travel.
+
+    ``encode`` maps a Python value (never None) to the wire, ``decode`` a wire value (never null) back, raising
+    ValueFault. ``type`` is the name that the schema gives.
+    """
+
+    type: str
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+def encode(field: "models.Field[Any, Any]", value: Any) -> Any:
+    """The wire value of a Python value as loaded from the database."""
+    return None if value is None else codec_for(field).encode(value)
+
+
+def decode(field: "models.Field[Any, Any]", value: Any) -> Any:
+    """The Python value of a wire value. Raises ValueFault."""
+    if value is None:
+        if field.null:
+            return None
+        if isinstance(field, models.JSONField):
+            return None
+        raise ValueFault("null", "this field cannot be null")
+    decoded = codec_for(field).decode(value)
+    _validate(field, decoded)
+    return decoded
+
+
+def _validate(field: "models.Field[Any, Any]", value: Any) -> None:
+    if field.choices and not any(value == choice for choice, _ in field.flatchoices):
+        raise ValueFault("invalid_choice", "this is not one of the field's choices")
+    if isinstance(field, models.ForeignKey | models.JSONField):
+        return
+    for validator in field.validators:
+        try:
+            validator(value)
+        except ValidationError as error:
+            code = {"max_value": "out_of_range", "min_value": "out_of_range", "max_length": "too_long"}
+            raise ValueFault(code.get(error.code or "", "invalid"), " ".join(error.messages)) from error
+
+
+def is_server_computed(field: "models.Field[Any, Any]") -> bool:
+    """Whether only the server can know the value: generated columns, ``auto_now`` fields and files."""
+    return (
+        getattr(field, "generated", False)
+        or getattr(field, "auto_now", False)
+        or getattr(field, "auto_now_add", False)
+        or isinstance(field, models.FileField)
+    )
+
+
+def is_supported(field: "models.Field[Any, Any]") -> bool:
+    """Whether the field's type, or one it derives from, has a codec."""
+    return _factory(field) is not None
+
+
+def target_key_field(field: "models.ForeignKey[Any, Any]") -> "models.Field[Any, Any]":
+    """The field that a relation's column holds the value of, followed to the end of chained keys."""
+    target: models.Field[Any, Any] = field.target_field
+    while isinstance(target, models.ForeignKey):
+        target = target.target_field
+    return target
+
+
+def encode_key(field: "models.Field[Any, Any]", value: Any) -> str:
+    """A primary key, or what a relation points to, as the wire has it: always a string."""
+    if isinstance(field, models.ForeignKey):
+        field = target_key_field(field)
+    return str(value)
+
+
+def decode_key(field: "models.Field[Any, Any]", value: Any) -> Any:
+    """The Python value of a key on the wire. Raises ValueFault with code ``invalid_pk``."""
+    if isinstance(field, models.ForeignKey):
+        field = target_key_field(field)
+    if not isinstance(value, str) or not value:
+        raise ValueFault("invalid_pk", "a key is a string that is not empty")
+    try:
+        if isinstance(field, models.UUIDField):
+            return _decode_uuid(value)
+        if isinstance(field, models.IntegerField):
+            return _integer_text(field)(value)
+        return _text(field)(value)
+    except ValueFault as fault:
+        raise ValueFault("invalid_pk", f"the key does not fit its field: {fault.detail}") from fault
+
+
+@functools.cache
+def codec_for(field: "models.Field[Any, Any]") -> FieldCodec:
+    """The codec of a concrete field. Raises TypeError for a type that has none (a system check tells first)."""
+    factory = _factory(field)
+    if factory is None:
+        raise TypeError(f"syncreset has no codec for {field!r}")
+    return factory(field)
+
+
+def describe_field(field: "models.Field[Any, Any]", *, read_only: bool) -> dict[str, Any]:
+    """The field's entry in the schema (protocol, "GET /schema")."""
+    description: dict[str, Any] = {"name": field.name, "type": codec_for(field).type, "null": field.null}
+    if field.max_length is not None and not isinstance(field, models.ForeignKey | models.FileField):
+        description["max_length"] = field.max_length
+    if isinstance(field, models.DecimalField):
+        description["max_digits"], description["decimal_places"] = field.max_digits, field.decimal_places
+    if field.choices:
+        description["choices"] = [[encode(field, value), str(label)] for value, label in field.flatchoices]
+    if isinstance(field, models.ForeignKey):
+        description["to"] = field.related_model._meta.label_lower
+    if read_only or is_server_computed(field):
+        description["read_only"] = True
+    return description
+
+
+def _factory(field: "models.Field[Any, Any]") -> Callable[[Any], FieldCodec] | None:
+    return next((_FACTORIES[base] for base in type(field).__mro__ if base in _FACTORIES), None)
+
+
+def check_text(text: str) -> None:
+    """Refuse what PostgreSQL cannot store and UTF-8 cannot carry. Raises ValueFault ``invalid_text``."""
+    if "\x00" in text:
+        raise ValueFault("invalid_text", "text cannot hold the character U+0000")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueFault("invalid_text", "text cannot hold a lone surrogate") from error
+
+
+def _text(field: "models.Field[Any, Any]") -> Callable[[Any], str]:
+    def decode_text(value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueFault("invalid", "this field takes a string")
+        check_text(value)
+        if field.max_length is not None and len(value) > field.max_length:
+            raise ValueFault("too_long", f"the text has {len(value)} characters, the field takes {field.max_length}")
+        return value
+
+    return decode_text
+
+
+def _text_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+    name = "Text" if isinstance(field, models.TextField) else "Char"
+    return FieldCodec(type=name, encode=str, decode=_text(field))
+
+
+def _check_range(field: "models.Field[Any, Any]", value: int) -> int:
+    low, high = connection.ops.integer_field_range(field.get_internal_type())
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise ValueFault("out_of_range", f"the number is not between {low} and {high}")
+    return value
+
+
+def _integer_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+    def decode_integer(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueFault("invalid", "this field takes an integer")
+        return _check_range(field, value)
+
+    return FieldCodec(type="Integer", encode=int, decode=decode_integer)
+
+
+def _integer_text(field: "models.Field[Any, Any]") -> Callable[[Any], int]:
+    def decode_integer_text(value: Any) -> int:
+        if not isinstance(value, str) or not _INTEGER.fullmatch(value) or value == "-0":
+            raise ValueFault("invalid", "this field takes an integer in decimal digits, as a string")
+        if len(value) > 20:
+            raise ValueFault("out_of_range", "the number does not fit 64 bits")
+        return _check_range(field, int(value))
+
+    return decode_integer_text
+
+
+def _big_integer_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+    return FieldCodec(type="BigInteger", encode=str, decode=_integer_text(field))
+
+
+def _float_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+    def decode_float(value: Any) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ValueFault("invalid", "this field takes a number")
+        try:
+            return float(value) + 0.0
+        except OverflowError as error:
+            raise ValueFault("out_of_range", "the number does not fit a 64-bit float") from error
+
+    return FieldCodec(type="Float", encode=lambda value: float(value) + 0.0, decode=decode_float)
+
+
+def _boolean_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+    def decode_boolean(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValueFault("invalid", "this field takes true or false")
+        return value
+
+    return FieldCodec(type="Boolean", encode=bool, decode=decode_boolean)
+
+
+def _decimal_codec(field: "models.DecimalField[Any, Any]") -> FieldCodec:
+    places = field.decimal_places
+    quantum = None if places is None else Decimal(1).scaleb(-places)
+
+    def encode_decimal(value: Any) -> str:
+        number = Decimal(value)
+        if quantum is not None:
+            number = number.quantize(quantum)
+        return format(number.copy_abs() if number.is_zero() else number, "f")
+
+    def decode_decimal(value: Any) -> Decimal:
+        if not isinstance(value, str) or len(value) > 1100 or not _DECIMAL.fullmatch(value):
+            raise ValueFault("invalid", "this field takes a decimal number in plain digits, as a string")
+        whole, _, fraction = value.lstrip("-").partition(".")
+        if places is not None and len(fraction.rstrip("0")) > places:
+            raise ValueFault("invalid", f"the number has more than {places} decimal places")
+        digits = 0 if whole == "0" else len(whole)
+        if places is not None and field.max_digits is not None and digits > field.max_digits - places:
+            raise ValueFault("out_of_range", f"the number has more than {field.max_digits - places} digits")
+        number = Decimal(value)
+        if quantum is not None:
+            number = number.quantize(quantum)
+        return number.copy_abs() if number.is_zero() else number
+
+    return FieldCodec(type="Decimal", encode=encode_decimal, decode=decode_decimal)
+
+
+def _clock_time(text: str) -> time:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueFault("invalid", "a time is HH:MM:SS, with up to six decimals")
+    hour, minute, second, fraction = match.groups()
+    try:
+        return time(int(hour), int(minute), int(second), int((fraction or "")[:6].ljust(6, "0")))
+    except ValueError as error:
+        raise ValueFault("invalid", f"there is no such time: {error}") from error
+
+
+def _decode_date(value: Any) -> date:
+    if not isinstance(value, str) or not _DATE.fullmatch(value):
+        raise ValueFault("invalid", "this field takes a date, YYYY-MM-DD")
+    try:
+        return date.fromisoformat(value)
+    except ValueError as error:
+        raise ValueFault("invalid", f"there is no such date: {error}") from error
+
+
+def _date_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+    return FieldCodec(type="Date", encode=lambda value: value.isoformat(), decode=_decode_date)
+
+
+def _time_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+    def decode_time(value: Any) -> time:
+        if not isinstance(value, str):
+            raise ValueFault("invalid", "this field takes a time, HH:MM:SS")
+        return _clock_time(value)
+
+    return FieldCodec(type="Time", encode=lambda value: value.isoformat(), decode=decode_time)
+
+
+def _encode_datetime(value: datetime) -> str:
+    aware = django_timezone.make_aware(value) if value.tzinfo is None else value
+    return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+def _decode_datetime(value: Any) -> datetime:
+    match = _DATETIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueFault("invalid", "this field takes a date and time, YYYY-MM-DDTHH:MM:SS.ffffffZ")
+    day, clock, zone = match.groups()
+    if zone is None:
+        raise ValueFault("invalid", "a date and time needs its zone: Z or ±HH:MM")
+    offset = timedelta(0)
+    if zone != "Z":
+        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
+        offset = -offset if zone[0] == "-" else offset
+    try:
+        local = datetime.combine(_decode_date(day), _clock_time(clock), timezone(offset))
+        utc = local.astimezone(UTC)
+    except (OverflowError, ValueError) as error:
+        raise ValueFault("out_of_range", "the time is not within the years 1 to 9999 in UTC") from error
+    return utc if settings.USE_TZ else django_timezone.make_naive(utc)
+
+
+def _datetime_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+    return FieldCodec(type="DateTime", encode=_encode_datetime, decode=_decode_datetime)
+
+
+def _duration_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+    def decode_duration(value: Any) -> timedelta:
+        if not isinstance(value, str) or len(value) > 100 or not value.lstrip("+-").startswith("P"):
+            raise ValueFault("invalid", "this field takes an ISO 8601 duration, like P1DT2H3M4.5S")
+        try:
+            duration = parse_duration(value)
+        except OverflowError as error:
+            raise ValueFault("out_of_range", "the duration is too long") from error
+        if duration is None:
+            raise ValueFault("invalid", "this field takes an ISO 8601 duration, like P1DT2H3M4.5S")
+        if abs(duration) >= timedelta(microseconds=2**63 - 1):
+            raise ValueFault("out_of_range", "the duration is too long")
+        return duration
+
+    return FieldCodec(type="Duration", encode=duration_iso_string, decode=decode_duration)
+
+
+def _decode_uuid(value: Any) -> uuid.UUID:
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise ValueFault("invalid", "this field takes a UUID in its hyphenated form")
+    return uuid.UUID(value)
+
+
+def _uuid_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+    return FieldCodec(type="UUID", encode=str, decode=_decode_uuid)
+
+
+def _binary_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+    def decode_binary(value: Any) -> bytes:
+        if not isinstance(value, str):
+            raise ValueFault("invalid", "this field takes a string of base64")
+        try:
+            data = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueFault("invalid", "the string is not base64") from error
+        if field.max_length is not None and len(data) > field.max_length:
+            raise ValueFault("too_long", f"the value has {len(data)} bytes, the field takes {field.max_length}")
+        return data
+
+    return FieldCodec(
+        type="Binary", encode=lambda value: base64.b64encode(bytes(value)).decode("ascii"), decode=decode_binary
+    )
+
+
+def _json_codec(field: "models.JSONField[Any, Any]") -> FieldCodec:
+    def encode_json(value: Any) -> Any:
+        return _plain_json(value) if field.encoder is None else json.loads(json.dumps(value, cls=field.encoder))
+
+    def decode_json(value: Any) -> Any:
+        _check_json(value)
+        value = _plain_json(value)
+        return value if field.decoder is None else json.loads(json.dumps(value), cls=field.decoder)
+
+    return FieldCodec(type="JSON", encode=encode_json, decode=decode_json)
+
+
+def _plain_json(value: Any) -> Any:
+    """The value with −0.0 written as 0.0, which is all that databases disagree about."""
+    if isinstance(value, float):
+        return value + 0.0
+    if isinstance(value, dict):
+        return {key: _plain_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_json(item) for item in value]
+    return value
+
+
+def _check_json(value: Any) -> None:
+    if isinstance(value, str):
+        check_text(value)
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**MAX_JSON_INTEGER_DIGITS:
+        raise ValueFault("out_of_range", f"an integer has more than {MAX_JSON_INTEGER_DIGITS} digits")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            check_text(key)
+            _check_json(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_json(item)
+
+
+def _ip_codec(field: "models.GenericIPAddressField[Any, Any]") -> FieldCodec:
+    def decode_ip(value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueFault("invalid", "this field takes an IP address as a string")
+        try:
+            address = ipaddress.ip_address(value)
+        except ValueError as error:
+            raise ValueFault("invalid", "this is not an IP address") from error
+        if "%" in value:
+            raise ValueFault("invalid", "an address with a zone cannot be stored")
+        return str(address) if address.version == 6 else value
+
+    return FieldCodec(type="GenericIPAddress", encode=str, decode=decode_ip)
+
+
+def _file_codec(field: "models.FileField") -> FieldCodec:
+    def encode_file(value: Any) -> Any:
+        if not value:
+            return None
+        try:
+            size = value.size
+        except (FileNotFoundError, OSError):
+            return {"name": value.name, "size": None, "sha256": None, "url": value.url}
+        return {
+            "name": value.name,
+            "size": size,
+            "sha256": _file_digest(field, value.name, size),
+            "url": value.url,
+        }
+
+    def decode_file(value: Any) -> Any:
+        raise ValueFault("forbidden_field", "files are not pushed with rows")
+
+    return FieldCodec(type="File", encode=encode_file, decode=decode_file)
+
+
+@functools.lru_cache(maxsize=4096)
+def _file_digest(field: "models.FileField", name: str, size: int) -> str:
+    with field.storage.open(name, "rb") as content:
+        digest = hashlib.sha256()
+        for piece in iter(lambda: content.read(1024 * 1024), b""):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _relation_codec(field: "models.ForeignKey[Any, Any]") -> FieldCodec:
+    target = target_key_field(field)
+
+    def decode_relation(value: Any) -> Any:
+        try:
+            return decode_key(target, value)
+        except ValueFault as fault:
+            raise ValueFault("invalid", f"this field takes the key of a row: {fault.detail}") from fault
+
+    return FieldCodec(type="ForeignKey", encode=lambda value: encode_key(target, value), decode=decode_relation)
+
+
+def _generated_codec(field: Any) -> FieldCodec:
+    return codec_for(field.output_field)
+
+
+_FACTORIES: Mapping[type, Callable[[Any], FieldCodec]] = {
+    models.CharField: _text_codec,
+    models.TextField: _text_codec,
+    models.FilePathField: _text_codec,
+    models.IntegerField: _integer_codec,
+    models.BigIntegerField: _big_integer_codec,
+    models.PositiveBigIntegerField: _big_integer_codec,
+    models.BigAutoField: _big_integer_codec,
+    models.FloatField: _float_codec,
+    models.BooleanField: _boolean_codec,
+    models.DecimalField: _decimal_codec,
+    models.DateTimeField: _datetime_codec,
+    models.DateField: _date_codec,
+    models.TimeField: _time_codec,
+    models.DurationField: _duration_codec,
+    models.UUIDField: _uuid_codec,
+    models.BinaryField: _binary_codec,
+    models.JSONField: _json_codec,
+    models.GenericIPAddressField: _ip_codec,
+    models.FileField: _file_codec,
+    models.ForeignKey: _relation_codec,
+    models.GeneratedField: _generated_codec,
+}

@@ -1,0 +1,173 @@
+"""The ledger: one item for every change of a snapshot, and for every pushed change that was not simply applied."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db import models
+from django.db.models import Count, QuerySet
+
+from .clients import Client
+from .protocol import Change, Outcome, Row, dumps, now, uuid7
+from .protocol.strict_json import loads
+
+__all__ = ["Item", "ItemState", "WireField", "as_json", "change_as_json", "item_for", "totals"]
+
+
+class WireField(models.TextField):
+    """Wire values as ASCII JSON text, exactly as they came: also what the database could not store as JSON."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return None if value is None else loads(value.encode("ascii"), max_depth=200)
+
+    def to_python(self, value: Any) -> Any:
+        return value
+
+    def get_prep_value(self, value: Any) -> Any:
+        return None if value is None else dumps(value)
+
+    def value_to_string(self, obj: models.Model) -> str:
+        return dumps(self.value_from_object(obj))
+
+
+class ItemState(models.TextChoices):
+    """How one change ended. Exactly one of these, always (design, section 7)."""
+
+    APPLIED = "applied", "applied"
+    MERGED = "merged", "merged"
+    IDENTICAL = "identical", "identical"
+    SUPERSEDED = "superseded", "superseded"
+    PARKED = "parked", "parked"
+    REJECTED = "rejected", "rejected"
+
+
+class Item(models.Model):
+    """One change and what became of it.
+
+    ``line`` and ``part`` are its place in the snapshot (None for a push, which has ``seq``). ``fields`` keeps, per
+    field, both values, the base and whose value stands; ``change`` the whole change; ``before`` the row before it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7)
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="items")
+    recovery = models.ForeignKey(
+        "syncreset.Recovery", on_delete=models.CASCADE, null=True, blank=True, related_name="items"
+    )
+    line = models.BigIntegerField(null=True, blank=True)
+    part = models.PositiveSmallIntegerField(default=0)
+    seq = models.BigIntegerField(null=True, blank=True)
+    model = models.CharField(max_length=100)
+    pk_text = models.CharField("primary key", max_length=255, db_column="pk")
+    op = models.CharField(max_length=10)
+    state = models.CharField(max_length=12, choices=ItemState.choices)
+    code = models.CharField(max_length=40, blank=True)
+    problem = WireField(null=True, blank=True)
+    fields = WireField(default=dict)
+    change = WireField(default=dict)
+    before = WireField(null=True, blank=True)
+    created = models.BigIntegerField(default=now)
+
+    class Meta:
+        ordering = ["recovery", "line", "part", "seq"]
+        constraints = [
+            models.UniqueConstraint(fields=["recovery", "line", "part"], name="syncreset_item_line"),
+        ]
+        indexes = [
+            models.Index(fields=["recovery", "state"], name="syncreset_item_state"),
+            models.Index(fields=["model", "pk_text"], name="syncreset_item_object"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.model} {self.pk_text}: {self.state}"
+
+
+def item_for(
+    client: Client,
+    change: Change,
+    outcome: Outcome,
+    *,
+    before: Row | None,
+    recovery: models.Model | None = None,
+    line: int | None = None,
+    part: int = 0,
+) -> Item:
+    """The unsaved item of a change and its outcome."""
+    problem = outcome.problem
+    return Item(
+        client=client,
+        recovery=recovery,
+        line=line,
+        part=part,
+        seq=change.seq,
+        model=_printable(change.model, 100),
+        pk_text=_printable(change.pk, 255),
+        op=change.op,
+        state=outcome.state,
+        code="" if problem is None else problem.code,
+        problem=None if problem is None else problem.as_wire(),
+        fields={
+            name: {
+                "client": decision.client,
+                "server": decision.server,
+                "base_clock": decision.base_clock,
+                "kept": decision.kept,
+            }
+            for name, decision in outcome.decisions.items()
+        },
+        change=change_as_json(change),
+        before=None if before is None else as_json(before),
+    )
+
+
+def totals(items: "QuerySet[Item]") -> dict[str, int]:
+    """How many items are in each state, every state named."""
+    counted = {state.value: 0 for state in ItemState}
+    for state, count in items.order_by().values_list("state").annotate(count=Count("pk")):
+        counted[state] = count
+    return counted
+
+
+def change_as_json(change: Change) -> dict[str, Any]:
+    """The change as the ledger keeps it, complete enough to be merged again."""
+    return {
+        "model": change.model,
+        "pk": change.pk,
+        "op": change.op,
+        "fields": dict(change.fields),
+        "clocks": dict(change.clocks),
+        "base": None if change.base is None else dict(change.base),
+        "group": change.group,
+        "healing": change.healing,
+        "whole": None if change.whole is None else as_json(change.whole),
+    }
+
+
+def change_from_json(kept: Mapping[str, Any]) -> Change:
+    """The change that an item keeps."""
+    whole = kept["whole"]
+    return Change(
+        model=kept["model"],
+        pk=kept["pk"],
+        op=kept["op"],
+        fields=kept["fields"],
+        clocks=kept["clocks"],
+        base=kept["base"],
+        group=kept["group"],
+        healing=kept["healing"],
+        whole=None if whole is None else Row(**whole),
+    )
+
+
+def as_json(row: Row) -> dict[str, Any]:
+    """A row as the ledger keeps it."""
+    return {"fields": dict(row.fields), "updated": row.updated, "clocks": dict(row.clocks)}
+
+
+def save_items(items: Iterable[Item]) -> None:
+    """Write new items."""
+    Item.objects.bulk_create(items, batch_size=500)
+
+
+def _printable(text: str, length: int) -> str:
+    """The text as far as any database can hold it; the whole of it is in the item's change."""
+    printable = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return printable[:length]

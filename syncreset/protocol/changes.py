@@ -1,0 +1,124 @@
+"""The words of the protocol as data: rows, tombstones and changes, in wire values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .errors import Malformed
+
+__all__ = ["ROW_CLOCK", "Change", "Clocks", "Row", "Tombstone", "Value", "parse_change", "parse_clocks", "same"]
+
+Value = Any
+Clocks = Mapping[str, int]
+
+#: The key under which a row's clocks keep the time of its creation, which is that of every field without its own.
+ROW_CLOCK = "*"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row: every field but the primary key in wire values, its last update and the clocks of its fields (µs)."""
+
+    fields: Mapping[str, Value]
+    updated: int
+    clocks: Clocks
+
+    def clock(self, name: str) -> int:
+        """The timestamp of a field: its own, else that of the row's creation."""
+        return self.clocks.get(name, self.clocks.get(ROW_CLOCK, 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tombstone:
+    """A deletion: its time (µs) and the row as it was, unless that has been purged."""
+
+    deleted: int
+    row: Row | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One row put or deleted, as a client wants it.
+
+    ``base`` maps each changed field to the server's clock of it as the client knew it (for a delete: ``"*"`` to the
+    row's ``updated``); None says "I made this row". A field without a base has an unknown one and counts as a
+    conflict unless the values agree. ``whole`` is the row as the client's snapshot holds it, from which a row that
+    the server has lost can be made again. ``healing`` marks a change taken from acknowledged data because a
+    restored server has forgotten it.
+    """
+
+    model: str
+    pk: str
+    op: Literal["put", "delete"]
+    fields: Mapping[str, Value] = field(default_factory=dict)
+    clocks: Clocks = field(default_factory=dict)
+    base: Clocks | None = None
+    seq: int | None = None
+    group: str | None = None
+    whole: Row | None = None
+    healing: bool = False
+
+    def clock(self, name: str) -> int:
+        """When the client wrote a field (µs)."""
+        return self.clocks.get(name, self.clocks.get(ROW_CLOCK, 0))
+
+
+def same(a: Value, b: Value) -> bool:
+    """Whether two wire values are equal as JSON: true is not 1, but 1 is 1.0."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(value, b[key]) for key, value in a.items())
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def parse_change(raw: object, where: str) -> Change:
+    """A change from its wire object (protocol, "POST /push"). Raises Malformed, naming ``where`` it stood.
+
+    Only the shape is looked at. Whether model, key and values make sense is a matter of the row.
+    """
+    if not isinstance(raw, dict):
+        raise Malformed(f"{where} is not an object")
+    seq = raw.get("seq")
+    if not isinstance(seq, int) or isinstance(seq, bool) or not 0 < seq < 2**63:
+        raise Malformed(f"{where}.seq is not a positive integer")
+    op = raw.get("op")
+    if op not in ("put", "delete"):
+        raise Malformed(f'{where}.op is neither "put" nor "delete"')
+    model, pk = raw.get("model"), raw.get("pk")
+    if not isinstance(model, str):
+        raise Malformed(f"{where}.model is not a string")
+    fields = raw.get("fields", {})
+    if not isinstance(fields, dict):
+        raise Malformed(f"{where}.fields is not an object")
+    group = raw.get("group")
+    if group is not None and not isinstance(group, str):
+        raise Malformed(f"{where}.group is not a string")
+    clocks = parse_clocks(raw.get("clocks"), f"{where}.clocks")
+    if ROW_CLOCK not in clocks:
+        missing = sorted(set(fields) - set(clocks)) if op == "put" else [ROW_CLOCK]
+        if missing:
+            raise Malformed(f"{where}.clocks has no clock for {missing[0][:100]!a}")
+    base = raw.get("base")
+    return Change(
+        model=model,
+        pk=pk if isinstance(pk, str) else "",
+        op=op,
+        fields=fields,
+        clocks=clocks,
+        base=None if base is None else parse_clocks(base, f"{where}.base"),
+        seq=seq,
+        group=group,
+    )
+
+
+def parse_clocks(raw: object, where: str) -> dict[str, int]:
+    """A mapping of field names to timestamps. Raises Malformed."""
+    if not isinstance(raw, dict):
+        raise Malformed(f"{where} is not an object")
+    for name, timestamp in raw.items():
+        if not isinstance(timestamp, int) or isinstance(timestamp, bool):
+            raise Malformed(f"{where} holds something else than integers, at {name[:100]!a}")
+    return raw

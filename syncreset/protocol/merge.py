@@ -1,0 +1,244 @@
+"""The merge: one pure rule for rows and fields, the same on the server and on every device.
+
+For each field of a put, with ``s`` the server's clock, ``b`` the base and ``t`` the change's clock: equal values are
+identical; ``b == s`` means that nobody else touched the field, so the change applies whatever the clocks say; anything
+else is a real conflict, decided by the field's policy. Edits beat deletes, both ways, unless the policy says otherwise.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .changes import ROW_CLOCK, Change, Row, Tombstone, Value, same
+from .errors import Problem
+
+__all__ = ["Conflict", "Decision", "Outcome", "Policy", "Resolver", "State", "merge"]
+
+State = Literal["applied", "merged", "identical", "superseded", "parked", "rejected"]
+Kept = Literal["client", "server", "review", "function"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conflict:
+    """What a resolver function is given: both values of one field and the clocks (µs) they were written at."""
+
+    model: str
+    pk: str
+    field: str
+    client: Value
+    server: Value
+    client_clock: int
+    server_clock: int
+    base_clock: int | None
+
+
+Resolver = Callable[[Conflict], Value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How a model's conflicts are decided.
+
+    ``conflicts`` maps fields, or ``"*"`` for all others, to ``newest`` (the default: the later clock wins, a tie keeps the server's), ``client``,
+    ``server``, ``review`` or a function from a Conflict to the value to keep. ``on_delete`` says what happens when an
+    edit meets a deletion: ``keep`` the edited row, ``delete`` it, or park the change for ``review``.
+    """
+
+    conflicts: Mapping[str, str | Resolver] = field(default_factory=dict)
+    on_delete: Literal["keep", "delete", "review"] = "keep"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """One field of a change: both values, the base, and whose value stands afterwards."""
+
+    client: Value
+    server: Value
+    base_clock: int | None
+    kept: Kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What becomes of a change: its state, the row to write (None: nothing is written) or to delete."""
+
+    state: State
+    row: Row | None = None
+    deletes: bool = False
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    problem: Problem | None = None
+
+    @property
+    def writes(self) -> bool:
+        return self.deletes or self.row is not None
+
+
+def merge(row: Row | None, tombstone: Tombstone | None, change: Change, policy: Policy) -> Outcome:
+    """Merge one change into the server's row.
+
+    ``row`` is None where the server has none; then ``tombstone`` tells whether it was deleted. A change with base
+    None must carry the whole row. The caller has corrected the change's clocks and made its values canonical.
+    """
+    if change.op == "delete":
+        return _delete(row, change, policy)
+    if row is not None:
+        return _put(row, change, policy)
+    if tombstone is not None:
+        return _put_on_tombstone(tombstone, change, policy)
+    return _create(change)
+
+
+def _delete(row: Row | None, change: Change, policy: Policy) -> Outcome:
+    if row is None:
+        return Outcome(state="identical")
+    base = None if change.base is None else change.base.get(ROW_CLOCK)
+    decisions = {
+        ROW_CLOCK: Decision(client=None, server=row.updated, base_clock=base, kept="client"),
+    }
+    if (base is not None and row.updated <= base) or policy.on_delete == "delete":
+        return Outcome(state="applied", deletes=True, decisions=decisions)
+    kept: Kept = "review" if policy.on_delete == "review" else "server"
+    return Outcome(
+        state="parked" if kept == "review" else "superseded",
+        decisions={ROW_CLOCK: Decision(client=None, server=row.updated, base_clock=base, kept=kept)},
+        problem=Problem(
+            code="changed_since", detail="the row was changed after this client last saw it, so it is kept"
+        ),
+    )
+
+
+def _create(change: Change) -> Outcome:
+    if change.base is None:
+        source = Row(fields=change.fields, updated=0, clocks=change.clocks)
+    elif change.whole is not None and change.healing:
+        source = change.whole
+    else:
+        return Outcome(
+            state="rejected",
+            problem=Problem(code="row_missing", detail="the server does not have this row; send it as a whole"),
+        )
+    created = source.clocks.get(ROW_CLOCK, max(source.clocks.values(), default=0))
+    clocks = {ROW_CLOCK: created} | {
+        name: timestamp for name, timestamp in source.clocks.items() if timestamp != created
+    }
+    return Outcome(
+        state="applied",
+        row=Row(fields=dict(source.fields), updated=max(source.updated, *clocks.values()), clocks=clocks),
+        decisions={
+            name: Decision(client=value, server=None, base_clock=None, kept="client")
+            for name, value in source.fields.items()
+        },
+    )
+
+
+def _put(row: Row, change: Change, policy: Policy) -> Outcome:
+    decisions: dict[str, Decision] = {}
+    fields, clocks = dict(row.fields), dict(row.clocks)
+    for name, value in change.fields.items():
+        decision, kept_value = _decide(row, change, name, value, policy)
+        decisions[name] = decision
+        if decision.kept in ("client", "function") and not same(kept_value, row.fields[name]):
+            fields[name] = kept_value
+            clocks[name] = max(change.clock(name), row.clock(name) + 1)
+    written = clocks != row.clocks
+    merged = None
+    if written:
+        touched = max(clocks[name] for name in clocks if clocks[name] != row.clocks.get(name))
+        merged = Row(fields=fields, updated=max(touched, row.updated + 1), clocks=clocks)
+    return Outcome(state=_state(decisions, written), row=merged, decisions=decisions)
+
+
+def _decide(row: Row, change: Change, name: str, value: Value, policy: Policy) -> tuple[Decision, Value]:
+    server_value, server_clock = row.fields[name], row.clock(name)
+    base = None if change.base is None else change.base.get(name)
+    kept: Kept
+    result = value
+    if same(value, server_value) or base == server_clock:
+        kept = "client"
+    else:
+        rule = policy.conflicts.get(name, policy.conflicts.get("*", "newest"))
+        if callable(rule):
+            kept = "function"
+            result = rule(
+                Conflict(
+                    model=change.model,
+                    pk=change.pk,
+                    field=name,
+                    client=value,
+                    server=server_value,
+                    client_clock=change.clock(name),
+                    server_clock=server_clock,
+                    base_clock=base,
+                )
+            )
+        elif rule == "newest":
+            kept = "client" if change.clock(name) > server_clock else "server"
+        elif rule == "client":
+            kept = "client"
+        elif rule == "server":
+            kept = "server"
+        else:
+            kept = "review"
+    return Decision(client=value, server=server_value, base_clock=base, kept=kept), result
+
+
+def _state(decisions: Mapping[str, Decision], written: bool) -> State:
+    if any(decision.kept == "review" for decision in decisions.values()):
+        return "parked"
+    lost = any(
+        decision.kept in ("server", "function") and not same(decision.client, decision.server)
+        for decision in decisions.values()
+    )
+    if written:
+        return "merged" if lost else "applied"
+    return "superseded" if lost else "identical"
+
+
+def _put_on_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> Outcome:
+    if tombstone.row is None:
+        return _put_on_bare_tombstone(tombstone, change, policy)
+    outcome = _put(tombstone.row, change, policy)
+    if outcome.row is None or policy.on_delete == "delete":
+        decisions = {
+            name: Decision(
+                client=decision.client, server=decision.server, base_clock=decision.base_clock, kept="server"
+            )
+            for name, decision in outcome.decisions.items()
+        }
+        state: State = "parked" if outcome.state == "parked" else "superseded"
+        return Outcome(state=state, decisions=outcome.decisions if state == "parked" else decisions, problem=_DELETED)
+    if policy.on_delete == "review":
+        return Outcome(state="parked", decisions=outcome.decisions, problem=_DELETED)
+    restored = Row(
+        fields=outcome.row.fields,
+        updated=max(outcome.row.updated, tombstone.deleted + 1),
+        clocks=outcome.row.clocks,
+    )
+    return Outcome(state=outcome.state, row=restored, decisions=outcome.decisions)
+
+
+def _put_on_bare_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> Outcome:
+    """The copy has been purged: only a whole row, newer than the deletion, can bring it back."""
+    whole = change.whole if change.base is not None else Row(fields=change.fields, updated=0, clocks=change.clocks)
+    newest = max(change.clocks.values(), default=0)
+    if whole is None or newest <= tombstone.deleted or policy.on_delete != "keep":
+        return Outcome(
+            state="parked" if policy.on_delete != "delete" and newest > tombstone.deleted else "superseded",
+            decisions={
+                name: Decision(client=value, server=None, base_clock=None, kept="server")
+                for name, value in change.fields.items()
+            },
+            problem=_DELETED,
+        )
+    clocks = {ROW_CLOCK: newest} | dict(whole.clocks)
+    return Outcome(
+        state="applied",
+        row=Row(fields=dict(whole.fields), updated=max(newest, tombstone.deleted + 1), clocks=clocks),
+        decisions={
+            name: Decision(client=value, server=None, base_clock=None, kept="client")
+            for name, value in whole.fields.items()
+        },
+    )
+
+
+_DELETED = Problem(code="deleted", detail="the row was deleted on the server")

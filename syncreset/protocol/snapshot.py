@@ -1,0 +1,356 @@
+"""The snapshot format ``syncreset-snapshot/1``: gzip of NDJSON, written by devices and read as a stream.
+
+Header, lines and end are those of the protocol page, section "Snapshot format".
+"""
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Protocol
+
+from .changes import Clocks, Row, Value, parse_clocks
+from .errors import InvalidSnapshot, Malformed, TooLarge
+from .strict_json import dumps, loads
+
+__all__ = [
+    "FORMAT",
+    "Counts",
+    "Header",
+    "Limits",
+    "Line",
+    "MalformedLine",
+    "RowLine",
+    "SnapshotReader",
+    "TombstoneLine",
+    "UpdateLine",
+    "write_snapshot",
+]
+
+FORMAT = "syncreset-snapshot/1"
+_GZIP = 16 + zlib.MAX_WBITS
+_READ_SIZE = 64 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The first line. Times in µs; ``last_synced`` maps models to the client's own idea of it."""
+
+    client: str
+    reset: str
+    schema: str
+    checkpoint: str | None
+    strategy: str
+    last_synced: Mapping[str, int] = field(default_factory=dict)
+    full: bool = True
+    created: int = 0
+    client_time: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowLine:
+    """A row of the store. ``base`` None: made locally and never acknowledged; empty: nothing unsynced in it."""
+
+    model: str
+    pk: str
+    row: Row
+    base: Clocks | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TombstoneLine:
+    """A deletion at time ``at`` (µs): the client's own, based on the row's ``updated``, or one it pulled."""
+
+    model: str
+    pk: str
+    at: int
+    base: int | None
+    pulled: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateLine:
+    """One line of a client's update log: which field was written at which time (µs)."""
+
+    model: str
+    pk: str
+    field: str
+    at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MalformedLine:
+    """A line that is JSON but not of its kind's shape: an item of the ledger, not the end of the snapshot."""
+
+    text: str
+    reason: str
+
+
+Line = RowLine | TombstoneLine | UpdateLine | MalformedLine
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """How many lines of each kind."""
+
+    rows: int = 0
+    tombstones: int = 0
+    updates: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.rows + self.tombstones + self.updates
+
+    def as_wire(self) -> dict[str, int]:
+        return {"rows": self.rows, "tombstones": self.tombstones, "updates": self.updates}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bytes of the decompressed snapshot, and of any one of its lines."""
+
+    decompressed: int = 2 * 1024**3
+    line: int = 8 * 1024**2
+
+
+class Writable(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def write_snapshot(target: BinaryIO | Writable, header: Header, lines: Iterable[Line]) -> Counts:
+    """Write a whole snapshot. Rows of one model stand together, parents first; tombstones follow, children first.
+
+    Returns what the end line says. The bytes depend on the arguments alone, so a repeated write has the same sha256.
+    """
+    compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+    counts = Counts()
+
+    def emit(value: Mapping[str, Any]) -> None:
+        target.write(compressor.compress(dumps(value).encode("ascii") + b"\n"))
+
+    emit(
+        {
+            "format": FORMAT,
+            "client": header.client,
+            "reset": header.reset,
+            "schema": header.schema,
+            "checkpoint": header.checkpoint,
+            "strategy": header.strategy,
+            "last_synced": dict(header.last_synced),
+            "full": header.full,
+            "created": header.created,
+            "client_time": header.client_time,
+        }
+    )
+    for line in lines:
+        emit(_line_as_wire(line, counts))
+    emit({"end": counts.as_wire()})
+    target.write(compressor.flush())
+    return counts
+
+
+def _line_as_wire(line: Line, counts: Counts) -> dict[str, Any]:
+    if isinstance(line, RowLine):
+        counts.rows += 1
+        base = None if line.base is None else dict(line.base)
+        row = line.row
+        return {"row": [line.model, line.pk, dict(row.fields), row.updated, dict(row.clocks), base]}
+    if isinstance(line, TombstoneLine):
+        counts.tombstones += 1
+        wire: dict[str, Any] = {"tombstone": [line.model, line.pk, line.at, line.base]}
+        return wire | {"pulled": True} if line.pulled else wire
+    if isinstance(line, UpdateLine):
+        counts.updates += 1
+        return {"update": [line.model, line.pk, line.field, line.at]}
+    raise TypeError("a malformed line cannot be written")
+
+
+class SnapshotReader:
+    """Reads a snapshot from a stream of bytes, once, holding one line at a time.
+
+    ``header`` is there from the start. Iterating yields the lines between header and end; after the last one
+    ``counts`` has been compared with the end line. Raises InvalidSnapshot where the snapshot is broken as a whole,
+    TooLarge where it exceeds the limits; nothing beyond the limits is ever decompressed.
+    """
+
+    def __init__(self, stream: BinaryIO | Readable, limits: Limits | None = None) -> None:
+        self.counts = Counts()
+        self._texts = _texts(stream, limits or Limits())
+        first = next(self._texts, None)
+        if first is None:
+            raise InvalidSnapshot("the snapshot is empty")
+        self.header = _header(_parse(first, 1))
+
+    def __iter__(self) -> Iterator[Line]:
+        ended = False
+        for number, text in enumerate(self._texts, start=2):
+            value = _parse(text, number)
+            if ended:
+                raise InvalidSnapshot(f"line {number} stands after the end line")
+            if "end" in value:
+                self._compare(value["end"])
+                ended = True
+            else:
+                yield self._line(value, text, number)
+        if not ended:
+            raise InvalidSnapshot("the snapshot is cut off: it has no end line")
+
+    def _line(self, value: dict[str, Any], text: bytes, number: int) -> Line:
+        kinds = value.keys() & {"row", "tombstone", "update"}
+        if len(kinds) != 1:
+            raise InvalidSnapshot(f"line {number} is neither a row, a tombstone, an update nor the end")
+        try:
+            if "row" in kinds:
+                self.counts.rows += 1
+                return _row(value["row"])
+            if "tombstone" in kinds:
+                self.counts.tombstones += 1
+                return _tombstone(value["tombstone"], value.get("pulled", False))
+            self.counts.updates += 1
+            return _update(value["update"])
+        except Malformed as error:
+            return MalformedLine(text=text.decode("utf-8"), reason=error.detail)
+
+    def _compare(self, end: object) -> None:
+        if not isinstance(end, dict):
+            raise InvalidSnapshot("the end line is not an object")
+        for kind, counted in self.counts.as_wire().items():
+            if end.get(kind, 0) != counted or isinstance(end.get(kind), bool):
+                raise InvalidSnapshot(f"the end line announces {end.get(kind, 0)!a} {kind}, the snapshot has {counted}")
+
+
+def _texts(stream: BinaryIO | Readable, limits: Limits) -> Iterator[bytes]:
+    buffer = bytearray()
+    for piece in _decompressed(stream, limits.decompressed):
+        start = 0
+        while (newline := piece.find(b"\n", start)) >= 0:
+            buffer += piece[start:newline]
+            _check_line(buffer, limits.line)
+            if buffer.strip():
+                yield bytes(buffer)
+            buffer.clear()
+            start = newline + 1
+        buffer += piece[start:]
+        _check_line(buffer, limits.line)
+    if buffer.strip():
+        yield bytes(buffer)
+
+
+def _check_line(buffer: bytearray, limit: int) -> None:
+    if len(buffer) > limit:
+        raise TooLarge(f"a line of the snapshot is longer than {limit} bytes")
+
+
+def _decompressed(stream: BinaryIO | Readable, limit: int) -> Iterator[bytes]:
+    decompressor = zlib.decompressobj(_GZIP)
+    total = 0
+    pending = stream.read(_READ_SIZE)
+    if not pending:
+        raise InvalidSnapshot("the snapshot is empty")
+    while pending:
+        try:
+            piece = decompressor.decompress(pending, _READ_SIZE)
+        except zlib.error as error:
+            raise InvalidSnapshot("the snapshot is not gzip, or its compressed data is damaged") from error
+        total += len(piece)
+        if total > limit:
+            raise TooLarge(f"the snapshot is larger than {limit} bytes when decompressed")
+        if piece:
+            yield piece
+        if decompressor.eof:
+            pending = decompressor.unused_data or stream.read(_READ_SIZE)
+            if pending:
+                decompressor = zlib.decompressobj(_GZIP)
+        else:
+            pending = decompressor.unconsumed_tail or stream.read(_READ_SIZE)
+    if not decompressor.eof:
+        raise InvalidSnapshot("the snapshot is cut off: its gzip stream has no end")
+
+
+def _parse(text: bytes, number: int) -> dict[str, Any]:
+    try:
+        value = loads(text)
+    except Malformed as error:
+        raise InvalidSnapshot(f"line {number}: {error.detail}") from error
+    if not isinstance(value, dict):
+        raise InvalidSnapshot(f"line {number} is not an object")
+    return value
+
+
+def _header(value: dict[str, Any]) -> Header:
+    if value.get("format") != FORMAT:
+        raise InvalidSnapshot(f"the first line does not say format {FORMAT}")
+    for name in ("client", "reset", "schema", "strategy"):
+        if not isinstance(value.get(name), str):
+            raise InvalidSnapshot(f"the header's {name} is not a string")
+    if not isinstance(value.get("checkpoint"), str | None):
+        raise InvalidSnapshot("the header's checkpoint is neither a string nor null")
+    try:
+        last_synced = parse_clocks(value.get("last_synced", {}), "last_synced")
+        created, client_time = _time(value.get("created", 0)), _time(value.get("client_time", 0))
+    except Malformed as error:
+        raise InvalidSnapshot(f"the header: {error.detail}") from error
+    if not isinstance(value.get("full", True), bool):
+        raise InvalidSnapshot("the header's full is neither true nor false")
+    return Header(
+        client=value["client"],
+        reset=value["reset"],
+        schema=value["schema"],
+        checkpoint=value.get("checkpoint"),
+        strategy=value["strategy"],
+        last_synced=last_synced,
+        full=value.get("full", True),
+        created=created,
+        client_time=client_time,
+    )
+
+
+def _row(raw: object) -> RowLine:
+    model, pk, fields, updated, clocks, base = _parts(raw, 6, "row")
+    if not isinstance(fields, dict):
+        raise Malformed("the row's fields are not an object")
+    row = Row(fields=fields, updated=_time(updated), clocks=parse_clocks(clocks, "the row's clocks"))
+    return RowLine(
+        model=_text(model),
+        pk=_text(pk),
+        row=row,
+        base=None if base is None else parse_clocks(base, "the row's base"),
+    )
+
+
+def _tombstone(raw: object, pulled: object) -> TombstoneLine:
+    if isinstance(raw, list) and len(raw) == 3:
+        raw = [*raw, None]
+    model, pk, at, base = _parts(raw, 4, "tombstone")
+    if not isinstance(pulled, bool):
+        raise Malformed("the tombstone's pulled is neither true nor false")
+    return TombstoneLine(
+        model=_text(model), pk=_text(pk), at=_time(at), base=None if base is None else _time(base), pulled=pulled
+    )
+
+
+def _update(raw: object) -> UpdateLine:
+    model, pk, name, at = _parts(raw, 4, "update")
+    return UpdateLine(model=_text(model), pk=_text(pk), field=_text(name), at=_time(at))
+
+
+def _parts(raw: object, count: int, kind: str) -> list[Value]:
+    if not isinstance(raw, list) or len(raw) != count:
+        raise Malformed(f"the {kind} is not an array of {count}")
+    return raw
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise Malformed(f"{json.dumps(value)[:100]} is not a string")
+    return value
+
+
+def _time(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Malformed("a time is not an integer of microseconds")
+    return value

@@ -1,0 +1,208 @@
+"""Resets: the order that a client must start over, and the test whether it may continue."""
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import IntegrityError, models, transaction
+
+from . import conf
+from .clients import Client, find_client
+from .cursor import Cursor
+from .feed import feed_state, standing_of
+from .protocol import now
+from .schemas import breaking_changes, publish, published
+from .signals import reset_ordered
+
+__all__ = ["ClientResetRequired", "Reset", "ResetReason", "force_reset", "mark_bootstrapped", "require_current"]
+
+
+class ResetReason(models.TextChoices):
+    """Why a client cannot continue (protocol, "409 client_reset")."""
+
+    HISTORY_DIVERGED = "history_diverged", "history diverged"
+    CHECKPOINT_EXPIRED = "checkpoint_expired", "checkpoint expired"
+    SCHEMA_INCOMPATIBLE = "schema_incompatible", "schema incompatible"
+    CLIENT_UNKNOWN = "client_unknown", "client unknown"
+    ADMIN_FORCED = "admin_forced", "forced by an administrator"
+
+
+class Reset(models.Model):
+    """The order to one client to start over. Open until the client has bootstrapped with it. Times in µs."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="resets")
+    reason = models.CharField(max_length=40, choices=ResetReason.choices)
+    detail = models.TextField(blank=True)
+    #: Whether the snapshot must hold every row, because the server is to be healed from it.
+    full = models.BooleanField(default=False)
+    created = models.BigIntegerField(default=now)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    deadline = models.BigIntegerField()
+    bootstrapped = models.BigIntegerField(null=True, blank=True)
+    #: Set when another reset took this one's place before the client had bootstrapped.
+    replaced = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["client"],
+                condition=models.Q(bootstrapped__isnull=True, replaced__isnull=True),
+                name="syncreset_reset_one_open",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_reason_display()} ({str(self.id)[:8]})"
+
+
+class ClientResetRequired(Exception):
+    """The client cannot continue. Carries the open reset."""
+
+    def __init__(self, reset: Reset, schema: str) -> None:
+        super().__init__(reset.reason)
+        self.reset = reset
+        self.schema = schema
+
+
+def force_reset(
+    clients: Iterable[Client], *, by: AbstractBaseUser | None = None, detail: str = "", full: bool = False
+) -> list[Reset]:
+    """Order each client to reset, at its next contact. A client whose reset is still open keeps that one."""
+    return [
+        order_reset(client, ResetReason.ADMIN_FORCED, by=by, detail=detail, full=full, replace=False)
+        for client in clients
+    ]
+
+
+def order_reset(
+    client: Client,
+    reason: ResetReason,
+    *,
+    by: AbstractBaseUser | None = None,
+    detail: str = "",
+    full: bool = False,
+    replace: bool = True,
+) -> Reset:
+    """The client's open reset of this reason, made where there is none.
+
+    An open reset of another reason is replaced, unless ``replace`` is false: then it is the one returned.
+    """
+    for _ in range(2):
+        current = open_reset(client)
+        if current is not None and (not replace or (current.reason == reason and current.full >= full)):
+            return current
+        try:
+            return _create_reset(client, reason, current, by=by, detail=detail, full=full)
+        except IntegrityError:
+            continue
+    raise RuntimeError(f"the reset of client {client.pk} could not be ordered: another process keeps ordering one")
+
+
+def _create_reset(
+    client: Client, reason: ResetReason, current: Reset | None, *, by: AbstractBaseUser | None, detail: str, full: bool
+) -> Reset:
+    with transaction.atomic():
+        if current is not None:
+            Reset.objects.filter(pk=current.pk).update(replaced=now())
+        reset = Reset.objects.create(
+            client=client,
+            reason=reason,
+            detail=detail,
+            full=full,
+            created_by=by,
+            deadline=now() + conf.get("RESET_DEADLINE") * 1_000_000,
+        )
+        transaction.on_commit(lambda: reset_ordered.send(sender=Reset, reset=reset))
+    return reset
+
+
+def open_reset(client: Client) -> Reset | None:
+    """The reset that the client has yet to bootstrap with, if there is one."""
+    return Reset.objects.filter(client=client, bootstrapped__isnull=True, replaced__isnull=True).first()
+
+
+def require_current(
+    user: AbstractBaseUser,
+    client_id: uuid.UUID,
+    *,
+    schema: str,
+    cursor: Cursor | None,
+    reset_id: str | None = None,
+) -> Client:
+    """The client, if it may continue from its checkpoint with its schema.
+
+    Raises ClientResetRequired where it may not, unless the call is the bootstrap of that very reset: ``reset_id``
+    names it and the cursor is None or one of this bootstrap. Raises ClientForbidden for another user's client.
+    """
+    current_hash = publish()["hash"]
+    client = find_client(user, client_id)
+    if client is None:
+        client = _adopt(user, client_id)
+        full = cursor is not None and cursor.epoch == feed_state().epoch
+        raise ClientResetRequired(order_reset(client, ResetReason.CLIENT_UNKNOWN, full=full), current_hash)
+    bootstraps = reset_id is not None and (cursor is None or cursor.reset == reset_id)
+    reset = _found_wrong(client, schema, current_hash, cursor) or open_reset(client)
+    if reset is not None and not (bootstraps and str(reset.pk) == reset_id):
+        raise ClientResetRequired(reset, current_hash)
+    if bootstraps and cursor is None and not client.resets.filter(pk=_uuid(reset_id)).exists():
+        raise ClientResetRequired(
+            order_reset(client, ResetReason.HISTORY_DIVERGED, full=True, detail="the client's reset is unknown"),
+            current_hash,
+        )
+    return client
+
+
+def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor | None) -> Reset | None:
+    if cursor is not None:
+        standing = standing_of(cursor.epoch, cursor.number, cursor.salt)
+        if standing.verdict == "diverged":
+            return order_reset(client, ResetReason.HISTORY_DIVERGED, full=True)
+        if standing.verdict == "expired":
+            return order_reset(client, ResetReason.CHECKPOINT_EXPIRED)
+    if schema != current_hash:
+        old = published(schema)
+        broken = ["its schema is unknown here"] if old is None else breaking_changes(old, publish())
+        if broken:
+            return order_reset(client, ResetReason.SCHEMA_INCOMPATIBLE, detail="; ".join(broken))
+    return None
+
+
+def _adopt(user: AbstractBaseUser, client_id: uuid.UUID) -> Client:
+    Client.objects.get_or_create(pk=client_id, defaults={"user": user})
+    client = find_client(user, client_id)
+    if client is None:
+        raise RuntimeError(f"client {client_id} was removed while it was being adopted")
+    return client
+
+
+def _uuid(text: str | None) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(str(text))
+    except ValueError:
+        return None
+
+
+def mark_bootstrapped(client: Client, reset_id: str) -> None:
+    """The last page of the reset's bootstrap has been served: the client may continue."""
+    Reset.objects.filter(pk=_uuid(reset_id), client=client, bootstrapped__isnull=True).update(bootstrapped=now())
+
+
+def reset_problem(error: ClientResetRequired) -> dict[str, Any]:
+    """The members that the 409 problem carries beside the common ones."""
+    reset = error.reset
+    return {
+        "reason": reset.reason,
+        "reset": str(reset.pk),
+        "mode_allowed": list(conf.get("MODES")),
+        "recovery": {
+            "full": reset.full,
+            "max_bytes": conf.get("SNAPSHOT_LIMIT"),
+            "deadline": reset.deadline,
+        },
+        "schema": error.schema,
+    }

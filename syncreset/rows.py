@@ -1,0 +1,147 @@
+"""Rows of tracked models in wire values: which of them a set of scopes may see, and how they are read in bulk."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from django.db import connection, models
+
+from .codec import ValueFault, codec_for, decode, decode_key, encode_key
+from .feed import Entry
+from .protocol import Row, Tombstone
+from .tracking.models import SyncTrackedModel
+from .tracking.registry import EVERYONE, scope_field, scope_key, scope_model, synced_fields
+from .tracking.tombstones import read_fields
+
+__all__ = ["StoredRow", "instance_of", "load_page", "lock_instances", "row_of", "scope_of_row", "stored_rows", "tombstone_of", "visible"]
+
+
+class StoredRow(NamedTuple):
+    """A row as the database has it: its key on the wire, its scope, and the row."""
+
+    pk: str
+    scope: str
+    row: Row
+
+
+def visible(model: type[models.Model], scopes: Collection[str]) -> "models.QuerySet[Any]":
+    """The model's rows within the scopes, ordered by primary key."""
+    rows = model._base_manager.order_by("pk")
+    owner = scope_model(model)
+    if owner is None:
+        return rows if EVERYONE in scopes else rows.none()
+    prefix = f"{owner._meta.label_lower}:"
+    keys = []
+    for scope in scopes:
+        if scope.startswith(prefix):
+            try:
+                keys.append(decode_key(owner._meta.pk, scope.removeprefix(prefix)))
+            except ValueFault:
+                continue
+    return rows.filter(**{f"{_scope_attname(model)}__in": keys})
+
+
+def stored_rows(model: type[models.Model], scopes: Collection[str], pks: Collection[str]) -> dict[str, StoredRow]:
+    """The rows of these keys that the scopes may see."""
+    keys = [decode_key(model._meta.pk, pk) for pk in pks]
+    return {stored.pk: stored for stored in _read(model, visible(model, scopes).filter(pk__in=keys))}
+
+
+def load_page(
+    model: type[models.Model], scopes: Collection[str], after: str, limit: int
+) -> Sequence[StoredRow]:
+    """The next rows of a model in the order of their primary keys, after the key ``after`` ("" is the start)."""
+    rows = visible(model, scopes)
+    if after:
+        rows = rows.filter(pk__gt=decode_key(model._meta.pk, after))
+    return list(_read(model, rows[:limit]))
+
+
+def _read(model: type[models.Model], rows: "models.QuerySet[Any]") -> Iterator[StoredRow]:
+    fields = synced_fields(model)
+    encoders = [codec_for(field).encode for field in fields]
+    names = [field.name for field in fields]
+    files = [field for field in fields if isinstance(field, models.FileField)]
+    columns = ["pk", "last_updated", "field_timestamps", _scope_attname(model), *(field.attname for field in fields)]
+    pk_field = model._meta.pk
+    for pk, updated, clocks, scope, *values in rows.values_list(*columns):
+        wire = {
+            name: None if value is None else encode(value)
+            for name, encode, value in zip(names, encoders, values, strict=True)
+        }
+        for field in files:
+            wire[field.name] = codec_for(field).encode(field.attr_class(None, field, wire[field.name]))
+        yield StoredRow(
+            pk=encode_key(pk_field, pk),
+            scope=_scope_of_value(model, scope),
+            row=Row(fields=wire, updated=updated, clocks=clocks),
+        )
+
+
+def lock_instances(model: type[models.Model], pks: Collection[str]) -> dict[str, SyncTrackedModel]:
+    """The instances of these keys, whoever may see them, locked until the transaction ends where locks exist."""
+    keys = [decode_key(model._meta.pk, pk) for pk in pks]
+    rows = model._base_manager.filter(pk__in=keys).order_by("pk")
+    if connection.features.has_select_for_update:
+        rows = rows.select_for_update(no_key=connection.features.has_select_for_no_key_update)
+    return {encode_key(model._meta.pk, instance.pk): instance for instance in rows}
+
+
+def row_of(instance: SyncTrackedModel) -> StoredRow:
+    """The instance in wire values."""
+    model = type(instance)
+    fields: dict[str, Any] = {}
+    for field in synced_fields(model):
+        value = getattr(instance, field.attname)
+        fields[field.name] = None if value is None else codec_for(field).encode(value)
+    return StoredRow(
+        pk=encode_key(model._meta.pk, instance.pk),
+        scope=_scope_of_value(model, getattr(instance, _scope_attname(model))),
+        row=Row(fields=fields, updated=int(instance.last_updated), clocks=dict(instance.field_timestamps)),
+    )
+
+
+def instance_of(model: type[models.Model], pk: str, row: Row) -> models.Model:
+    """A new, unsaved instance with a row's values. Raises ValueFault."""
+    values = {
+        field.attname: decode(field, row.fields[field.name])
+        for field in synced_fields(model)
+        if field.name in row.fields and not getattr(field, "generated", False)
+    }
+    values[model._meta.pk.attname] = decode_key(model._meta.pk, pk)
+    return model(**values)
+
+
+def scope_of_row(model: type[models.Model], pk: str, row: Row) -> str:
+    """The scope that a row in wire values belongs to."""
+    field, owner = scope_field(model), scope_model(model)
+    if field is None or owner is None:
+        return EVERYONE
+    return scope_key(owner, pk if field.primary_key else row.fields.get(field.name) or "")
+
+
+def tombstone_of(model: type[models.Model], entry: Entry) -> Tombstone:
+    """The tombstone that an entry of kind ``deleted`` is."""
+    if entry.row is None:
+        return Tombstone(deleted=entry.at, row=None)
+    fields = synced_fields(model)
+    values = read_fields(model, connection.vendor, entry.row["fields"])
+    wire = {
+        field.name: None if values.get(field.name) is None else codec_for(field).encode(values[field.name])
+        for field in fields
+        if field.name in values
+    }
+    return Tombstone(
+        deleted=entry.at, row=Row(fields=wire, updated=entry.row["updated"], clocks=entry.row["clocks"])
+    )
+
+
+def _scope_attname(model: type[models.Model]) -> str:
+    field = scope_field(model)
+    return "pk" if field is None else field.attname
+
+
+def _scope_of_value(model: type[models.Model], value: Any) -> str:
+    owner = scope_model(model)
+    if owner is None:
+        return EVERYONE
+    return scope_key(owner, "" if value is None else encode_key(owner._meta.pk, value))

@@ -1,0 +1,314 @@
+"""Changes on their way to the server: frozen under a sequence number, sent until answered, kept until confirmed.
+
+A frozen change is never altered, so that sending it again is harmless whatever became of the first time (protocol,
+"POST /push"). What the user edits meanwhile stays in the row's marks and becomes a change of its own.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from syncreset.protocol import ROW_CLOCK, dumps, same
+
+from .schema import ModelSchema
+from .store import UNKNOWN, Deletion, Marks, Store
+
+__all__ = [
+    "Frozen",
+    "acknowledged",
+    "forget_unsent",
+    "freeze",
+    "go_back_to",
+    "may_be_null",
+    "take_results",
+    "unsent",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """A change with its number; ``body`` is its JSON text as sent."""
+
+    seq: int
+    body: str
+
+
+def freeze(store: Store) -> int:
+    """Give every pending change a sequence number and its final form. Returns how many there are.
+
+    Nothing may be unsent when this is called: of each row there is one change in flight at most. Puts go parents
+    first, then deletes, children first.
+    """
+    with store.applying():
+        order = {name: place for place, name in enumerate(store.schema.models)}
+        puts = [
+            (order[model], min(marks.local.values(), default=0), pk, marks, store.schema.models[model])
+            for model, pk, marks in store.pending_marks()
+            if model in order
+        ]
+        puts.sort(key=lambda put: put[:3])
+        changes = [_put(store, model, pk, marks) for _, _, pk, marks, model in puts]
+        deletions = [(-order.get(model, 0), at.at, model, pk, at) for model, pk, at in store.deletions(pulled=False)]
+        deletions.sort(key=lambda deletion: deletion[:4])
+        changes += [_delete(model, pk, deletion) for _, _, model, pk, deletion in deletions]
+        seq = int(store.get("next_seq", 1))
+        store.connection.executemany(
+            "INSERT INTO _syncreset_outbox (seq, model, pk, body, acked) VALUES (?, ?, ?, ?, 0)",
+            [
+                (number, change["model"], change["pk"], dumps({"seq": number} | change))
+                for number, change in enumerate(changes, start=seq)
+            ],
+        )
+        store.put(next_seq=seq + len(changes))
+    return len(changes)
+
+
+def _put(store: Store, model: ModelSchema, pk: str, marks: Marks) -> dict[str, Any]:
+    row = store.row(model, pk) or {}
+    if marks.base is None:
+        fields = {name: value for name, value in row.items() if value is not None or may_be_null(model, name)}
+        return {
+            "model": model.name,
+            "pk": pk,
+            "op": "put",
+            "fields": fields,
+            "clocks": {name: at for name, at in marks.local.items() if name == ROW_CLOCK or name in fields},
+            "base": None,
+        }
+    fields = {name: row.get(name) for name in model.fields if name in marks.base}
+    return {
+        "model": model.name,
+        "pk": pk,
+        "op": "put",
+        "fields": fields,
+        "clocks": {name: marks.written(name) for name in fields},
+        "base": {name: marks.base[name] for name in fields if marks.base[name] != UNKNOWN},
+    }
+
+
+def may_be_null(model: ModelSchema, name: str) -> bool:
+    """Whether a null in a new row says something. Else it is left out, and the server's default holds."""
+    field = model.fields[name]
+    return field.null and not field.read_only
+
+
+def _delete(model: str, pk: str, deletion: Deletion) -> dict[str, Any]:
+    base = None if deletion.base is None else {ROW_CLOCK: deletion.base}
+    return {"model": model, "pk": pk, "op": "delete", "clocks": {ROW_CLOCK: deletion.at}, "base": base}
+
+
+def unsent(store: Store, *, count: int, size: int) -> list[Frozen]:
+    """The next changes to send: at most ``count``, and of at most ``size`` bytes unless the first alone is larger."""
+    batch: list[Frozen] = []
+    total = 0
+    for seq, body in store.connection.execute(
+        "SELECT seq, body FROM _syncreset_outbox WHERE NOT acked ORDER BY seq LIMIT ?", (count,)
+    ):
+        total += len(body) + 1
+        if batch and total > size:
+            break
+        batch.append(Frozen(seq=seq, body=body))
+    return batch
+
+
+def forget_unsent(store: Store, *, after: int) -> None:
+    """Take back what was frozen, for its numbers are used up on the server; new numbers begin beyond ``after``."""
+    with store.applying():
+        store.connection.execute("DELETE FROM _syncreset_outbox WHERE NOT acked")
+        store.put(next_seq=max(int(store.get("next_seq", 1)), after + 1))
+
+
+def acknowledged(store: Store, acked: int) -> None:
+    """A completed pull says that the server holds everything up to ``acked``. Within the caller's transaction."""
+    store.connection.execute("DELETE FROM _syncreset_outbox WHERE acked AND seq <= ?", (acked,))
+    store.put(next_seq=max(int(store.get("next_seq", 1)), acked + 1))
+
+
+def go_back_to(store: Store, acked: int) -> int:
+    """The server knows less than it had acknowledged: what lies beyond ``acked`` is sent again, as it was.
+
+    Within the caller's transaction. Returns how many changes that are.
+    """
+    return store.connection.execute(
+        "UPDATE _syncreset_outbox SET acked = 0 WHERE acked AND seq > ?", (acked,)
+    ).rowcount
+
+
+def take_results(store: Store, sent: Iterable[Frozen], results: Mapping[int, Mapping[str, Any]]) -> None:
+    """Take over what the server says of each change, within the caller's transaction.
+
+    ``results`` are the protocol's, by sequence number. A change without one counts as a replay of which nothing is
+    known: its row's marks stay, so that it is sent once more under a new number.
+    """
+    for frozen in sent:
+        change = json.loads(frozen.body)
+        result = results.get(frozen.seq, {"state": "duplicate"})
+        model = store.schema.models.get(change["model"])
+        if model is not None:
+            take = _take_delete if change["op"] == "delete" else _take_put
+            take(store, model, change, result)
+        store.connection.execute("UPDATE _syncreset_outbox SET acked = 1 WHERE seq = ?", (frozen.seq,))
+
+
+def _take_put(store: Store, model: ModelSchema, change: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+    state, row, clocks = result["state"], result.get("row"), result.get("clocks")
+    marks = store.marks(model.name, change["pk"])
+    if state == "rejected" and _code(result) == "row_missing" and marks is not None and change["base"] is not None:
+        _send_whole(store, model, change["pk"], marks)
+    elif state in ("applied", "identical"):
+        _acknowledge(store, model, change, marks, clocks or (row or {}).get("clocks") or {})
+    elif row is not None:
+        _keep_what_lost(store, model, change, result)
+        _replace(store, model, change, marks, row)
+    elif state == "duplicate":
+        if clocks:
+            _acknowledge(store, model, change, marks, clocks)
+    else:
+        _keep_what_lost(store, model, change, result)
+        _withdraw(store, model, change, marks)
+
+
+def _code(result: Mapping[str, Any]) -> Any:
+    return (result.get("problem") or {}).get("code")
+
+
+def _send_whole(store: Store, model: ModelSchema, pk: str, marks: Marks) -> None:
+    """The server does not have the row at all: what this replica has of it is sent as a new one."""
+    local = dict(marks.clocks) | marks.local
+    local.setdefault(ROW_CLOCK, min(local.values(), default=marks.updated))
+    store.set_marks(model.name, pk, Marks(base=None, local=local, known=marks.updated))
+
+
+def _edited_since(change: Mapping[str, Any], marks: Marks, name: str) -> bool:
+    """Whether a field was written again after the change was frozen."""
+    if marks.base is not None and name not in marks.base:
+        return False
+    sent = change["clocks"].get(name, change["clocks"].get(ROW_CLOCK, 0)) if name in change["fields"] else 0
+    return marks.written(name) > sent
+
+
+def _acknowledge(
+    store: Store, model: ModelSchema, change: Mapping[str, Any], marks: Marks | None, clocks: Mapping[str, int]
+) -> None:
+    pk, newest = change["pk"], max(clocks.values(), default=0)
+    if marks is None:
+        deletion = store.deletion(model.name, pk)
+        if deletion is not None and not deletion.pulled:
+            base = max(deletion.base or 0, newest)
+            store.set_deletion(model.name, pk, Deletion(at=deletion.at, base=base, pulled=False))
+        return
+    whole = change["base"] is None
+    if marks.base is None and not whole:
+        return  # deleted and made anew since: that is a change of its own
+    known = dict(clocks) if whole and marks.base is None else dict(marks.clocks)
+    for name in change["fields"]:
+        if name in clocks:
+            known[name] = clocks[name]
+    candidates = list(model.fields) if marks.base is None else [name for name in marks.base if name in model.fields]
+    server = Marks(clocks=known)
+    base, local = {}, {}
+    for name in candidates:
+        if _edited_since(change, marks, name):
+            acknowledged_now = name in change["fields"] or marks.base is None
+            base[name] = server.clock(name) if acknowledged_now else (marks.base or {}).get(name, UNKNOWN)
+            local[name] = marks.written(name)
+        elif name not in change["fields"] and marks.base is not None:
+            base[name], local[name] = marks.base[name], marks.written(name)
+    store.set_marks(
+        model.name, pk, Marks(updated=max(marks.updated, newest), clocks=known, base=base, local=local)
+    )
+
+
+def _replace(
+    store: Store, model: ModelSchema, change: Mapping[str, Any], marks: Marks | None, row: Mapping[str, Any]
+) -> None:
+    """The server's row takes the place of the local one, except for fields edited again since."""
+    pk = change["pk"]
+    server = Marks(
+        updated=max(row["updated"], *row["clocks"].values()) if row["clocks"] else row["updated"],
+        clocks=dict(row["clocks"]),
+    )
+    if marks is None:
+        deletion = store.deletion(model.name, pk)
+        if deletion is None or deletion.pulled:
+            store.drop_deletion(model.name, pk)
+            store.write_row(model, pk, row["fields"])
+            store.set_marks(model.name, pk, server)
+        elif deletion.base is None:
+            store.set_deletion(model.name, pk, Deletion(at=deletion.at, base=server.updated, pulled=False))
+        return
+    bases: dict[str, int] = {}
+    candidates = list(model.fields) if marks.base is None else [name for name in marks.base if name in model.fields]
+    for name in candidates:
+        in_flight = name in change["fields"]
+        if _edited_since(change, marks, name) or (marks.base is not None and not in_flight):
+            won = in_flight and name in row["fields"] and same(row["fields"][name], change["fields"][name])
+            before = UNKNOWN if marks.base is None else marks.base[name]
+            bases[name] = server.clock(name) if won else before
+    server.base, server.local = bases, {name: marks.written(name) for name in bases}
+    store.write_row(model, pk, {name: value for name, value in row["fields"].items() if name not in bases})
+    store.set_marks(model.name, pk, server)
+
+
+def _withdraw(store: Store, model: ModelSchema, change: Mapping[str, Any], marks: Marks | None) -> None:
+    """The server has no row to show for it. The local one goes, unless it was edited again since."""
+    pk = change["pk"]
+    if marks is None:
+        deletion = store.deletion(model.name, pk)
+        if deletion is not None and not deletion.pulled and deletion.base is None:
+            store.drop_deletion(model.name, pk)
+        return
+    names = list(model.fields) if marks.base is None else list(marks.base)
+    if not any(_edited_since(change, marks, name) for name in names):
+        store.drop_row(model, pk)
+
+
+def _keep_what_lost(
+    store: Store, model: ModelSchema, change: Mapping[str, Any], result: Mapping[str, Any]
+) -> None:
+    row = result.get("row")
+    fields = change.get("fields", {})
+    if row is not None and result["state"] in ("applied", "identical", "merged", "superseded", "duplicate"):
+        fields = {
+            name: value for name, value in fields.items() if not same(value, row["fields"].get(name))
+        }
+        if not fields and change["op"] == "put":
+            return
+    store.add_unresolved(
+        seq=change["seq"],
+        model=model.name,
+        pk=change["pk"],
+        op=change["op"],
+        state=result["state"],
+        fields=fields,
+        server=None if row is None else row["fields"],
+        problem=result.get("problem"),
+        item=result.get("item"),
+    )
+
+
+def _take_delete(store: Store, model: ModelSchema, change: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+    state, row, pk = result["state"], result.get("row"), change["pk"]
+    deletion = store.deletion(model.name, pk)
+    ours = deletion is not None and not deletion.pulled
+    if row is not None:
+        _keep_what_lost(store, model, change, result)
+        if ours or store.marks(model.name, pk) is not None:
+            _restore(store, model, pk, row)
+    elif state in ("applied", "identical"):
+        if ours:
+            at = max((result.get("clocks") or {}).values(), default=change["clocks"][ROW_CLOCK])
+            store.set_deletion(model.name, pk, Deletion(at=at, base=None, pulled=True))
+    elif state != "duplicate":
+        _keep_what_lost(store, model, change, result)
+        if ours:
+            store.drop_deletion(model.name, pk)
+
+
+def _restore(store: Store, model: ModelSchema, pk: str, row: Mapping[str, Any]) -> None:
+    """The server kept the row: so does the replica, unless the row has been made anew here meanwhile."""
+    if store.marks(model.name, pk) is None:
+        store.drop_deletion(model.name, pk)
+        store.write_row(model, pk, row["fields"])
+        store.set_marks(model.name, pk, Marks(updated=row["updated"], clocks=dict(row["clocks"])))

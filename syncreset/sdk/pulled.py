@@ -1,0 +1,154 @@
+"""Changes from the server: staged page by page, then committed to the store at once, so that it never shows a half.
+
+Fields with a change of their own that the server has not seen are left alone, with the base that the user knew.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from syncreset.protocol import dumps, same
+
+from . import outbox
+from .schema import ModelSchema
+from .store import UNKNOWN, Deletion, Marks, Store
+
+__all__ = ["commit", "discard_staged", "stage"]
+
+
+def stage(store: Store, changes: list[Any], checkpoint: str) -> None:
+    """Keep a page until the last one has come. A kill in between loses nothing: the pull continues from here."""
+    with store.transaction():
+        store.connection.execute("INSERT INTO _syncreset_staging (changes) VALUES (?)", (dumps(changes),))
+        store.put(staged_checkpoint=checkpoint)
+
+
+def discard_staged(store: Store) -> None:
+    """Forget an unfinished pull."""
+    with store.transaction():
+        _clear(store)
+
+
+def _clear(store: Store) -> None:
+    store.connection.execute("DELETE FROM _syncreset_staging")
+    store.put(staged_checkpoint=None)
+
+
+def commit(store: Store, *, checkpoint: str, scopes: list[str], acked: int, bootstrap: bool, before: int) -> None:
+    """Apply everything staged, and the checkpoint with it.
+
+    After a ``bootstrap`` the store holds nothing acknowledged that the server did not send. Pulled deletions older
+    than ``before`` (µs) are forgotten.
+    """
+    with store.applying():
+        present: set[tuple[str, str]] = set()
+        for change in _staged(store):
+            _apply(store, change)
+            if bootstrap:
+                present.add((change["model"], change["pk"]))
+        if bootstrap:
+            _drop_absent(store, present)
+        outbox.go_back_to(store, acked)
+        outbox.acknowledged(store, acked)
+        store.forget_deletions(before)
+        _clear(store)
+        store.put(checkpoint=checkpoint, scopes=scopes, bootstrap_again=False)
+
+
+def _staged(store: Store) -> Iterator[dict[str, Any]]:
+    numbers = [row[0] for row in store.connection.execute("SELECT number FROM _syncreset_staging ORDER BY number")]
+    for number in numbers:
+        (page,) = store.connection.execute(
+            "SELECT changes FROM _syncreset_staging WHERE number = ?", (number,)
+        ).fetchone()
+        yield from json.loads(page)
+
+
+def _drop_absent(store: Store, present: Iterable[tuple[str, str]]) -> None:
+    held = store.connection.execute("SELECT model, pk FROM _syncreset_row WHERE base = '{}'").fetchall()
+    for name, pk in set(held).difference(present):
+        if name in store.schema.models:
+            store.drop_row(store.schema.models[name], pk)
+
+
+def _apply(store: Store, change: Mapping[str, Any]) -> None:
+    model = store.schema.models.get(change["model"])
+    if model is None:
+        return
+    if change.get("removed"):
+        _remove(store, model, change["pk"])
+    elif "deleted" in change:
+        _delete(store, model, change["pk"], change["deleted"])
+    else:
+        _put(store, model, change["pk"], change)
+
+
+def _put(store: Store, model: ModelSchema, pk: str, change: Mapping[str, Any]) -> None:
+    fields, clocks = change["fields"], dict(change["clocks"])
+    server = Marks(updated=max(change["updated"], *clocks.values()) if clocks else change["updated"], clocks=clocks)
+    marks = store.marks(model.name, pk)
+    if marks is None:
+        deletion = store.deletion(model.name, pk)
+        if deletion is not None and not deletion.pulled:
+            return
+        store.drop_deletion(model.name, pk)
+    elif marks.pending:
+        server.base, server.local = _still_pending(store, model, pk, marks, fields)
+        fields = {name: value for name, value in fields.items() if name not in server.base}
+    store.write_row(model, pk, fields)
+    store.set_marks(model.name, pk, server)
+
+
+def _still_pending(
+    store: Store, model: ModelSchema, pk: str, marks: Marks, fields: Mapping[str, Any]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """The marks of fields that keep their local value: those changed here to something else than the server has."""
+    row = store.row(model, pk) or {}
+    if marks.base is None:
+        base = {
+            name: UNKNOWN
+            for name, value in row.items()
+            if name in fields
+            and not same(value, fields[name])
+            and (value is not None or outbox.may_be_null(model, name))
+        }
+    else:
+        base = {
+            name: known
+            for name, known in marks.base.items()
+            if name not in fields or name not in row or not same(row[name], fields[name])
+        }
+    return base, {name: marks.written(name) for name in base}
+
+
+def _delete(store: Store, model: ModelSchema, pk: str, at: int) -> None:
+    marks = store.marks(model.name, pk)
+    if marks is None or not marks.pending:
+        store.drop_row(model, pk)
+        store.set_deletion(model.name, pk, Deletion(at=at, base=None, pulled=True))
+
+
+def _remove(store: Store, model: ModelSchema, pk: str) -> None:
+    """No longer ours. What was not yet sent of it cannot be sent any more, and is kept for the user."""
+    marks = store.marks(model.name, pk)
+    deletion = store.deletion(model.name, pk)
+    if marks is not None and marks.pending:
+        row = store.row(model, pk) or {}
+        fields = row if marks.base is None else {name: row.get(name) for name in marks.base}
+        _keep_removed(store, model, pk, "put", fields)
+    elif deletion is not None and not deletion.pulled:
+        _keep_removed(store, model, pk, "delete", {})
+    store.drop_row(model, pk)
+    store.drop_deletion(model.name, pk)
+
+
+def _keep_removed(store: Store, model: ModelSchema, pk: str, op: str, fields: Mapping[str, Any]) -> None:
+    store.add_unresolved(
+        seq=None,
+        model=model.name,
+        pk=pk,
+        op=op,
+        state="removed",
+        fields=fields,
+        problem={"code": "removed", "detail": "the row left this replica's scopes before the change was sent"},
+    )

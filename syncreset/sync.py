@@ -1,0 +1,184 @@
+"""Push and pull: the two calls that a client in good standing lives by."""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+
+from . import conf
+from .apply import Applied, apply_changes
+from .clients import Client, scopes_of
+from .cursor import Cursor
+from .feed import Checkpoint
+from .ledger import item_for, save_items
+from .preparing import Author
+from .protocol import Change, ProtocolError, dumps, now
+from .pulling import read_page
+from .resets import mark_bootstrapped, require_current
+from .signals import synced
+from .tracking.registry import tracked_models
+
+__all__ = ["PullRequest", "PushRequest", "SeqReused", "pull", "push"]
+
+#: How many of the last sequence numbers keep a digest of their change, to tell a replay from a reuse.
+REMEMBERED = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullRequest:
+    """What a pull asks (protocol, "POST /pull"). ``pending`` is what the client says it has yet to push."""
+
+    client: uuid.UUID
+    schema: str
+    cursor: Cursor | None
+    limit: int
+    pending: int = 0
+    reset: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushRequest:
+    """What a push brings (protocol, "POST /push"): parsed changes and the raw objects they were parsed from."""
+
+    client: uuid.UUID
+    schema: str
+    cursor: Cursor | None
+    client_time: int
+    changes: Sequence[Change]
+    raw: Sequence[Any]
+
+
+class SeqReused(ProtocolError):
+    """A sequence number came again with another change: the client's queue is not what it was."""
+
+    status = 409
+    code = "seq_reused"
+
+
+def pull(user: AbstractBaseUser, request: PullRequest) -> dict[str, Any]:
+    """Serve one page. Raises ClientResetRequired and ClientForbidden."""
+    client = require_current(
+        user, request.client, schema=request.schema, cursor=request.cursor, reset_id=request.reset
+    )
+    scopes = scopes_of(user)
+    limit = min(request.limit, conf.get("PAGE_LIMIT"))
+    page = read_page(request.cursor, scopes, limit=limit, reset_id=request.reset)
+    told: dict[str, Any] = {
+        "last_seen": now(),
+        "pending": request.pending,
+        "schema": request.schema,
+        "scopes": sorted(scopes),
+    }
+    if not page.more:
+        told["checkpoint"] = page.cursor.number
+        if request.reset is not None:
+            mark_bootstrapped(client, request.reset)
+        _tell_synced(client, page.cursor.number)
+    Client.objects.filter(pk=client.pk).update(**told)
+    return {
+        "changes": page.changes,
+        "checkpoint": page.checkpoint,
+        "more": page.more,
+        "scopes": sorted(scopes),
+        "acked": client.acked,
+        "server_time": now(),
+    }
+
+
+def _tell_synced(client: Client, number: int) -> None:
+    at = Checkpoint.objects.values_list("at", flat=True).get(number=number)
+    labels = [model._meta.label_lower for model in tracked_models()]
+    synced.send(sender=Client, client=client, checkpoint=number, at=at, models=labels)
+
+
+def push(user: AbstractBaseUser, request: PushRequest) -> dict[str, Any]:
+    """Apply a client's changes, each on its own. Raises ClientResetRequired, ClientForbidden and SeqReused."""
+    require_current(user, request.client, schema=request.schema, cursor=request.cursor)
+    received = now()
+    with transaction.atomic():
+        # A write comes first: it locks the client's row on every database, so that its pushes queue up.
+        Client.objects.filter(pk=request.client).update(last_seen=received, schema=request.schema)
+        client = Client.objects.get(pk=request.client)
+        digests = dict(client.recent)
+        fresh, results = _sort_out(request, client.acked, digests)
+        author = Author(
+            client=client,
+            user=user,
+            scopes=scopes_of(user),
+            seen=0 if request.cursor is None else request.cursor.number,
+            received=received,
+            offset=received - request.client_time,
+        )
+        applied = apply_changes([request.changes[index] for index in fresh], author)
+        results.update(_record(client, applied))
+        _advance(client, request, digests, author.offset)
+    ordered = [results[change.seq] for change in request.changes if change.seq is not None]
+    return {"acked": client.acked, "results": ordered, "server_time": now()}
+
+
+def _sort_out(
+    request: PushRequest, acked: int, digests: dict[int, str]
+) -> tuple[list[int], dict[int, dict[str, Any]]]:
+    """Which changes are new, and the results of those that are not. Raises SeqReused."""
+    fresh: list[int] = []
+    results: dict[int, dict[str, Any]] = {}
+    for index, change in enumerate(request.changes):
+        seq = change.seq or 0
+        digest = _digest(request.raw[index])
+        if seq > acked:
+            fresh.append(index)
+        elif digests.get(seq, digest) != digest:
+            raise SeqReused(f"sequence number {seq} was used before, for another change")
+        else:
+            results[seq] = {"seq": seq, "state": "duplicate"}
+        digests[seq] = digest
+    return fresh, results
+
+
+def _record(client: Client, applied: Sequence[Applied]) -> dict[int, dict[str, Any]]:
+    results: dict[int, dict[str, Any]] = {}
+    items = []
+    for result in applied:
+        seq = result.change.seq or 0
+        wire: dict[str, Any] = {"seq": seq, "state": result.outcome.state, **_clocks(result)}
+        if result.notes:
+            wire["notes"] = [note.as_wire() for note in result.notes]
+        if result.outcome.problem is not None:
+            wire["problem"] = result.outcome.problem.as_wire()
+        if result.outcome.state not in ("applied", "identical"):
+            item = item_for(client, result.change, result.outcome, before=result.before)
+            items.append(item)
+            wire["item"] = str(item.pk)
+            if result.after is not None:
+                wire["row"] = {
+                    "fields": result.after.fields,
+                    "updated": result.after.updated,
+                    "clocks": result.after.clocks,
+                }
+        results[seq] = wire
+    save_items(items)
+    return results
+
+
+def _clocks(result: Applied) -> dict[str, Any]:
+    row = result.outcome.row or (result.before if result.outcome.state == "identical" else None)
+    if row is None or result.change.op != "put":
+        return {}
+    if result.change.base is None and result.before is None:
+        return {"clocks": row.clocks, "updated": row.updated}
+    return {"clocks": {name: row.clock(name) for name in result.change.fields}, "updated": row.updated}
+
+
+def _advance(client: Client, request: PushRequest, digests: dict[int, str], offset: int) -> None:
+    client.acked = max([client.acked, *(change.seq or 0 for change in request.changes)])
+    client.recent = [[seq, digests[seq]] for seq in sorted(digests)[-REMEMBERED:]]
+    client.clock_offset = offset
+    Client.objects.filter(pk=client.pk).update(acked=client.acked, recent=client.recent, clock_offset=offset)
+
+
+def _digest(raw: Any) -> str:
+    return hashlib.sha256(dumps(raw).encode("ascii")).hexdigest()[:16]

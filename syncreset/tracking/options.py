@@ -1,0 +1,74 @@
+"""How a tracked model is synced: what its inner class ``SyncMeta`` says."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from django.db.models import Model
+from django.utils.module_loading import import_string
+
+__all__ = ["ON_DELETE", "POLICIES", "STRATEGIES", "SyncOptions", "parse_options", "unknown_attributes"]
+
+#: The policies for fields that client and server both changed (design, section 4); a function is one as well.
+POLICIES = ("newest", "client", "server", "review")
+ON_DELETE = ("keep", "delete", "review")
+#: The recovery strategies that a model may ask for (protocol, "Snapshot format").
+STRATEGIES = ("by_base", "by_object", "by_field", "by_update_log", "overwrite")
+
+Policy = str | Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncOptions:
+    """What ``SyncMeta`` may say.
+
+    ``scope``: a foreign key of the model, or its primary key where each row is a scope of its own; None for everyone.
+    ``read_only``: fields whose pushed values are refused. ``conflicts``: field name to policy, or ``"*"`` for all others.
+    ``on_delete``: whether an edited row survives a delete of the other side ("keep"), does not, or a person decides.
+    ``can_write``: ``(user, row) -> bool``. ``recovery``: the strategy for this model's part of a snapshot.
+    """
+
+    scope: str | None = None
+    read_only: tuple[str, ...] = ()
+    conflicts: Mapping[str, Policy] = field(default_factory=dict)
+    on_delete: Literal["keep", "delete", "review"] = "keep"
+    can_write: Callable[[Any, Any], bool] | None = None
+    recovery: str | None = None
+
+
+_KNOWN = frozenset(option.name for option in fields(SyncOptions))
+
+
+def parse_options(model: type[Model]) -> SyncOptions:
+    """The model's options. Dotted paths of functions are imported; raises ImportError for one that names nothing.
+
+    What is not known is left out here and reported by the system checks.
+    """
+    given = {name: value for name, value in _attributes(model).items() if name in _KNOWN}
+    for name in ("read_only",):
+        if name in given:
+            given[name] = tuple(given[name])
+    if "conflicts" in given:
+        given["conflicts"] = {name: _policy(policy) for name, policy in dict(given["conflicts"]).items()}
+    if isinstance(given.get("can_write"), str):
+        given["can_write"] = import_string(given["can_write"])
+    return SyncOptions(**given)
+
+
+def unknown_attributes(model: type[Model]) -> list[str]:
+    """What the model's ``SyncMeta`` says and nobody reads."""
+    return sorted(_attributes(model).keys() - _KNOWN)
+
+
+def _attributes(model: type[Model]) -> dict[str, Any]:
+    declared = getattr(model, "SyncMeta", None)
+    if declared is None:
+        return {}
+    names = {name for base in declared.__mro__[:-1] for name in vars(base) if not name.startswith("_")}
+    return {name: getattr(declared, name) for name in names}
+
+
+def _policy(policy: Policy) -> Policy:
+    if isinstance(policy, str) and "." in policy:
+        return import_string(policy)  # type: ignore[no-any-return]
+    return policy

@@ -1,0 +1,146 @@
+"""What both vendors' triggers are generated from: a tracked table as the model describes it and the database has it."""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Field, ForeignKey, GeneratedField, JSONField, Model, UUIDField
+
+from syncreset.tracking.fields import CLOCK_FIELDS
+from syncreset.tracking.registry import EVERYONE, scope_field, scope_key, scope_model, synced_fields
+
+__all__ = [
+    "DELETED",
+    "DEPARTED",
+    "ENTRY_TABLE",
+    "PREFIX",
+    "ROW",
+    "TRUNCATED",
+    "Installed",
+    "TrackedTable",
+    "Trigger",
+    "is_collated",
+    "is_json",
+    "is_uuid",
+    "literal",
+    "name_for",
+    "stored_field",
+]
+
+#: The feed's table, written by the triggers.
+ENTRY_TABLE = "syncreset_entry"
+#: What all names made in the database begin with.
+PREFIX = "syncreset_"
+#: The kinds of an entry, as numbers of its column ``kind``.
+ROW, DELETED, DEPARTED, TRUNCATED = 0, 1, 2, 3
+
+_LONGEST_NAME = 63
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """One trigger. ``text`` is what `installed` shows when the database has exactly this one."""
+
+    name: str
+    table: str
+    create_sql: str
+    drop_sql: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """A trigger of ours as the database has it."""
+
+    table: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedTable:
+    """A tracked table. ``fields`` are those whose columns exist already: migrations may be only partly applied.
+
+    ``scope_prefix`` comes before the value of ``scope``; without a scope column (None) it is the whole key.
+    """
+
+    label: str
+    name: str
+    pk: "Field[Any, Any]"
+    fields: tuple["Field[Any, Any]", ...]
+    scope: "Field[Any, Any] | None"
+    scope_prefix: str
+
+    @classmethod
+    def of(cls, model: type[Model], columns: Collection[str]) -> "TrackedTable | None":
+        """The table of a model, or None as long as the database lacks the columns that tracking needs."""
+        meta = model._meta
+        scope = scope_field(model)
+        needed = [meta.pk.column, *CLOCK_FIELDS] + ([scope.column] if scope is not None else [])
+        if not set(needed) <= set(columns):
+            return None
+        owner = scope_model(model)
+        return cls(
+            label=meta.label_lower,
+            name=meta.db_table,
+            pk=meta.pk,
+            fields=tuple(field for field in synced_fields(model) if field.column in columns),
+            scope=scope,
+            scope_prefix=EVERYONE if owner is None else scope_key(owner, ""),
+        )
+
+    @property
+    def stamped(self) -> tuple["Field[Any, Any]", ...]:
+        """The fields that have a clock: all but those the database computes from others."""
+        return tuple(field for field in self.fields if not isinstance(field, GeneratedField))
+
+    @property
+    def kept(self) -> tuple["Field[Any, Any]", ...]:
+        """The fields in a tombstone's copy of the row: all that are stored."""
+        return tuple(
+            field
+            for field in self.fields
+            if not isinstance(field, GeneratedField) or getattr(field, "db_persist", True)
+        )
+
+    @property
+    def moves(self) -> bool:
+        """Whether rows can go from one scope to another while they keep their primary key."""
+        return self.scope is not None and self.scope is not self.pk
+
+
+def stored_field(field: Any) -> "Field[Any, Any]":
+    """The field that says how a column is stored: of a relation the key it ends at, of a generated column its output."""
+    while isinstance(field, ForeignKey):
+        field = field.target_field
+    if isinstance(field, GeneratedField):
+        return stored_field(field.output_field)
+    return field  # type: ignore[no-any-return]
+
+
+def is_uuid(field: "Field[Any, Any]") -> bool:
+    return isinstance(stored_field(field), UUIDField)
+
+
+def is_json(field: "Field[Any, Any]") -> bool:
+    return isinstance(stored_field(field), JSONField)
+
+
+def is_collated(field: "Field[Any, Any]") -> bool:
+    """Whether the column has a collation of its own, in which different texts may be equal."""
+    return getattr(stored_field(field), "db_collation", None) is not None
+
+
+def literal(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def name_for(purpose: str, table: str) -> str:
+    """A name for something that belongs to a table, short enough for every database."""
+    name = f"{PREFIX}{purpose}_{table}"
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(table.encode()).hexdigest()[:8]
+    kept = _LONGEST_NAME - len(digest) - 1
+    return f"{name.encode()[:kept].decode(errors='ignore')}_{digest}"

@@ -1,0 +1,99 @@
+"""Who may write what, and whether what a row refers to is there: the tests between merging and writing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import models
+
+from . import conf
+from .codec import ValueFault, decode_key, encode_key, target_key_field
+from .feed import tombstones
+from .preparing import Author, Prepared
+from .protocol import Change, Outcome, Problem, Row, same
+from .rows import instance_of, scope_of_row, visible
+from .tracking.registry import is_tracked, options_for, synced_fields
+
+__all__ = ["missing_targets", "write_problem"]
+
+Key = tuple[type[models.Model], str]
+
+
+def write_problem(
+    model: type[models.Model], change: Change, instance: Any, row: Row | None, outcome: Outcome, author: Author
+) -> Problem | None:
+    """Why the author may not write this outcome, or None if nothing forbids it."""
+    if author.operator:
+        return None
+    action = "delete" if outcome.deletes else "add" if row is None else "change"
+    if row is None and model._meta.auto_field is not None:
+        return Problem(
+            code="server_assigned_pk", detail="the server numbers the rows of this model, so clients cannot make them"
+        )
+    permission = f"{model._meta.app_label}.{action}_{model._meta.model_name}"
+    if conf.get("MODEL_PERMISSIONS") and not author.user.has_perm(permission):
+        return Problem(code="forbidden", detail=f"this user has no permission to {action} rows of this model")
+    if outcome.row is not None and scope_of_row(model, change.pk, outcome.row) not in author.scopes:
+        name = options_for(model).scope
+        return Problem(code="invalid_reference", detail="the row that this field refers to is not there", field=name)
+    can_write = options_for(model).can_write
+    if can_write is not None:
+        after = None if outcome.row is None else instance_of(model, change.pk, outcome.row)
+        if any(row is not None and not can_write(author.user, row) for row in (instance, after)):
+            return Problem(code="forbidden", detail="this user may not write this row")
+    return None
+
+
+def missing_targets(
+    batch: Sequence[Prepared],
+    outcomes: Sequence[Outcome],
+    stored: Mapping[Key, Row | None],
+    states: Mapping[Key, Row | None],
+    author: Author,
+) -> Iterator[tuple[int, str, bool]]:
+    """Which references lead nowhere that the author can see: (place in the batch, field, whether it was deleted).
+
+    ``stored`` are the batch's rows as the database has them, ``states`` as they will be. A row that is absent, one
+    that is invisible and one of a model that is not tracked look the same from outside.
+    """
+    wanted: dict[type[models.Model], dict[str, list[tuple[int, str]]]] = {}
+    for index, (prepared, outcome) in enumerate(zip(batch, outcomes, strict=True)):
+        if outcome.row is None:
+            continue
+        present = stored.get((prepared.model, prepared.change.pk))
+        for relation in synced_fields(prepared.model):
+            key = outcome.row.fields.get(relation.name)
+            if not isinstance(relation, models.ForeignKey) or key is None:
+                continue
+            if present is None or not same(present.fields.get(relation.name), key):
+                wanted.setdefault(relation.related_model, {}).setdefault(key, []).append((index, relation.name))
+    for model, references in wanted.items():
+        there = {key for key in references if states.get((model, key)) is not None}
+        gone = {key for key in references if (model, key) in states and states[model, key] is None}
+        there |= _visible_keys(model, references.keys() - there - gone, author)
+        missing = references.keys() - there
+        buried = tombstones(model._meta.label_lower, missing, author.scopes) if missing and is_tracked(model) else {}
+        for key in missing:
+            for index, name in references[key]:
+                yield index, name, key in buried or key in gone
+
+
+def _visible_keys(model: type[models.Model], keys: set[str], author: Author) -> set[str]:
+    pk = model._meta.pk
+    typed = []
+    for key in keys:
+        try:
+            typed.append(decode_key(pk, key))
+        except ValueFault:
+            continue
+    if not typed:
+        return set()
+    if author.operator:
+        rows = model._base_manager.filter(pk__in=typed)
+    elif is_tracked(model):
+        rows = visible(model, author.scopes).filter(pk__in=typed)
+    elif issubclass(model, get_user_model()):
+        rows = model._base_manager.filter(pk__in=[key for key in typed if key == author.user.pk])
+    else:
+        return set()
+    return {encode_key(pk, value) for value in rows.values_list("pk", flat=True)}

@@ -1,0 +1,1 @@
+"""The demo project: its data, its command to seed them, its services."""

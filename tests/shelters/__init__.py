@@ -1,0 +1,1 @@
+"""An animal shelter: the tracked models that most tests use."""

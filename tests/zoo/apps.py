@@ -1,0 +1,8 @@
+"""The app `zoo`."""
+
+from django.apps import AppConfig
+
+
+class ZooConfig(AppConfig):
+    name = "tests.zoo"
+    label = "zoo"
