@@ -17,11 +17,6 @@ LAYERS = {
     "test": "For `make test`.",
     "lint": "For `make lint`.",
 }
-    "base": "What syncreset itself needs.",
-    "demo": "For `make demo`.",
-    "test": "For `make test`.",
-    "lint": "For `make lint`.",
-}
 # Needed by Python 3.11.0 to 3.11.2 alone, so that resolving on a newer one does not see them.
 OLDER_PYTHON = {"base": ['async-timeout==5.0.1; python_full_version < "3.11.3"']}
 

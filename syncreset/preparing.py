@@ -9,7 +9,7 @@ from django.db import models
 
 from .clients import Client
 from .codec import ValueFault, decode, decode_key, encode, encode_key, is_server_computed
-from .protocol import Change, Outcome, Problem, corrected
+from .protocol import Change, Decision, Outcome, Problem, Row, corrected, same
 from .tracking.registry import options_for, synced_fields, tracked_by_label
 
 __all__ = ["Author", "Prepared", "prepare"]
@@ -42,7 +42,7 @@ class Prepared:
 
 
 def prepare(change: Change, author: Author) -> Prepared | Outcome:
-    """The change with everything typed and checked, or the outcome ``rejected`` that says what is wrong with it."""
+    """The change with everything typed and checked, or the outcome that says what is wrong with it."""
     model = tracked_by_label(change.model)
     if model is None:
         return _rejected("unknown_model", "there is no such model here")
@@ -52,27 +52,63 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
         return Outcome(state="rejected", problem=fault.problem(None))
     fields: dict[str, Any] = {}
     notes: list[Problem] = []
-    if change.op == "put":
-        known = {field.name: field for field in synced_fields(model)}
-        for name, value in change.fields.items():
-            field = known.get(name)
-            if field is None:
-                return _rejected("unknown_field", "the model has no such field", name)
-            if _may_not_set(model, field, author):
-                if value is None and change.base is None:
-                    continue
-                return _rejected("forbidden_field", "clients cannot set this field", name)
-            try:
-                fields[name] = encode(field, decode(field, value))
-            except ValueFault as fault:
-                return Outcome(state="rejected", problem=fault.problem(name))
-            notes.extend(_notes(field, value))
+    known = {field.name: field for field in synced_fields(model)}
+    for name, value in change.fields.items() if change.op == "put" else ():
+        field = known.get(name)
+        if field is None:
+            return _rejected("unknown_field", "the model has no such field", name)
+        if _may_not_set(model, field, author):
+            if _makes_row(change) and (value is None or same(value, _default(field))):
+                continue
+            return _forbidden(change, name)
+        try:
+            fields[name] = encode(field, decode(field, value))
+        except ValueFault as fault:
+            return Outcome(state="rejected", problem=fault.problem(name))
+        notes.extend(_notes(field, value))
     clocks = change.clocks
     if not change.healing:
         clocks = corrected(change.clocks, offset=author.offset, received=author.received)
-    return Prepared(
-        change=replace(change, pk=pk, fields=fields, clocks=clocks), model=model, notes=tuple(notes)
-    )
+    ready = replace(change, pk=pk, fields=fields, clocks=clocks, whole=_typed_whole(change, fields, known))
+    return Prepared(change=ready, model=model, notes=tuple(notes))
+
+
+def _makes_row(change: Change) -> bool:
+    """Whether the change holds a whole row: one made by the client, or one that a restored server lacks."""
+    return change.base is None or (change.whole is not None and len(change.fields) >= len(change.whole.fields))
+
+
+def _forbidden(change: Change, name: str) -> Outcome:
+    """Refused to a client; but what was acknowledged once, and only an operator may write, waits for one."""
+    problem = Problem(code="forbidden_field", detail="clients cannot set this field", field=name)
+    if not change.healing:
+        return Outcome(state="rejected", problem=problem)
+    decisions = {
+        key: Decision(client=value, server=None, base_clock=None, kept="review") for key, value in change.fields.items()
+    }
+    return Outcome(state="parked", problem=problem, decisions=decisions)
+
+
+def _default(field: "models.Field[Any, Any]") -> Any:
+    return encode(field, field.get_default()) if field.has_default() else None
+
+
+def _typed_whole(
+    change: Change, fields: Mapping[str, Any], known: Mapping[str, "models.Field[Any, Any]"]
+) -> Row | None:
+    """The snapshot's whole row with the values that its fields can hold; None where one cannot be held."""
+    if change.whole is None:
+        return None
+    typed = dict(fields)
+    for name, value in change.whole.fields.items() if not _makes_row(change) else ():
+        if name not in typed:
+            if name not in known:
+                return None
+            try:
+                typed[name] = encode(known[name], decode(known[name], value))
+            except ValueFault:
+                return None
+    return replace(change.whole, fields=typed)
 
 
 def missing_fields(model: type[models.Model], fields: Mapping[str, Any]) -> list[str]:

@@ -110,14 +110,14 @@ def write_snapshot_file(journal: Journal, plan: ResetPlan, strategy: str, device
     stores = [Store(journal.path(name), read_only=True) for name in names]
     try:
         newest = stores[-1]
-        full = plan.full or strategy != "by_base"
+        full = plan.full or strategy in ("by_object", "overwrite")
         header = Header(
             client=str(newest.get("client")),
             reset=plan.reset,
             schema=newest.schema.hash,
             checkpoint=_checkpoint(stores),
             strategy=strategy,
-            last_synced={},
+            last_synced=dict.fromkeys(newest.schema.models, newest.get("synced_at", 0)),
             full=full,
             created=plan.noted,
             client_time=device_time,
@@ -242,7 +242,7 @@ def _overlay_rows(older: RowLine, newer: RowLine) -> RowLine:
         clocks[name] = source.row.clock(name)
         bases = [known for line in (older, newer) if (known := _base_of(line, name)) is not None]
         if bases:
-            base[name] = min(bases) if UNKNOWN not in bases or len(set(bases)) == 1 else UNKNOWN
+            base[name] = min(bases)
         if older.base is None and source is newer and name not in newer.base:
             base.pop(name, None)
     created = min(older.row.clocks.get(ROW_CLOCK, 0), newer.row.clocks.get(ROW_CLOCK, 0)) or max(

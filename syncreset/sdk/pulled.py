@@ -13,7 +13,7 @@ from . import outbox
 from .schema import ModelSchema
 from .store import UNKNOWN, Deletion, Marks, Store
 
-__all__ = ["commit", "discard_staged", "stage"]
+__all__ = ["bootstrap_again", "commit", "discard_staged", "stage"]
 
 
 def stage(store: Store, changes: list[Any], checkpoint: str) -> None:
@@ -21,6 +21,12 @@ def stage(store: Store, changes: list[Any], checkpoint: str) -> None:
     with store.transaction():
         store.connection.execute("INSERT INTO _syncreset_staging (changes) VALUES (?)", (dumps(changes),))
         store.put(staged_checkpoint=checkpoint)
+
+
+def bootstrap_again(store: Store) -> None:
+    """Let the next pull bring everything: rows got new fields. Within the caller's transaction."""
+    _clear(store)
+    store.put(bootstrap_again=True)
 
 
 def discard_staged(store: Store) -> None:
@@ -34,8 +40,10 @@ def _clear(store: Store) -> None:
     store.put(staged_checkpoint=None)
 
 
-def commit(store: Store, *, checkpoint: str, scopes: list[str], acked: int, bootstrap: bool, before: int) -> None:
-    """Apply everything staged, and the checkpoint with it.
+def commit(
+    store: Store, *, checkpoint: str, scopes: list[str], acked: int, synced_at: int, bootstrap: bool, before: int
+) -> None:
+    """Apply everything staged, and with it the checkpoint, of the time ``synced_at``.
 
     After a ``bootstrap`` the store holds nothing acknowledged that the server did not send. Pulled deletions older
     than ``before`` (µs) are forgotten.
@@ -52,7 +60,7 @@ def commit(store: Store, *, checkpoint: str, scopes: list[str], acked: int, boot
         outbox.acknowledged(store, acked)
         store.forget_deletions(before)
         _clear(store)
-        store.put(checkpoint=checkpoint, scopes=scopes, bootstrap_again=False)
+        store.put(checkpoint=checkpoint, scopes=scopes, synced_at=synced_at, bootstrap_again=False)
 
 
 def _staged(store: Store) -> Iterator[dict[str, Any]]:

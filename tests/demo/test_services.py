@@ -78,7 +78,12 @@ def test_a_process_that_ends_early_says_why(tmp_path: Path) -> None:
 
 
 def test_a_process_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
-    script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    script = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(60)
+"""
     with services.running("stubborn", [sys.executable, "-c", script], log=tmp_path / "log") as service:
         service.wait_until(lambda: "up" in service.log_text())
         service.stop(timeout=0.2)

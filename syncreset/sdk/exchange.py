@@ -1,0 +1,197 @@
+"""The conversation with the server apart from resets: greeting, pushing, pulling. Generators of requests."""
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from syncreset.protocol import PROTOCOL_VERSION, dumps, now
+
+from . import outbox, pulled
+from .device import Device, Tally
+from .errors import ProblemReceived, ProtocolViolation
+from .messages import Exchange, call
+from .outbox import Frozen
+from .schema import only_adds, parse_schema
+from .store import Store
+
+__all__ = ["greet", "pull", "push_and_pull"]
+
+#: What is asked for and sent at once, unless the server's limits are lower: rows, changes, bytes.
+PAGE, CHANGES, BODY = 1000, 1000, 4 * 1024**2
+
+#: How often one sync pushes and pulls while the app goes on writing.
+ROUNDS = 5
+
+
+def greet(device: Device) -> Exchange[None]:
+    """Measure the clock, fit the tables to the schema, and make the client known to the server."""
+    store = device.store
+    asked = now()
+    hello = yield from call("GET", "")
+    _measure(store, hello, asked)
+    if hello.get("minimum_protocol", PROTOCOL_VERSION) > PROTOCOL_VERSION:
+        raise ProtocolViolation(f"the server asks for protocol {hello['minimum_protocol']}; update syncreset")
+    with store.transaction():
+        store.put(limits=hello.get("limits", {}), retention=hello.get("retention", 0))
+    if hello["schema"] != store.schema.hash:
+        yield from _renew_schema(store)
+    if not store.get("registered"):
+        yield from _register(store)
+
+
+def _measure(store: Store, answer: Mapping[str, Any], asked: int) -> None:
+    if "server_time" in answer:
+        store.measure(answer["server_time"], (asked + now()) // 2)
+
+
+def _renew_schema(store: Store) -> Exchange[None]:
+    """Adopt a schema that only adds. Any other is left to the server, which orders a reset."""
+    schema = parse_schema((yield from call("GET", "schema")))
+    if not only_adds(store.schema, schema):
+        return
+    with store.applying():
+        if store.schema.hash and store.get("checkpoint") is not None:
+            pulled.bootstrap_again(store)
+        store.adopt_schema(schema)
+
+
+def _register(store: Store) -> Exchange[None]:
+    body = {
+        "client": store.get("client"),
+        "name": store.get("name") or platform.node(),
+        "platform": f"Python {platform.python_version()} on {platform.system()}",
+        "schema": store.schema.hash,
+    }
+    answer = yield from call("POST", "clients", body)
+    with store.transaction():
+        store.put(client=answer["client"], registered=True)
+
+
+def push_and_pull(device: Device, tally: Tally) -> Exchange[None]:
+    """Push what is pending and pull what is new, again where the app has gone on writing meanwhile."""
+    store = device.store
+    for left in reversed(range(ROUNDS)):
+        before = tally.pushed
+        try:
+            yield from _push(store, tally)
+        except ProblemReceived as problem:
+            if problem.code != "seq_reused" or not left:
+                raise
+            yield from pull(device, tally)
+            outbox.forget_unsent(store, after=int(store.get("next_seq", 1)))
+            continue
+        yield from pull(device, tally)
+        waiting = store.pending_count() or outbox.unsent(store, count=1, size=1)
+        if not waiting or tally.pushed == before:
+            return
+
+
+def _push(store: Store, tally: Tally) -> Exchange[None]:
+    """Send what was frozen before and then what is pending now."""
+    yield from _send_all(store, tally)
+    if outbox.freeze(store):
+        yield from _send_all(store, tally)
+
+
+def _send_all(store: Store, tally: Tally) -> Exchange[None]:
+    limits = store.get("limits", {})
+    count, size = limits.get("changes", CHANGES), limits.get("body", BODY) - 10_000
+    while batch := outbox.unsent(store, count=count, size=max(size, 1)):
+        try:
+            answer = yield from _send(store, batch)
+        except ProblemReceived as problem:
+            if problem.status not in (400, 413):
+                raise
+            if len(batch) > 1:
+                count = len(batch) // 2
+                continue
+            answer = yield from _refused(store, batch[0], problem)
+        results = {result["seq"]: result for result in answer["results"]}
+        done = [frozen for frozen in batch if frozen.seq in results or frozen.seq <= answer["acked"]]
+        if not done:
+            raise ProtocolViolation("the server answered a push with no result for any of its changes")
+        with store.applying():
+            outbox.take_results(store, done, results)
+        tally.pushed += len(done)
+        for frozen in done:
+            state = results.get(frozen.seq, {}).get("state", "duplicate")
+            tally.results[state] = tally.results.get(state, 0) + 1
+
+
+def _send(store: Store, batch: list[Frozen]) -> Exchange[dict[str, Any]]:
+    asked = now()
+    head = dumps(
+        {
+            "client": store.get("client"),
+            "schema": store.schema.hash,
+            "checkpoint": store.get("checkpoint"),
+            "client_time": store.corrected_now(),
+        }
+    )
+    body = head[:-1] + ',"changes":[' + ",".join(frozen.body for frozen in batch) + "]}"
+    answer = yield from call("POST", "push", body.encode("ascii"))
+    _measure(store, answer, asked)
+    return answer
+
+
+def _refused(store: Store, frozen: Frozen, problem: ProblemReceived) -> Exchange[dict[str, Any]]:
+    """One change that no request can carry counts as rejected, so that the queue goes on.
+
+    If a push without any change fails as well, the change is not to blame, and the problem is raised.
+    """
+    try:
+        yield from _send(store, [])
+    except ProblemReceived as other:
+        raise problem from other
+    with store.transaction():
+        pulled.bootstrap_again(store)
+    return {
+        "acked": 0,
+        "results": [
+            {"seq": frozen.seq, "state": "rejected", "problem": {"code": problem.code, "detail": problem.detail}}
+        ],
+    }
+
+
+def pull(device: Device, tally: Tally, *, reset: str | None = None) -> Exchange[None]:
+    """Pull until there is no more, into the staging area, and commit. With ``reset``: that reset's bootstrap."""
+    store = device.store
+    committed = None if reset is not None or store.get("bootstrap_again") else store.get("checkpoint")
+    staged = store.get("staged_checkpoint")
+    checkpoint = staged or committed
+    received = 0
+    while True:
+        asked = now()
+        body = {
+            "client": store.get("client"),
+            "schema": store.schema.hash,
+            "checkpoint": checkpoint,
+            "limit": min(PAGE, store.get("limits", {}).get("page", PAGE)),
+            "pending": store.pending_count(),
+        }
+        if reset is not None:
+            body["reset"] = reset
+        try:
+            page = yield from call("POST", "pull", body)
+        except ProblemReceived as problem:
+            if problem.status != 400 or staged is None:
+                raise
+            pulled.discard_staged(store)
+            staged, checkpoint = None, committed
+            continue
+        _measure(store, page, asked)
+        pulled.stage(store, page["changes"], page["checkpoint"])
+        received += len(page["changes"])
+        checkpoint = page["checkpoint"]
+        if not page["more"]:
+            break
+    pulled.commit(
+        store,
+        checkpoint=page["checkpoint"],
+        scopes=page.get("scopes", []),
+        acked=page["acked"],
+        synced_at=page["server_time"],
+        bootstrap=committed is None,
+        before=page["server_time"] - store.get("retention", 0) * 1_000_000,
+    )
+    tally.pulled += received
