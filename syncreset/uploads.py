@@ -17,7 +17,7 @@ from django.core.files.storage import Storage, storages
 from django.db import models, transaction
 
 from . import conf
-from .protocol import DEFAULT_STRATEGY, STRATEGIES, Limits, Malformed, ProtocolError, SnapshotReader, TooLarge, now
+from .protocol import STRATEGIES, Limits, Malformed, ProtocolError, SnapshotReader, TooLarge, now
 from .protocol.snapshot import Header, InvalidSnapshot
 from .resets import Reset
 
@@ -48,7 +48,8 @@ class Upload(models.Model):
     length = models.BigIntegerField()
     offset = models.BigIntegerField(default=0)
     sha256 = models.CharField(max_length=64)
-    strategy = models.CharField(max_length=40)
+    #: What the metadata asked for; empty where the snapshot's own header says it.
+    strategy = models.CharField(max_length=40, blank=True)
     mode = models.CharField(max_length=40)
     created = models.BigIntegerField(default=now)
     expires = models.BigIntegerField()
@@ -139,8 +140,8 @@ def create_upload(reset: Reset, *, length: int, metadata: Mapping[str, str]) -> 
     digest = metadata.get("sha256", "").lower()
     if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
         raise Malformed("Upload-Metadata must name the snapshot's sha256, in 64 hexadecimal digits")
-    strategy = metadata.get("strategy", DEFAULT_STRATEGY)
-    if strategy not in STRATEGIES:
+    strategy = metadata.get("strategy", "")
+    if strategy and strategy not in STRATEGIES:
         raise Malformed(f"there is no strategy {strategy[:40]!a}; there are {', '.join(STRATEGIES)}")
     mode = metadata.get("mode", "recover")
     if mode not in conf.get("MODES"):
@@ -244,6 +245,8 @@ def check_snapshot(upload: Upload) -> tuple[Header, dict[str, int]]:
                 continue
         except InvalidSnapshot as error:
             raise SnapshotRefused(error.detail) from error
+    if (upload.strategy or reader.header.strategy) not in STRATEGIES:
+        raise SnapshotRefused(f"there is no strategy {reader.header.strategy[:40]!a}")
     if reader.header.client != str(upload.reset.client_id):
         raise SnapshotRefused("the snapshot is of another client", code="client_forbidden", status=403)
     return reader.header, reader.counts.as_wire()

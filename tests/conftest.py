@@ -46,7 +46,9 @@ class UserFactory(Protocol):
 
 
 class WorkerFactory(Protocol):
-    def __call__(self, *, concurrency: int = ..., queues: tuple[str, ...] = ...) -> services.Service: ...
+    def __call__(
+        self, *, concurrency: int = ..., queues: tuple[str, ...] = ..., env: dict[str, str] | None = ...
+    ) -> services.Service: ...
 
 
 @pytest.fixture(scope="session")
@@ -141,12 +143,14 @@ def worker(
     with ExitStack() as stack:
         numbers = itertools.count(1)
 
-        def start(*, concurrency: int = 2, queues: tuple[str, ...] = ()) -> services.Service:
+        def start(
+            *, concurrency: int = 2, queues: tuple[str, ...] = (), env: dict[str, str] | None = None
+        ) -> services.Service:
             return stack.enter_context(
                 services.celery_worker(
                     app="tests.celeryapp",
                     log=tmp_path / f"worker-{next(numbers)}.log",
-                    env=environment_of_test(media) | {"CELERY_BROKER_URL": redis_url},
+                    env=environment_of_test(media) | {"CELERY_BROKER_URL": redis_url} | (env or {}),
                     concurrency=concurrency,
                     queues=queues,
                 )

@@ -82,7 +82,7 @@ else:
     DATABASES = {
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": os.environ.get("SYNCRESET_TEST_DATABASE_NAME", "unused.sqlite3"),
+            "NAME": os.environ.get("SYNCRESET_TEST_DATABASE_NAME", ":memory:"),
             "OPTIONS": {
                 "timeout": 20,
                 "transaction_mode": "IMMEDIATE",
@@ -101,6 +101,9 @@ REST_FRAMEWORK = {
 
 SYNCRESET = {
     "SCOPES": "tests.shelters.scopes.scopes_for",
+    # Tests that kill a worker give it small chunks and a short lease.
+    "RECOVERY_CHUNK": int(os.environ.get("SYNCRESET_TEST_CHUNK", "500")),
+    "RECOVERY_LEASE": int(os.environ.get("SYNCRESET_TEST_LEASE", "60")),
 }
 
 # Nobody consumes the in-memory broker: a test that wants a job done runs it itself or asks for `worker`.

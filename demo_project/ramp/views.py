@@ -9,9 +9,9 @@ from demo_project.ramp.models import Defect, Flight, Inspection
 
 def home(request: HttpRequest) -> HttpResponse:
     counts = [
-        ("flights", Flight.objects.count()),
-        ("inspections", Inspection.objects.count()),
-        ("defects", Defect.objects.count()),
+        ("flights", f"{Flight.objects.count():,}"),
+        ("inspections", f"{Inspection.objects.count():,}"),
+        ("defects", f"{Defect.objects.count():,}"),
     ]
     context = {
         "counts": counts,

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from syncreset.protocol import ROW_CLOCK, Counts, Header, Line, Row, RowLine, TombstoneLine, loads, write_snapshot
+from syncreset.protocol import (
+    ROW_CLOCK,
+    Counts,
+    Header,
+    Line,
+    Row,
+    RowLine,
+    TombstoneLine,
+    loads,
+    now,
+    write_snapshot,
+)
 
 from . import files
 from .journal import Journal, ResetPlan, SnapshotFile
@@ -22,7 +33,9 @@ NAMES = ("client", "registered", "name", "next_seq", "limits", "retention")
 
 def name_backup(store: Path, reset: str, noted: int) -> str:
     """A file name for the backup that is in use neither by a file nor, later, by another reset."""
-    safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter == "-") else "_" for letter in reset)[:64]
+    safe = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter == "-") else "_" for letter in reset
+    )[:64]
     name = f"{store.name}.backup-{safe}-{noted}"
     number = 1
     while store.with_name(name).exists():
@@ -137,6 +150,7 @@ def write_snapshot_file(journal: Journal, plan: ResetPlan, strategy: str, device
         rows=counts.rows,
         tombstones=counts.tombstones,
         covers=names,
+        written=now(),
     )
 
 
@@ -187,7 +201,9 @@ def lines_of(store: Store, name: str) -> Iterator[RowLine | TombstoneLine]:
     for pulled in (True, False):
         for label, pk, deletion in store.deletions(pulled=pulled):
             if label == name:
-                base = deletion.base if pulled or deletion.base is not None else _base_in_flight(store, name, pk)
+                base = (
+                    deletion.base if pulled or deletion.base is not None else _base_in_flight(store, name, pk)
+                )
                 yield TombstoneLine(model=name, pk=pk, at=deletion.at, base=base, pulled=pulled)
 
 
@@ -207,7 +223,9 @@ def _row_line(model: str, pk: str, fields: Mapping[str, object], marks: Marks) -
         base = {name: known for name, known in marks.base.items() if name in fields}
         clocks = marks.clocks | {name: marks.written(name) for name in base}
     updated = max([marks.updated, *(clocks[name] for name in (clocks if base is None else base))])
-    return RowLine(model=model, pk=pk, row=Row(fields=dict(fields), updated=updated, clocks=clocks), base=base)
+    return RowLine(
+        model=model, pk=pk, row=Row(fields=dict(fields), updated=updated, clocks=clocks), base=base
+    )
 
 
 def overlay(older: RowLine | TombstoneLine, newer: RowLine | TombstoneLine) -> RowLine | TombstoneLine:

@@ -82,7 +82,7 @@ def push_and_pull(device: Device, tally: Tally) -> Exchange[None]:
             continue
         yield from pull(device, tally)
         waiting = store.pending_count() or outbox.unsent(store, count=1, size=1)
-        if not waiting or tally.pushed == before:
+        if not waiting or (tally.pushed == before and left < ROUNDS - 1):
             return
 
 
@@ -148,7 +148,11 @@ def _refused(store: Store, frozen: Frozen, problem: ProblemReceived) -> Exchange
     return {
         "acked": 0,
         "results": [
-            {"seq": frozen.seq, "state": "rejected", "problem": {"code": problem.code, "detail": problem.detail}}
+            {
+                "seq": frozen.seq,
+                "state": "rejected",
+                "problem": {"code": problem.code, "detail": problem.detail},
+            }
         ],
     }
 

@@ -19,7 +19,7 @@ Step = Literal["set_aside", "renew", "bootstrap", "hand_over", "write", "upload"
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotFile:
-    """The snapshot as written: its file's name, what the receipt must say, and which backups it covers."""
+    """The snapshot as written, at ``written`` (µs): its file, what the receipt must say, which backups it covers."""
 
     name: str
     sha256: str
@@ -27,6 +27,7 @@ class SnapshotFile:
     rows: int
     tombstones: int
     covers: tuple[str, ...]
+    written: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,12 @@ class Journal:
         """The next step of the reset under way."""
         self._write(plan, self.records, self.completed)
 
-    def finish(self, plan: ResetPlan, covered: tuple[str, ...], state: Literal["receipted", "discarded", "handed_over"]) -> None:
+    def finish(
+        self,
+        plan: ResetPlan,
+        covered: tuple[str, ...],
+        state: Literal["receipted", "discarded", "handed_over"],
+    ) -> None:
         """The reset is done, and the backups it covered are what ``state`` says."""
         records = tuple(
             replace(record, state=state, receipt=plan.receipt, recovery=plan.recovery)
@@ -105,7 +111,9 @@ class Journal:
 
     def forget(self, name: str) -> None:
         """A backup was deleted."""
-        self._write(self.plan, tuple(record for record in self.records if record.name != name), self.completed)
+        self._write(
+            self.plan, tuple(record for record in self.records if record.name != name), self.completed
+        )
 
     def kept(self) -> tuple[Record, ...]:
         """The backups that nobody has taken over yet, the oldest first."""

@@ -49,7 +49,11 @@ def freeze(store: Store) -> int:
         ]
         puts.sort(key=lambda put: put[:3])
         changes = [_put(store, model, pk, marks) for _, _, pk, marks, model in puts]
-        deletions = [(-order.get(model, 0), at.at, model, pk, at) for model, pk, at in store.deletions(pulled=False)]
+        deletions = [
+            (-order.get(model, 0), deletion.at, model, pk, deletion)
+            for model, pk, deletion in store.deletions(pulled=False)
+            if not _unconfirmed(store, model, pk)
+        ]
         deletions.sort(key=lambda deletion: deletion[:4])
         changes += [_delete(model, pk, deletion) for _, _, model, pk, deletion in deletions]
         seq = int(store.get("next_seq", 1))
@@ -62,6 +66,14 @@ def freeze(store: Store) -> int:
         )
         store.put(next_seq=seq + len(changes))
     return len(changes)
+
+
+def _unconfirmed(store: Store, model: str, pk: str) -> bool:
+    """Whether a change of the row was answered and not pulled yet: until then its ``updated`` is not known."""
+    found = store.connection.execute(
+        "SELECT 1 FROM _syncreset_outbox WHERE model = ? AND pk = ? AND acked LIMIT 1", (model, pk)
+    ).fetchone()
+    return found is not None
 
 
 def _put(store: Store, model: ModelSchema, pk: str, marks: Marks) -> dict[str, Any]:
@@ -154,16 +166,23 @@ def take_results(store: Store, sent: Iterable[Frozen], results: Mapping[int, Map
 def _take_put(store: Store, model: ModelSchema, change: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     state, row, clocks = result["state"], result.get("row"), result.get("clocks")
     marks = store.marks(model.name, change["pk"])
-    if state == "rejected" and _code(result) == "row_missing" and marks is not None and change["base"] is not None:
+    if (
+        state == "rejected"
+        and _code(result) == "row_missing"
+        and marks is not None
+        and change["base"] is not None
+    ):
         _send_whole(store, model, change["pk"], marks)
     elif state in ("applied", "identical"):
-        _acknowledge(store, model, change, marks, clocks or (row or {}).get("clocks") or {})
+        _acknowledge(
+            store, model, change, marks, clocks or (row or {}).get("clocks") or {}, result.get("updated", 0)
+        )
     elif row is not None:
         _keep_what_lost(store, model, change, result)
         _replace(store, model, change, marks, row)
     elif state == "duplicate":
         if clocks:
-            _acknowledge(store, model, change, marks, clocks)
+            _acknowledge(store, model, change, marks, clocks, result.get("updated", 0))
     else:
         _keep_what_lost(store, model, change, result)
         _withdraw(store, model, change, marks)
@@ -189,14 +208,24 @@ def _edited_since(change: Mapping[str, Any], marks: Marks, name: str) -> bool:
 
 
 def _acknowledge(
-    store: Store, model: ModelSchema, change: Mapping[str, Any], marks: Marks | None, clocks: Mapping[str, int]
+    store: Store,
+    model: ModelSchema,
+    change: Mapping[str, Any],
+    marks: Marks | None,
+    clocks: Mapping[str, int],
+    updated: int,
 ) -> None:
-    pk, newest = change["pk"], max(clocks.values(), default=0)
+    """Take the server's clocks. ``updated`` counts for a row made here alone: others may hide edits not yet pulled."""
+    pk, newest = change["pk"], max([updated, *clocks.values()])
+    store.observe(newest)
     if marks is None:
         deletion = store.deletion(model.name, pk)
         if deletion is not None and not deletion.pulled:
-            base = max(deletion.base or 0, newest)
-            store.set_deletion(model.name, pk, Deletion(at=deletion.at, base=base, pulled=False))
+            base = newest if deletion.base is None else deletion.base
+            known = {**deletion.clocks, **clocks}
+            store.set_deletion(
+                model.name, pk, Deletion(at=deletion.at, base=base, clocks=known, pulled=False)
+            )
         return
     whole = change["base"] is None
     if marks.base is None and not whole:
@@ -205,7 +234,9 @@ def _acknowledge(
     for name in change["fields"]:
         if name in clocks:
             known[name] = clocks[name]
-    candidates = list(model.fields) if marks.base is None else [name for name in marks.base if name in model.fields]
+    candidates = (
+        list(model.fields) if marks.base is None else [name for name in marks.base if name in model.fields]
+    )
     server = Marks(clocks=known)
     base, local = {}, {}
     for name in candidates:
@@ -215,9 +246,8 @@ def _acknowledge(
             local[name] = marks.written(name)
         elif name not in change["fields"] and marks.base is not None:
             base[name], local[name] = marks.base[name], marks.written(name)
-    store.set_marks(
-        model.name, pk, Marks(updated=max(marks.updated, newest), clocks=known, base=base, local=local)
-    )
+    seen = newest if whole and marks.base is None else marks.updated
+    store.set_marks(model.name, pk, Marks(updated=seen, clocks=known, base=base, local=local))
 
 
 def _replace(
@@ -239,7 +269,9 @@ def _replace(
             store.set_deletion(model.name, pk, Deletion(at=deletion.at, base=server.updated, pulled=False))
         return
     bases: dict[str, int] = {}
-    candidates = list(model.fields) if marks.base is None else [name for name in marks.base if name in model.fields]
+    candidates = (
+        list(model.fields) if marks.base is None else [name for name in marks.base if name in model.fields]
+    )
     for name in candidates:
         in_flight = name in change["fields"]
         if _edited_since(change, marks, name) or (marks.base is not None and not in_flight):
@@ -270,9 +302,7 @@ def _keep_what_lost(
     row = result.get("row")
     fields = change.get("fields", {})
     if row is not None and result["state"] in ("applied", "identical", "merged", "superseded", "duplicate"):
-        fields = {
-            name: value for name, value in fields.items() if not same(value, row["fields"].get(name))
-        }
+        fields = {name: value for name, value in fields.items() if not same(value, row["fields"].get(name))}
         if not fields and change["op"] == "put":
             return
     store.add_unresolved(
@@ -288,7 +318,9 @@ def _keep_what_lost(
     )
 
 
-def _take_delete(store: Store, model: ModelSchema, change: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+def _take_delete(
+    store: Store, model: ModelSchema, change: Mapping[str, Any], result: Mapping[str, Any]
+) -> None:
     state, row, pk = result["state"], result.get("row"), change["pk"]
     deletion = store.deletion(model.name, pk)
     ours = deletion is not None and not deletion.pulled

@@ -41,7 +41,14 @@ def _clear(store: Store) -> None:
 
 
 def commit(
-    store: Store, *, checkpoint: str, scopes: list[str], acked: int, synced_at: int, bootstrap: bool, before: int
+    store: Store,
+    *,
+    checkpoint: str,
+    scopes: list[str],
+    acked: int,
+    synced_at: int,
+    bootstrap: bool,
+    before: int,
 ) -> None:
     """Apply everything staged, and with it the checkpoint, of the time ``synced_at``.
 
@@ -64,7 +71,9 @@ def commit(
 
 
 def _staged(store: Store) -> Iterator[dict[str, Any]]:
-    numbers = [row[0] for row in store.connection.execute("SELECT number FROM _syncreset_staging ORDER BY number")]
+    numbers = [
+        row[0] for row in store.connection.execute("SELECT number FROM _syncreset_staging ORDER BY number")
+    ]
     for number in numbers:
         (page,) = store.connection.execute(
             "SELECT changes FROM _syncreset_staging WHERE number = ?", (number,)
@@ -93,11 +102,14 @@ def _apply(store: Store, change: Mapping[str, Any]) -> None:
 
 def _put(store: Store, model: ModelSchema, pk: str, change: Mapping[str, Any]) -> None:
     fields, clocks = change["fields"], dict(change["clocks"])
-    server = Marks(updated=max(change["updated"], *clocks.values()) if clocks else change["updated"], clocks=clocks)
+    server = Marks(
+        updated=max(change["updated"], *clocks.values()) if clocks else change["updated"], clocks=clocks
+    )
     marks = store.marks(model.name, pk)
     if marks is None:
         deletion = store.deletion(model.name, pk)
         if deletion is not None and not deletion.pulled:
+            _refresh_deletion(store, model, pk, deletion, server)
             return
         store.drop_deletion(model.name, pk)
     elif marks.pending:
@@ -105,6 +117,17 @@ def _put(store: Store, model: ModelSchema, pk: str, change: Mapping[str, Any]) -
         fields = {name: value for name, value in fields.items() if name not in server.base}
     store.write_row(model, pk, fields)
     store.set_marks(model.name, pk, server)
+
+
+def _refresh_deletion(store: Store, model: ModelSchema, pk: str, deletion: Deletion, server: Marks) -> None:
+    """Where the server's row holds nothing but what was known or written here, the deletion is based on it as it is."""
+    known = Marks(clocks=dict(deletion.clocks))
+    if all(server.clock(name) == known.clock(name) for name in model.fields):
+        store.set_deletion(
+            model.name,
+            pk,
+            Deletion(at=deletion.at, base=server.updated, clocks=deletion.clocks, pulled=False),
+        )
 
 
 def _still_pending(
@@ -158,5 +181,8 @@ def _keep_removed(store: Store, model: ModelSchema, pk: str, op: str, fields: Ma
         op=op,
         state="removed",
         fields=fields,
-        problem={"code": "removed", "detail": "the row left this replica's scopes before the change was sent"},
+        problem={
+            "code": "removed",
+            "detail": "the row left this replica's scopes before the change was sent",
+        },
     )

@@ -13,7 +13,14 @@ from syncreset.protocol import now
 
 from . import backup, files
 from .device import Device, Tally
-from .errors import CallbackFailed, ClientResetOrdered, ProblemReceived, ProtocolViolation, ResetLoop, ResetModeNotAllowed
+from .errors import (
+    CallbackFailed,
+    ClientResetOrdered,
+    ProblemReceived,
+    ProtocolViolation,
+    ResetLoop,
+    ResetModeNotAllowed,
+)
 from .exchange import pull
 from .journal import ResetPlan, SnapshotFile
 from .messages import Exchange, Request, call, check
@@ -23,6 +30,9 @@ __all__ = ["begin", "proceed"]
 
 CHUNK = 1024 * 1024
 TUS = {"tus-resumable": "1.0.0"}
+
+#: A snapshot written longer ago (µs) is written anew before its upload begins, for it says what time it is.
+STALE = 30_000_000
 
 #: Different resets that one sync goes through before it calls them a loop; beginnings of the very same reset.
 RESETS_PER_SYNC, BEGINNINGS = 3, 2
@@ -44,7 +54,9 @@ def begin(device: Device, tally: Tally, order: ClientResetOrdered) -> None:
     again = plan is not None and plan.reset == reset and plan.step == "bootstrap"
     tally.begun += 1
     if again or begun > BEGINNINGS or reset == device.journal.completed or tally.begun > RESETS_PER_SYNC:
-        raise ResetLoop(f"the server orders the reset {reset} ({reason}) again, which this replica has done") from order
+        raise ResetLoop(
+            f"the server orders the reset {reset} ({reason}) again, which this replica has done"
+        ) from order
     allowed = tuple(problem.get("mode_allowed") or ("manual", "recover", "discard"))
     recovery = problem.get("recovery") or {}
     noted = now()
@@ -68,7 +80,9 @@ def _mode(wanted: str, allowed: tuple[str, ...], reset: str) -> str:
         return wanted
     if wanted == "recover_or_discard" and "discard" in allowed:
         return "discard"
-    raise ResetModeNotAllowed(f"reset {reset} allows {', '.join(allowed)}, but the replica's mode is {wanted}")
+    raise ResetModeNotAllowed(
+        f"reset {reset} allows {', '.join(allowed)}, but the replica's mode is {wanted}"
+    )
 
 
 def proceed(device: Device, tally: Tally, patience: float) -> Exchange[None]:
@@ -151,6 +165,9 @@ def _upload(device: Device, plan: ResetPlan) -> Exchange[ResetPlan]:
     snapshot = _snapshot(plan)
     while True:
         if plan.location is None:
+            if now() - snapshot.written > STALE:
+                plan = _write(device, plan)
+                snapshot = _snapshot(plan)
             plan = yield from _create_upload(device, plan, snapshot)
             if plan.step != "upload":
                 return plan
@@ -173,8 +190,10 @@ def _snapshot(plan: ResetPlan) -> SnapshotFile:
 
 
 def _create_upload(device: Device, plan: ResetPlan, snapshot: SnapshotFile) -> Exchange[ResetPlan]:
-    metadata = {"sha256": snapshot.sha256, "strategy": device.strategy, "mode": plan.mode}
-    encoded = ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in metadata.items())
+    metadata = {"sha256": snapshot.sha256, "strategy": device.strategy, "mode": "recover"}
+    encoded = ",".join(
+        f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in metadata.items()
+    )
     response = yield Request(
         method="POST",
         path=plan.upload or f"resets/{plan.reset}/snapshot",
@@ -214,7 +233,8 @@ def _send(device: Device, plan: ResetPlan, snapshot: SnapshotFile, offset: int) 
             response = yield Request(
                 method="PATCH",
                 path=str(plan.location),
-                headers=TUS | {"content-type": "application/offset+octet-stream", "upload-offset": str(offset)},
+                headers=TUS
+                | {"content-type": "application/offset+octet-stream", "upload-offset": str(offset)},
                 body=chunk,
             )
             if response.status in (404, 409, 410, 460) and not _is_reset(response.body):
@@ -242,7 +262,9 @@ def _wait(device: Device, plan: ResetPlan, patience: float) -> Exchange[ResetPla
         if recovery["state"] in ("done", "review"):
             return _receipted(device, plan, recovery)
         if recovery["state"] in ("failed", "undone"):
-            return _refused(device, plan, recovery.get("problem") or {"detail": f"the recovery {recovery['state']}"})
+            return _refused(
+                device, plan, recovery.get("problem") or {"detail": f"the recovery {recovery['state']}"}
+            )
         progress = recovery.get("progress") or {}
         device.tell("recovering", plan, sent=progress.get("done") or 0, total=progress.get("total") or 0)
         waited += pause
@@ -260,7 +282,12 @@ def _receipted(device: Device, plan: ResetPlan, recovery: Mapping[str, Any]) -> 
         detail = f"the receipt says {received}, but the snapshot is {sent}"
         return _refused(device, plan, {"code": "receipt_mismatch", "detail": detail})
     return device.advance(
-        plan, step="finish", outcome="recovered", receipt=dict(receipt), totals=recovery.get("totals") or {}, problem=None
+        plan,
+        step="finish",
+        outcome="recovered",
+        receipt=dict(receipt),
+        totals=recovery.get("totals") or {},
+        problem=None,
     )
 
 
@@ -286,7 +313,9 @@ def _finish(device: Device, tally: Tally, plan: ResetPlan) -> None:
     else:
         device.journal.finish(plan, covered, "handed_over" if plan.outcome == "handed_over" else "discarded")
     files.remove(device.journal.path(plan.backup + ".snapshot"))
-    state: ResetState = {"recovered": "recovered", "handed_over": "handed_over"}.get(str(plan.outcome), "discarded")  # type: ignore[assignment]
+    state: ResetState = {"recovered": "recovered", "handed_over": "handed_over"}.get(
+        str(plan.outcome), "discarded"
+    )  # type: ignore[assignment]
     tally.resets.append(_outcome(device, plan, state))
     device.tell("done", plan, totals=plan.totals)
 

@@ -96,7 +96,9 @@ def _model(raw: Mapping[str, Any], tables: set[str]) -> ModelSchema:
     fields = {field["name"]: _field(field) for field in raw["fields"]}
     columns = {column.lower() for column in (*fields, raw["primary_key"])}
     if len(columns) != len(fields) + 1:
-        raise ProtocolViolation(f"two fields of {name} differ in nothing but capitals, which SQLite cannot keep apart")
+        raise ProtocolViolation(
+            f"two fields of {name} differ in nothing but capitals, which SQLite cannot keep apart"
+        )
     return ModelSchema(name=name, table=table, primary_key=_identifier(raw["primary_key"]), fields=fields)
 
 

@@ -48,11 +48,15 @@ class Marks:
 
 @dataclass(frozen=True, kw_only=True)
 class Deletion:
-    """A row that is gone: deleted here and not yet acknowledged, or deleted on the server (``pulled``)."""
+    """A row that is gone: deleted here and not yet acknowledged, or deleted on the server (``pulled``).
+
+    ``base`` is the row's ``updated`` as known, ``clocks`` the times of its fields as known or written here.
+    """
 
     at: int
     base: int | None
     pulled: bool
+    clocks: Mapping[str, int] = field(default_factory=dict)
 
 
 class Store:
@@ -155,11 +159,17 @@ class Store:
                 self._shift_local_times(shift)
             self.connection.execute('UPDATE _syncreset_clock SET "offset" = ?', (measured,))
 
+    def observe(self, timestamp: int) -> None:
+        """Never again issue a time at or before this one (µs)."""
+        self.connection.execute("UPDATE _syncreset_clock SET last = max(last, ?)", (timestamp,))
+
     def _shift_local_times(self, shift: int) -> None:
         for model, pk, marks in list(self.pending_marks()):
             marks.local = {name: max(at + shift, marks.updated + 1) for name, at in marks.local.items()}
             self.set_marks(model, pk, marks)
-        self.connection.execute("UPDATE _syncreset_deleted SET at = max(at + ?, 0) WHERE NOT pulled", (shift,))
+        self.connection.execute(
+            "UPDATE _syncreset_deleted SET at = max(at + ?, 0) WHERE NOT pulled", (shift,)
+        )
         self.connection.execute("UPDATE _syncreset_clock SET last = max(last + ?, 0)", (shift,))
 
     # -- rows -----------------------------------------------------------------------------------------------------
@@ -169,7 +179,9 @@ class Store:
         found = next(self.rows(model, {model.primary_key: pk}), None)
         return None if found is None else found[1]
 
-    def rows(self, model: ModelSchema, where: Mapping[str, Any] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    def rows(
+        self, model: ModelSchema, where: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Primary keys and fields, in the order of the keys. ``where`` maps columns to SQL values."""
         names = list(model.fields)
         columns = ", ".join(map(quote, [model.primary_key, *names]))
@@ -180,9 +192,13 @@ class Store:
             list((where or {}).values()),
         )
         for row in cursor:
-            yield row[0], {
-                name: to_wire(storage, value) for name, storage, value in zip(names, storages, row[1:], strict=True)
-            }
+            yield (
+                row[0],
+                {
+                    name: to_wire(storage, value)
+                    for name, storage, value in zip(names, storages, row[1:], strict=True)
+                },
+            )
 
     def write_row(self, model: ModelSchema, pk: str, fields: Mapping[str, Any]) -> None:
         """Insert or update the named columns from wire values. Fields that the schema does not have are left out."""
@@ -192,7 +208,8 @@ class Store:
         updates = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in known)
         self.connection.execute(
             f"INSERT INTO {quote(model.table)} ({quote(model.primary_key)}{columns}) VALUES (?{', ?' * len(known)}) "
-            f"ON CONFLICT ({quote(model.primary_key)}) DO " + (f"UPDATE SET {updates}" if known else "NOTHING"),
+            f"ON CONFLICT ({quote(model.primary_key)}) DO "
+            + (f"UPDATE SET {updates}" if known else "NOTHING"),
             [pk, *values],
         )
 
@@ -207,7 +224,8 @@ class Store:
 
     def marks(self, model: str, pk: str) -> Marks | None:
         row = self.connection.execute(
-            "SELECT updated, clocks, base, local, known FROM _syncreset_row WHERE model = ? AND pk = ?", (model, pk)
+            "SELECT updated, clocks, base, local, known FROM _syncreset_row WHERE model = ? AND pk = ?",
+            (model, pk),
         ).fetchone()
         return None if row is None else _marks(row)
 
@@ -239,14 +257,14 @@ class Store:
 
     def deletion(self, model: str, pk: str) -> Deletion | None:
         row = self.connection.execute(
-            "SELECT at, base, pulled FROM _syncreset_deleted WHERE model = ? AND pk = ?", (model, pk)
+            "SELECT at, base, pulled, clocks FROM _syncreset_deleted WHERE model = ? AND pk = ?", (model, pk)
         ).fetchone()
-        return None if row is None else Deletion(at=row[0], base=row[1], pulled=bool(row[2]))
+        return None if row is None else _deletion(row)
 
     def set_deletion(self, model: str, pk: str, deletion: Deletion) -> None:
         self.connection.execute(
-            "INSERT OR REPLACE INTO _syncreset_deleted (model, pk, at, base, pulled) VALUES (?, ?, ?, ?, ?)",
-            (model, pk, deletion.at, deletion.base, deletion.pulled),
+            "INSERT OR REPLACE INTO _syncreset_deleted (model, pk, at, base, clocks, pulled) VALUES (?, ?, ?, ?, ?, ?)",
+            (model, pk, deletion.at, deletion.base, dumps(dict(deletion.clocks)), deletion.pulled),
         )
 
     def drop_deletion(self, model: str, pk: str) -> None:
@@ -254,10 +272,11 @@ class Store:
 
     def deletions(self, *, pulled: bool) -> Iterator[tuple[str, str, Deletion]]:
         cursor = self.connection.execute(
-            "SELECT model, pk, at, base FROM _syncreset_deleted WHERE pulled = ? ORDER BY model, pk", (pulled,)
+            "SELECT model, pk, at, base, pulled, clocks FROM _syncreset_deleted WHERE pulled = ? ORDER BY model, pk",
+            (pulled,),
         )
-        for model, pk, at, base in cursor:
-            yield model, pk, Deletion(at=at, base=base, pulled=pulled)
+        for row in cursor:
+            yield row[0], row[1], _deletion(row[2:])
 
     def forget_deletions(self, before: int) -> None:
         """Drop pulled deletions older than the server keeps its tombstones."""
@@ -332,7 +351,9 @@ class Store:
 
     def acknowledge(self, ids: Iterable[int]) -> None:
         with self.transaction():
-            self.connection.executemany("DELETE FROM _syncreset_unresolved WHERE id = ?", [(item,) for item in ids])
+            self.connection.executemany(
+                "DELETE FROM _syncreset_unresolved WHERE id = ?", [(item,) for item in ids]
+            )
 
 
 def _marks(row: tuple[Any, ...]) -> Marks:
@@ -344,6 +365,11 @@ def _marks(row: tuple[Any, ...]) -> Marks:
         local=json.loads(local),
         known=known,
     )
+
+
+def _deletion(row: tuple[Any, ...]) -> Deletion:
+    at, base, pulled, clocks = row
+    return Deletion(at=at, base=base, pulled=bool(pulled), clocks=json.loads(clocks))
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:

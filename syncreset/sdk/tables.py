@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from .schema import ModelSchema, Schema
 from .values import Storage
 
-__all__ = ["APPLYING", "SEALED", "SEALED_MESSAGE", "TRACKING", "create_own_tables", "fit_tables", "quote", "text"]
+__all__ = [
+    "APPLYING",
+    "SEALED",
+    "SEALED_MESSAGE",
+    "TRACKING",
+    "create_own_tables",
+    "fit_tables",
+    "quote",
+    "text",
+]
 
 TRACKING, APPLYING, SEALED = 0, 1, 2
 
@@ -32,8 +41,8 @@ CREATE TABLE IF NOT EXISTS _syncreset_row (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _syncreset_pending ON _syncreset_row (model, pk) WHERE base IS NULL OR base <> '{}';
 CREATE TABLE IF NOT EXISTS _syncreset_deleted (
-    model TEXT NOT NULL, pk TEXT NOT NULL, at INTEGER NOT NULL, base INTEGER, pulled INTEGER NOT NULL,
-    PRIMARY KEY (model, pk)
+    model TEXT NOT NULL, pk TEXT NOT NULL, at INTEGER NOT NULL, base INTEGER, clocks TEXT NOT NULL,
+    pulled INTEGER NOT NULL, PRIMARY KEY (model, pk)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _syncreset_outbox (
     seq INTEGER PRIMARY KEY, model TEXT NOT NULL, pk TEXT NOT NULL, body TEXT NOT NULL, acked INTEGER NOT NULL
@@ -124,9 +133,7 @@ def _triggers(model: ModelSchema) -> Iterator[tuple[str, str]]:
     }
     for kind, (event, condition, body) in parts.items():
         name = quote(f"_syncreset_{kind}_{model.table}")
-        refuse = (
-            f"SELECT RAISE(ABORT, {text(SEALED_MESSAGE)}) FROM _syncreset_clock WHERE mode = {SEALED}"
-        )
+        refuse = f"SELECT RAISE(ABORT, {text(SEALED_MESSAGE)}) FROM _syncreset_clock WHERE mode = {SEALED}"
         yield (
             name,
             f"CREATE TRIGGER {name} AFTER {event} ON {table} WHEN {condition} BEGIN {refuse}; {'; '.join(body)}; END",
@@ -178,8 +185,9 @@ def _deleted(model: ModelSchema, pk: str) -> list[str]:
     return [
         _tick(model, pk),
         f"DELETE FROM _syncreset_deleted WHERE model = {name} AND pk = {pk}",
-        "INSERT INTO _syncreset_deleted (model, pk, at, base, pulled) "
-        "SELECT r.model, r.pk, c.last, CASE WHEN r.base IS NULL THEN r.known ELSE r.updated END, 0 "
+        "INSERT INTO _syncreset_deleted (model, pk, at, base, clocks, pulled) "
+        "SELECT r.model, r.pk, c.last, CASE WHEN r.base IS NULL THEN r.known ELSE r.updated END, "
+        "json_patch(r.clocks, r.local), 0 "
         f"FROM _syncreset_row r, _syncreset_clock c WHERE r.model = {name} AND r.pk = {pk} AND ("
         "r.base IS NOT NULL OR r.known IS NOT NULL OR EXISTS ("
         f"SELECT 1 FROM _syncreset_outbox o WHERE o.model = {name} AND o.pk = {pk} AND NOT o.acked))",
@@ -188,9 +196,7 @@ def _deleted(model: ModelSchema, pk: str) -> list[str]:
 
 
 def _bases(names: str) -> str:
-    clock = (
-        "coalesce(json_extract(clocks, '$.\"' || n.name || '\"'), json_extract(clocks, '$.\"*\"'), 0)"
-    )
+    clock = "coalesce(json_extract(clocks, '$.\"' || n.name || '\"'), json_extract(clocks, '$.\"*\"'), 0)"
     return (
         "CASE WHEN base IS NOT NULL THEN json_patch("
         f"(SELECT json_group_object(n.name, {clock}) FROM ({names}) n), base) END"

@@ -251,6 +251,9 @@ def _forget_copy(connection: BaseDatabaseWrapper, copy: _Copy) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"DROP TABLE {connection.ops.quote_name(copy.name)}")
         cursor.execute(f"DELETE FROM {MANIFEST} WHERE name = %s", [copy.name])
+        cursor.execute(f"SELECT count(*) FROM {MANIFEST}")
+        if cursor.fetchone() == (0,):
+            cursor.execute(f"DROP TABLE {MANIFEST}")
 
 
 def _rename_entries(connection: BaseDatabaseWrapper, old: str, new: str) -> None:

@@ -40,14 +40,16 @@ _KNOWN = frozenset(option.name for option in fields(SyncOptions))
 
 
 def parse_options(model: type[Model]) -> SyncOptions:
-    """The model's options. Dotted paths of functions are imported; raises ImportError for one that names nothing.
+    """The model's options. Dotted paths of functions are imported.
 
-    What is not known is left out here and reported by the system checks.
+    Raises ImportError for a path that names nothing, TypeError or ValueError for a value of another shape. What is not
+    known is left out here; the system checks report all of it.
     """
     given = {name: value for name, value in _attributes(model).items() if name in _KNOWN}
-    for name in ("read_only",):
-        if name in given:
-            given[name] = tuple(given[name])
+    if "read_only" in given:
+        if isinstance(given["read_only"], str):
+            raise TypeError("read_only is a text, not a list of field names")
+        given["read_only"] = tuple(given["read_only"])
     if "conflicts" in given:
         given["conflicts"] = {name: _policy(policy) for name, policy in dict(given["conflicts"]).items()}
     if isinstance(given.get("can_write"), str):

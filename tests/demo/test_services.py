@@ -112,5 +112,9 @@ with services.signals_as_interrupt(), services.embedded_redis(Path({str(tmp_path
 
 
 def redisless() -> dict[str, str]:
-    """The environment of a worker that needs neither Redis nor a database."""
-    return {"DJANGO_SETTINGS_MODULE": "tests.settings", "CELERY_BROKER_URL": "memory://"}
+    """The environment of a worker that needs neither Redis nor a database server."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "SYNCRESET_TEST_DATABASE": "sqlite",
+        "CELERY_BROKER_URL": "memory://",
+    }

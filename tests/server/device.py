@@ -130,12 +130,12 @@ class Device:
         write_snapshot(target, Header(**described), lines)
         return target.getvalue()
 
-    def upload(self, reset: str, data: bytes, *, strategy: str = "by_base", status: int = 204) -> Any:
+    def upload(self, reset: str, data: bytes, *, status: int = 204) -> Any:
         """Create an upload and send it in one piece. Returns the recovery's id, or the problem."""
         metadata = ",".join(
             f"{key} {base64.b64encode(value.encode()).decode()}"
             for key, value in {
-                "sha256": hashlib.sha256(data).hexdigest(), "strategy": strategy, "mode": "recover"
+                "sha256": hashlib.sha256(data).hexdigest(), "mode": "recover"
             }.items()
         )
         created = self.api.post(

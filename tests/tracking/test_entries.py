@@ -105,12 +105,12 @@ def _delete_by_cascade(dog: Dog) -> None:
     "delete", [_delete_instance, _delete_queryset, _delete_raw, _delete_by_sql, _delete_by_cascade]
 )
 def test_every_way_to_delete_leaves_a_tombstone(rex: Dog, north: Shelter, delete: Callable[[Dog], None]) -> None:
-    pk, clocks = rex.pk, clocks_of(rex)
+    pk, clocks, scope = rex.pk, clocks_of(rex), scope_of(north)
 
     delete(rex)
 
     [entry] = entries_of(rex, pk).values()
-    assert (entry.kind, entry.checkpoint, entry.scope) == (DELETED, None, scope_of(north))
+    assert (entry.kind, entry.checkpoint, entry.scope) == (DELETED, None, scope)
     assert entry.at > clocks.updated
     assert entry.row["updated"] == clocks.updated
     assert entry.row["clocks"] == clocks.fields
@@ -242,6 +242,7 @@ def test_the_entry_is_committed_with_the_row(north: Shelter) -> None:
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="only PostgreSQL has TRUNCATE")
+@pytest.mark.django_db(transaction=True)
 def test_truncate_asks_for_a_new_epoch(rex: Dog) -> None:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE shelters_dog CASCADE")

@@ -1,0 +1,102 @@
+"""The driver that sends the engine's requests over HTTP, with httpx."""
+
+import gzip
+import math
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import httpx
+
+from .errors import ProtocolViolation, ServerUnavailable
+from .messages import Exchange, Request, Response, run
+
+__all__ = ["HttpDriver"]
+
+T = TypeVar("T")
+
+#: How often, and for how many seconds in total, a request is repeated that the server put off (429, 503).
+REPEATS, LONGEST_WAIT = 5, 60.0
+
+#: Bodies smaller than this many bytes are not worth compressing.
+WORTH_COMPRESSING = 1024
+
+
+class HttpDriver:
+    """Runs exchanges against one server. ``token`` is sent to that server alone.
+
+    A token without a scheme is sent as DRF's ``Token …``; ``"Bearer …"`` is sent as it is.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        client: httpx.Client | None = None,
+        timeout: float = 60.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._root = httpx.URL(url if url.endswith("/") else url + "/")
+        self._owned = client is None
+        self._client = client or httpx.Client(timeout=timeout)
+        self._sleep = sleep
+        self._headers = {"user-agent": "syncreset-python", **(headers or {})}
+        if token is not None:
+            self._headers["authorization"] = token if " " in token else f"Token {token}"
+
+    def close(self) -> None:
+        """Close the connections, unless the HTTP client was handed in."""
+        if self._owned:
+            self._client.close()
+
+    def run(self, exchange: Exchange[T]) -> T:
+        """Run to the end. Raises what the exchange raises, and ServerUnavailable where the network fails."""
+        return run(exchange, self._send)
+
+    def _send(self, request: Request) -> Response:
+        if request.after:
+            self._sleep(request.after)
+        url = self._root.join(request.path)
+        if (url.scheme, url.host, url.port) != (self._root.scheme, self._root.host, self._root.port):
+            raise ProtocolViolation(f"the server sends this replica to another server, {url.host}")
+        headers, body = self._compressed(request)
+        waited = 0.0
+        for left in reversed(range(REPEATS)):
+            try:
+                answer = self._client.request(request.method, url, headers=headers, content=body)
+            except httpx.HTTPError as error:
+                raise ServerUnavailable(f"{request.method} {url.path}: {error!r}") from error
+            pause = _pause(answer)
+            if pause is None or not left or waited + pause > LONGEST_WAIT:
+                break
+            self._sleep(pause)
+            waited += pause
+        return Response(
+            status=answer.status_code,
+            headers={name.lower(): value for name, value in answer.headers.items()},
+            body=answer.content,
+        )
+
+    def _compressed(self, request: Request) -> tuple[dict[str, str], bytes]:
+        headers = self._headers | dict(request.headers)
+        if len(request.body) < WORTH_COMPRESSING or request.headers.get("content-type") != "application/json":
+            return headers, request.body
+        return headers | {"content-encoding": "gzip"}, gzip.compress(request.body, compresslevel=4, mtime=0)
+
+
+def _pause(answer: httpx.Response) -> float | None:
+    """How many seconds the server asks to wait before repeating; None for an answer that stands."""
+    if answer.status_code not in (429, 503):
+        return None
+    wanted = answer.headers.get("retry-after", "1")
+    try:
+        seconds = float(wanted)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(wanted).timestamp() - time.time()
+        except ValueError:
+            seconds = 1.0
+    return max(seconds, 0.1) if math.isfinite(seconds) else 1.0

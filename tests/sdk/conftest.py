@@ -1,0 +1,27 @@
+"""Replicas against a simulated server, on disks that need not survive a power cut."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sdk.fleet import Fleet
+from tests.sdk.simulated_server import SimulatedServer
+
+
+@pytest.fixture(autouse=True)
+def _fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def server() -> SimulatedServer:
+    return SimulatedServer()
+
+
+@pytest.fixture
+def fleet(server: SimulatedServer, tmp_path: Path) -> Iterator[Fleet]:
+    fleet = Fleet(server, tmp_path)
+    yield fleet
+    fleet.close()

@@ -1,0 +1,194 @@
+"""Each mistake in a declaration has a check with an id and a hint."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+from django.core.management import call_command
+from django.db import connection, models
+from django.test.utils import isolate_apps, override_settings
+
+from syncreset import checks
+from syncreset.tracking import triggers
+from syncreset.tracking.models import SyncTrackedModel
+from syncreset.tracking.registry import tracked_models
+from tests.shelters.models import Dog, Shelter, Ticket
+
+
+def ids(messages: list[CheckMessage]) -> list[str | None]:
+    assert all(message.hint for message in messages)
+    return [message.id for message in messages]
+
+
+def declared(sync_meta: type | None = None, **fields: Any) -> type[models.Model]:
+    """A model of the shelters with the given fields, in the isolated apps of a test."""
+    attributes = {
+        "__module__": __name__,
+        "Meta": type("Meta", (), {"app_label": "shelters"}),
+        "code": models.CharField(max_length=9, primary_key=True),
+    } | fields
+    if sync_meta is not None:
+        attributes["SyncMeta"] = sync_meta
+    return type("Declared", (SyncTrackedModel,), attributes)
+
+
+def sync_meta(**attributes: Any) -> type:
+    return type("SyncMeta", (), attributes)
+
+
+def test_the_models_of_the_tests_are_right_but_for_the_numbered_one() -> None:
+    messages = [message for model in tracked_models() for message in checks.check_model(model)]
+
+    assert ids(messages) == ["syncreset.W001"]
+    assert messages[0].obj is Ticket
+    assert "offline" in messages[0].msg
+    assert "from syncreset.protocol import uuid7" in str(messages[0].hint)
+
+
+def test_the_checks_are_registered() -> None:
+    assert "syncreset.W001" in {message.id for message in run_checks()}
+
+
+@isolate_apps("tests.shelters")
+def test_multi_table_inheritance_is_refused() -> None:
+    class Base(models.Model):
+        class Meta:
+            app_label = "shelters"
+
+    class Child(Base, SyncTrackedModel):
+        class Meta:
+            app_label = "shelters"
+
+    assert "syncreset.E001" in ids(checks.check_model(Child))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [models.DateField, models.FloatField, models.BooleanField, models.BinaryField],
+    ids=lambda key: key.__name__,
+)
+@isolate_apps("tests.shelters")
+def test_a_key_must_be_a_uuid_text_or_an_integer(key: Callable[..., Any]) -> None:
+    assert ids(checks.check_model(declared(code=key(primary_key=True)))) == ["syncreset.E002"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [models.UUIDField, models.SlugField, models.TextField, models.BigIntegerField, models.PositiveIntegerField],
+    ids=lambda key: key.__name__,
+)
+@isolate_apps("tests.shelters")
+def test_such_keys_are_right(key: Callable[..., Any]) -> None:
+    assert ids(checks.check_model(declared(code=key(primary_key=True)))) == []
+
+
+@isolate_apps("tests.shelters")
+def test_a_key_may_be_a_relation() -> None:
+    assert ids(checks.check_model(declared(code=models.OneToOneField(Dog, models.CASCADE, primary_key=True)))) == []
+
+
+SHELTER = {"shelter": models.ForeignKey(Shelter, models.CASCADE)}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"scopes": "shelter"}, "syncreset.E003"),
+        ({"scope": "nowhere"}, "syncreset.E004"),
+        ({"scope": "name"}, "syncreset.E004"),
+        ({"read_only": ["nowhere"]}, "syncreset.E006"),
+        ({"read_only": ["code"]}, "syncreset.E006"),
+        ({"read_only": ["last_updated"]}, "syncreset.E006"),
+        ({"conflicts": {"nowhere": "newest"}}, "syncreset.E006"),
+        ({"conflicts": {"name": "loudest"}}, "syncreset.E007"),
+        ({"on_delete": "cry"}, "syncreset.E008"),
+        ({"recovery": "by_magic"}, "syncreset.E009"),
+        ({"conflicts": ["name"]}, "syncreset.E010"),
+        ({"read_only": 5}, "syncreset.E010"),
+        ({"can_write": "nowhere.to_be_found"}, "syncreset.E010"),
+        ({"can_write": 5}, "syncreset.E013"),
+    ],
+)
+@isolate_apps("tests.shelters")
+def test_a_wrong_sync_meta_is_refused(said: dict[str, Any], expected: str) -> None:
+    model = declared(sync_meta(**said), name=models.CharField(max_length=9))
+
+    assert ids(checks.check_model(model)) == [expected]
+
+
+@isolate_apps("tests.shelters")
+def test_a_right_sync_meta_is_accepted() -> None:
+    said = sync_meta(
+        scope="code",
+        read_only=("name",),
+        conflicts={"name": max, "*": "client"},
+        on_delete="review",
+        can_write=lambda user, row: True,
+        recovery="by_field",
+    )
+
+    assert ids(checks.check_model(declared(said, name=models.CharField(max_length=9)))) == []
+
+
+@isolate_apps("tests.shelters")
+def test_a_text_for_a_list_is_refused() -> None:
+    model = declared(sync_meta(read_only="name"), name=models.CharField(max_length=9))
+
+    assert ids(checks.check_model(model)) == ["syncreset.E010"]
+
+
+@isolate_apps("tests.shelters")
+def test_a_scope_that_may_be_null_is_warned_of() -> None:
+    model = declared(sync_meta(scope="owner"), owner=models.ForeignKey(Shelter, models.CASCADE, null=True))
+
+    assert ids(checks.check_model(model)) == ["syncreset.W002"]
+
+
+@isolate_apps("tests.shelters")
+def test_a_scope_must_point_to_a_primary_key() -> None:
+    model = declared(sync_meta(scope="dog"), dog=models.ForeignKey(Dog, models.CASCADE, to_field="chip"))
+
+    assert ids(checks.check_model(model)) == ["syncreset.E005"]
+
+
+def test_a_missing_scopes_setting_is_warned_of() -> None:
+    with override_settings(SYNCRESET={}):
+        assert ids(checks.check_scopes_setting(None)) == ["syncreset.W004"]
+
+
+@pytest.mark.parametrize("scopes", ["nowhere.to_be_found", "tests.shelters.models"])
+def test_a_scopes_setting_that_is_no_function_is_refused(scopes: str) -> None:
+    with override_settings(SYNCRESET={"SCOPES": scopes}):
+        assert ids(checks.check_scopes_setting(None)) == ["syncreset.E011"]
+
+
+def test_a_right_scopes_setting_is_accepted() -> None:
+    assert ids(checks.check_scopes_setting(None)) == []
+
+
+def test_a_database_without_triggers_of_ours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ids(checks.check_databases(None)) == []
+
+    monkeypatch.setattr(connection, "vendor", "mysql")
+
+    assert ids(checks.check_databases(None)) == ["syncreset.E012"]
+
+
+@pytest.mark.django_db
+def test_missing_triggers_are_found_when_databases_are_checked() -> None:
+    assert ids(checks.check_triggers(None, databases=["default"])) == []
+
+    triggers.drop(connection, Dog)
+
+    [message] = checks.check_triggers(None, databases=["default"])
+    assert ids([message]) == ["syncreset.W005"]
+    assert "shelters_dog" in message.msg
+    assert checks.check_triggers(None) == []
+
+
+@pytest.mark.django_db
+def test_missing_triggers_do_not_keep_migrate_from_installing_them() -> None:
+    triggers.drop(connection, Dog)
+
+    call_command("check", databases=["default"], fail_level="ERROR")
