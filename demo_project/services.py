@@ -2,7 +2,7 @@
 
 Each is a context manager that starts the process in a group of its own, waits until it answers and ends the whole
 group afterwards. What a process writes goes to a log file, whose end is shown when the process dies early.
-The embedded PostgreSQL is in `demo_project.postgresql`, since it needs a package that the demo does not.
+The embedded PostgreSQL is in `demo_project.postgresql`, for it needs a package that the demo does without.
 """
 
 import atexit
@@ -160,10 +160,12 @@ def celery_worker(
     concurrency: int = 2,
     queues: Sequence[str] = (),
     loglevel: str = "INFO",
+    beat: bool = False,
 ) -> Iterator[Service]:
     """A Celery worker process with `concurrency` children, ready to take jobs when the block begins.
 
-    `loglevel` must be INFO or DEBUG, since its log is what tells that it is ready.
+    With `beat` it also hands out the app's scheduled jobs; only one worker should. `loglevel` must be INFO or
+    DEBUG, since its log is what tells that it is ready.
     """
     already_logged = len(log.read_text(errors="replace")) if log.exists() else 0
     command = [
@@ -173,6 +175,7 @@ def celery_worker(
         f"--loglevel={loglevel}",
         *("--without-gossip", "--without-mingle"),
         *(("-Q", ",".join(queues)) if queues else ()),
+        *(("--beat", "--schedule", str(log.with_suffix(".schedule"))) if beat else ()),
     ]
     with running("worker", command, log=log, env=env) as service:
         service.wait_until(lambda: " ready." in service.log_text()[already_logged:])

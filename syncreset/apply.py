@@ -73,7 +73,9 @@ def apply_changes(changes: Sequence[Change], author: Author) -> list[Applied]:
         else:
             ready.append((index, prepared))
     broken_groups = {
-        changes[index].group for index, result in enumerate(results) if result is not None and changes[index].group
+        changes[index].group
+        for index, result in enumerate(results)
+        if result is not None and changes[index].group
     }
     for unit in _units(ready):
         group = unit[0][1].change.group
@@ -138,7 +140,9 @@ def _apply_group(members: list[Prepared], author: Author) -> list[Applied]:
 
 def _failed_with_group(prepared: Prepared, state: Any) -> Applied:
     problem = Problem(code="group", detail="another change of its group could not be applied")
-    return Applied(change=prepared.change, outcome=Outcome(state=state, problem=problem), notes=prepared.notes)
+    return Applied(
+        change=prepared.change, outcome=Outcome(state=state, problem=problem), notes=prepared.notes
+    )
 
 
 def _apply_unit(members: list[Prepared], author: Author) -> list[Applied]:
@@ -181,7 +185,9 @@ def _refused(prepared: Prepared, error: Exception | None) -> Applied:
     state: Any = "superseded" if isinstance(error, UnseenRows) else "parked"
     problem = problem_of(error, prepared.model)
     decisions = {
-        name: Decision(client=value, server=None, base_clock=None, kept="server" if state == "superseded" else "review")
+        name: Decision(
+            client=value, server=None, base_clock=None, kept="server" if state == "superseded" else "review"
+        )
         for name, value in prepared.change.fields.items()
     }
     return Applied(
@@ -255,7 +261,9 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: set[str]
     if nulled:
         change = replace(change, fields={**change.fields, **dict.fromkeys(nulled)})
     options = options_for(model)
-    outcome = merge(slot.row, slot.tombstone, change, Policy(conflicts=options.conflicts, on_delete=options.on_delete))
+    outcome = merge(
+        slot.row, slot.tombstone, change, Policy(conflicts=options.conflicts, on_delete=options.on_delete)
+    )
     if outcome.row is not None and slot.row is None:
         missing = missing_fields(model, outcome.row.fields)
         if missing:
@@ -273,7 +281,9 @@ def _stopped(change: Change, code: str, detail: str, name: str | None = None) ->
         state="parked" if change.healing else "rejected",
         problem=Problem(code=code, detail=detail, field=name),
         decisions={
-            key: Decision(client=value, server=None, base_clock=None, kept="review" if change.healing else "server")
+            key: Decision(
+                client=value, server=None, base_clock=None, kept="review" if change.healing else "server"
+            )
             for key, value in change.fields.items()
         },
     )
@@ -284,15 +294,21 @@ def _told_of_nulls(outcome: Outcome, change: Change, nulled: set[str]) -> Outcom
         return outcome
     decisions = dict(outcome.decisions)
     for name in nulled:
-        decisions[name] = Decision(client=change.fields.get(name), server=None, base_clock=None, kept="server")
+        decisions[name] = Decision(
+            client=change.fields.get(name), server=None, base_clock=None, kept="server"
+        )
     problem = Problem(
-        code="reference_deleted", detail="the row it refers to was deleted, so the reference is null", field=min(nulled)
+        code="reference_deleted",
+        detail="the row it refers to was deleted, so the reference is null",
+        field=min(nulled),
     )
     return replace(outcome, state="merged", decisions=decisions, problem=problem)
 
 
 def _without_target(outcome: Outcome, name: str) -> Outcome:
-    problem = Problem(code="invalid_reference", detail="the row that this field refers to is not there", field=name)
+    problem = Problem(
+        code="invalid_reference", detail="the row that this field refers to is not there", field=name
+    )
     decisions = {key: replace(decision, kept="review") for key, decision in outcome.decisions.items()}
     return Outcome(state="parked", problem=problem, decisions=decisions)
 
@@ -348,9 +364,7 @@ def _write(slots: Mapping[Key, _Slot], author: Author) -> None:
 
 def _update(model: type[models.Model], instances: list[models.Model], touched: set[str]) -> None:
     """One upsert: the rows are locked, so every untouched column is written back as it is."""
-    own_time = {
-        column.name for column in model._meta.concrete_fields if getattr(column, "auto_now", False)
-    }
+    own_time = {column.name for column in model._meta.concrete_fields if getattr(column, "auto_now", False)}
     model._base_manager.bulk_create(
         instances,
         update_conflicts=True,
@@ -394,7 +408,9 @@ def _with_rows(results: list[Applied], author: Author) -> list[Applied]:
         label = model._meta.label_lower
         pks = [pk for pk in wanted.get(label, ()) if _is_key(model, pk)]
         if pks:
-            found |= {(label, pk): stored.row for pk, stored in stored_rows(model, author.scopes, pks).items()}
+            found |= {
+                (label, pk): stored.row for pk, stored in stored_rows(model, author.scopes, pks).items()
+            }
     return [replace(result, after=found.get((result.change.model, result.change.pk))) for result in results]
 
 

@@ -37,9 +37,7 @@ def delete_rows(
         collected += [(rows.model, list(rows)) for rows in collector.fast_deletes if hasattr(rows, "model")]
         for kind, rows in collected:
             if is_tracked(kind):
-                others = [
-                    encode_key(kind._meta.pk, row.pk) for row in rows if (kind, row.pk) not in own
-                ]
+                others = [encode_key(kind._meta.pk, row.pk) for row in rows if (kind, row.pk) not in own]
                 if others and next(unseen(kind._meta.label_lower, others, author.seen), None) is not None:
                     raise UnseenRows(f"rows of {kind._meta.verbose_name_plural} changed meanwhile")
     collector.delete()

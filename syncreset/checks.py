@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import connections, router
 from django.db.models import (
@@ -72,7 +73,7 @@ def check_model(model: type[Model]) -> list[CheckMessage]:
     try:
         options = parse_options(model)
     except (ImportError, TypeError, ValueError) as error:
-        hint = "`read_only` is a list of field names, `conflicts` a dictionary, a function is given itself or by its dotted path."
+        hint = "`read_only` is a list of field names, `conflicts` a dictionary, a function itself or its dotted path."
         return [
             *messages,
             Error(f"SyncMeta cannot be read: {error}", hint=hint, obj=model, id="syncreset.E010"),
@@ -96,9 +97,9 @@ def check_scopes_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
     if function is not None or not scoped:
         return []
     return [
-        Warning(
+        CheckWarning(
             f"SYNCRESET['SCOPES'] is not set, so nobody holds a row of {', '.join(scoped)}.",
-            hint="Name a function `(user) -> iterable of model instances or querysets` that says which scopes a user holds.",
+            hint="Name a function `(user) -> iterable of model instances or querysets`: the scopes that a user holds.",
             id="syncreset.W004",
         )
     ]
@@ -126,7 +127,7 @@ def check_triggers(
     A warning, never an error: ``migrate`` runs the checks, and is what installs the triggers.
     """
     return [
-        Warning(
+        CheckWarning(
             f"The triggers of {table.name} are missing or out of date in the database {alias!r}:"
             " writes to it are not tracked as they should be.",
             hint="Run `manage.py migrate`, which installs them and makes up for what was written meanwhile.",
@@ -159,9 +160,9 @@ def _check_key(model: type[Model]) -> Iterator[CheckMessage]:
             id="syncreset.E002",
         )
     elif isinstance(pk, _NUMBERED):
-        yield Warning(
-            f"The server's database numbers the rows of {model._meta.label}, so a client that is offline cannot make any:"
-            " it would not know the number, and two clients would choose the same.",
+        yield CheckWarning(
+            f"The server's database numbers the rows of {model._meta.label}, so a client that is offline cannot make"
+            " any: it would not know the number, and two clients would choose the same.",
             hint=_UUID_HINT,
             obj=model,
             id="syncreset.W001",
@@ -196,7 +197,7 @@ def _check_scope(model: type[Model], options: SyncOptions) -> Iterator[CheckMess
                 id="syncreset.E005",
             )
         if field.null:
-            yield Warning(
+            yield CheckWarning(
                 f"SyncMeta.scope = {options.scope!r} may be null, and no client holds the rows where it is.",
                 hint="Make the field required, unless such rows are to stay on the server.",
                 obj=model,
@@ -241,7 +242,8 @@ def _check_choices(model: type[Model], options: SyncOptions) -> Iterator[CheckMe
             obj=model,
             id="syncreset.E009",
         )
-    if options.can_write is not None and not callable(options.can_write):
+    can_write: object = options.can_write
+    if can_write is not None and not callable(can_write):
         yield Error(
             "SyncMeta.can_write is not a function.",
             hint="Give a function `(user, row) -> bool`, or its dotted path.",

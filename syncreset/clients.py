@@ -21,7 +21,9 @@ class Client(models.Model):
     """One replica of one user on one device. Times in µs; ``acked`` is the highest sequence number processed."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="syncreset_clients")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="syncreset_clients"
+    )
     name = models.CharField(max_length=200, blank=True)
     platform = models.CharField(max_length=200, blank=True)
     schema = models.CharField(max_length=64, blank=True)

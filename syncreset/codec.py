@@ -10,19 +10,20 @@ import functools
 import hashlib
 import ipaddress
 import json
+import math
 import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection, models
+from django.db.backends.base.operations import BaseDatabaseOperations
 from django.utils import timezone as django_timezone
-from django.utils.dateparse import parse_duration
 from django.utils.duration import duration_iso_string
 
 from .protocol import Problem
@@ -36,16 +37,26 @@ __all__ = [
     "encode_key",
     "is_server_computed",
     "is_supported",
+    "restore",
     "target_key_field",
 ]
 
 MAX_JSON_INTEGER_DIGITS = 1000
+#: SQLite keeps decimals as binary64, which is exact to this many digits.
+SQLITE_DECIMAL_DIGITS = 15
+#: From here on PostgreSQL gives a float inside JSON back as an integer.
+_JSON_INTEGERS_FROM = 1e16
+_DAY = 24 * 60 * 60
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME = re.compile(r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?")
+_DURATION = re.compile(
+    r"(-?)P(?=[0-9T])(?:([0-9]{1,10})D)?(?:T(?=[0-9])(?:([0-9]{1,15})H)?(?:([0-9]{1,15})M)?"
+    r"(?:([0-9]{1,15})(?:\.([0-9]{1,9}))?S)?)?"
+)
 _DATETIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)(Z|[+-][0-9]{2}:[0-9]{2})?"
 )
@@ -68,12 +79,14 @@ class FieldCodec:
     """How values of one field travel.
 
     ``encode`` maps a Python value (never None) to the wire, ``decode`` a wire value (never null) back, raising
-    ValueFault. ``type`` is the name that the schema gives.
+    ValueFault. ``restore`` reads what ``encode`` made of a value that the database held, whatever the rules of today
+    say of it; None where ``decode`` takes all of that. ``type`` is the name that the schema gives.
     """
 
     type: str
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
+    restore: Callable[[Any], Any] | None = None
 
 
 def encode(field: "models.Field[Any, Any]", value: Any) -> Any:
@@ -86,18 +99,29 @@ def decode(field: "models.Field[Any, Any]", value: Any) -> Any:
     if value is None:
         if field.null:
             return None
-        if isinstance(field, models.JSONField):
-            return None
         raise ValueFault("null", "this field cannot be null")
     decoded = codec_for(field).decode(value)
     _validate(field, decoded)
     return decoded
 
 
+def restore(field: "models.Field[Any, Any]", value: Any) -> Any:
+    """The Python value of a wire value that ``encode`` made of what a row held.
+
+    Unlike ``decode`` it judges nothing: a value that got into the row before a validator or a choice changed, or past
+    Django, stays what it is when the row is written for another field's sake.
+    """
+    if value is None:
+        return None
+    codec = codec_for(field)
+    return (codec.restore or codec.decode)(value)
+
+
 def _validate(field: "models.Field[Any, Any]", value: Any) -> None:
-    if field.choices and not any(value == choice for choice, _ in field.flatchoices):
+    if field.choices and not any(value == choice for choice, _ in field.flatchoices) and not (field.blank and value == ""):
         raise ValueFault("invalid_choice", "this is not one of the field's choices")
-    if isinstance(field, models.ForeignKey | models.JSONField):
+    # As Django does, empty values are not put to the validators: a blank e-mail address is none.
+    if isinstance(field, models.ForeignKey | models.JSONField) or value in field.empty_values:
         return
     for validator in field.validators:
         try:
@@ -198,7 +222,9 @@ def _text(field: "models.Field[Any, Any]") -> Callable[[Any], str]:
             raise ValueFault("invalid", "this field takes a string")
         check_text(value)
         if field.max_length is not None and len(value) > field.max_length:
-            raise ValueFault("too_long", f"the text has {len(value)} characters, the field takes {field.max_length}")
+            raise ValueFault(
+                "too_long", f"the text has {len(value)} characters, the field takes {field.max_length}"
+            )
         return value
 
     return decode_text
@@ -206,12 +232,13 @@ def _text(field: "models.Field[Any, Any]") -> Callable[[Any], str]:
 
 def _text_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     name = "Text" if isinstance(field, models.TextField) else "Char"
-    return FieldCodec(type=name, encode=str, decode=_text(field))
+    return FieldCodec(type=name, encode=str, decode=_text(field), restore=str)
 
 
 def _check_range(field: "models.Field[Any, Any]", value: int) -> int:
-    low, high = connection.ops.integer_field_range(field.get_internal_type())
-    if (low is not None and value < low) or (high is not None and value > high):
+    # The ranges that every database has. SQLite's own are wider, and what only it can hold would not move elsewhere.
+    low, high = BaseDatabaseOperations.integer_field_ranges[field.get_internal_type()]
+    if not low <= value <= high:
         raise ValueFault("out_of_range", f"the number is not between {low} and {high}")
     return value
 
@@ -222,7 +249,7 @@ def _integer_codec(field: "models.Field[Any, Any]") -> FieldCodec:
             raise ValueFault("invalid", "this field takes an integer")
         return _check_range(field, value)
 
-    return FieldCodec(type="Integer", encode=int, decode=decode_integer)
+    return FieldCodec(type="Integer", encode=int, decode=decode_integer, restore=int)
 
 
 def _integer_text(field: "models.Field[Any, Any]") -> Callable[[Any], int]:
@@ -237,7 +264,7 @@ def _integer_text(field: "models.Field[Any, Any]") -> Callable[[Any], int]:
 
 
 def _big_integer_codec(field: "models.Field[Any, Any]") -> FieldCodec:
-    return FieldCodec(type="BigInteger", encode=str, decode=_integer_text(field))
+    return FieldCodec(type="BigInteger", encode=str, decode=_integer_text(field), restore=int)
 
 
 def _float_codec(field: "models.Field[Any, Any]") -> FieldCodec:
@@ -245,11 +272,20 @@ def _float_codec(field: "models.Field[Any, Any]") -> FieldCodec:
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise ValueFault("invalid", "this field takes a number")
         try:
-            return float(value) + 0.0
+            number = float(value) + 0.0
         except OverflowError as error:
             raise ValueFault("out_of_range", "the number does not fit a 64-bit float") from error
+        if not math.isfinite(number):
+            raise ValueFault("invalid", "this field takes a finite number")
+        if number != value:
+            raise ValueFault("invalid", "a 64-bit float cannot hold this number exactly")
+        return number
 
-    return FieldCodec(type="Float", encode=lambda value: float(value) + 0.0, decode=decode_float)
+    def encode_float(value: Any) -> float | None:
+        # JSON has no infinities and no NaN: what others wrote into the table travels as null rather than not at all.
+        return float(value) + 0.0 if math.isfinite(value) else None
+
+    return FieldCodec(type="Float", encode=encode_float, decode=decode_float)
 
 
 def _boolean_codec(field: "models.Field[Any, Any]") -> FieldCodec:
@@ -265,11 +301,14 @@ def _decimal_codec(field: "models.DecimalField[Any, Any]") -> FieldCodec:
     places = field.decimal_places
     quantum = None if places is None else Decimal(1).scaleb(-places)
 
-    def encode_decimal(value: Any) -> str:
-        number = Decimal(value)
+    def exactly(number: Decimal) -> Decimal:
         if quantum is not None:
-            number = number.quantize(quantum)
-        return format(number.copy_abs() if number.is_zero() else number, "f")
+            # A precision of its own: the default context has 28 digits, and a field may have more.
+            number = number.quantize(quantum, context=Context(prec=2000))
+        return number.copy_abs() if number.is_zero() else number
+
+    def encode_decimal(value: Any) -> str:
+        return format(exactly(Decimal(value)), "f")
 
     def decode_decimal(value: Any) -> Decimal:
         if not isinstance(value, str) or len(value) > 1100 or not _DECIMAL.fullmatch(value):
@@ -280,12 +319,11 @@ def _decimal_codec(field: "models.DecimalField[Any, Any]") -> FieldCodec:
         digits = 0 if whole == "0" else len(whole)
         if places is not None and field.max_digits is not None and digits > field.max_digits - places:
             raise ValueFault("out_of_range", f"the number has more than {field.max_digits - places} digits")
-        number = Decimal(value)
-        if quantum is not None:
-            number = number.quantize(quantum)
-        return number.copy_abs() if number.is_zero() else number
+        if connection.vendor == "sqlite" and len((whole + fraction).strip("0")) > SQLITE_DECIMAL_DIGITS:
+            raise ValueFault("out_of_range", f"this database keeps {SQLITE_DECIMAL_DIGITS} digits of a number")
+        return exactly(Decimal(value))
 
-    return FieldCodec(type="Decimal", encode=encode_decimal, decode=decode_decimal)
+    return FieldCodec(type="Decimal", encode=encode_decimal, decode=decode_decimal, restore=Decimal)
 
 
 def _clock_time(text: str) -> time:
@@ -335,14 +373,16 @@ def _decode_datetime(value: Any) -> datetime:
         raise ValueFault("invalid", "a date and time needs its zone: Z or ±HH:MM")
     offset = timedelta(0)
     if zone != "Z":
-        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
-        offset = -offset if zone[0] == "-" else offset
+        hours, minutes = int(zone[1:3]), int(zone[4:6])
+        if hours > 23 or minutes > 59:
+            raise ValueFault("invalid", "there is no such zone")
+        offset = timedelta(hours=hours, minutes=minutes) * (-1 if zone[0] == "-" else 1)
     try:
         local = datetime.combine(_decode_date(day), _clock_time(clock), timezone(offset))
         utc = local.astimezone(UTC)
+        return utc if settings.USE_TZ else django_timezone.make_naive(utc)
     except (OverflowError, ValueError) as error:
         raise ValueFault("out_of_range", "the time is not within the years 1 to 9999 in UTC") from error
-    return utc if settings.USE_TZ else django_timezone.make_naive(utc)
 
 
 def _datetime_codec(field: "models.Field[Any, Any]") -> FieldCodec:
@@ -351,17 +391,17 @@ def _datetime_codec(field: "models.Field[Any, Any]") -> FieldCodec:
 
 def _duration_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     def decode_duration(value: Any) -> timedelta:
-        if not isinstance(value, str) or len(value) > 100 or not value.lstrip("+-").startswith("P"):
-            raise ValueFault("invalid", "this field takes an ISO 8601 duration, like P1DT2H3M4.5S")
-        try:
-            duration = parse_duration(value)
-        except OverflowError as error:
-            raise ValueFault("out_of_range", "the duration is too long") from error
-        if duration is None:
-            raise ValueFault("invalid", "this field takes an ISO 8601 duration, like P1DT2H3M4.5S")
-        if abs(duration) >= timedelta(microseconds=2**63 - 1):
+        match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise ValueFault("invalid", "this field takes an ISO 8601 duration of days to seconds, like P1DT2H3M4.5S")
+        sign, days, hours, minutes, seconds, fraction = match.groups("0")
+        if fraction[6:].strip("0"):
+            raise ValueFault("invalid", "the duration has more than six decimals")
+        whole = int(days) * _DAY + int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+        microseconds = whole * 1_000_000 + int(fraction[:6].ljust(6, "0"))
+        if microseconds >= 2**63 - 1:
             raise ValueFault("out_of_range", "the duration is too long")
-        return duration
+        return timedelta(microseconds=-microseconds if sign == "-" else microseconds)
 
     return FieldCodec(type="Duration", encode=duration_iso_string, decode=decode_duration)
 
@@ -384,31 +424,42 @@ def _binary_codec(field: "models.Field[Any, Any]") -> FieldCodec:
             data = base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError) as error:
             raise ValueFault("invalid", "the string is not base64") from error
+        if base64.b64encode(data).decode("ascii") != value:
+            raise ValueFault("invalid", "the string is not base64 in its canonical form")
         if field.max_length is not None and len(data) > field.max_length:
-            raise ValueFault("too_long", f"the value has {len(data)} bytes, the field takes {field.max_length}")
+            raise ValueFault(
+                "too_long", f"the value has {len(data)} bytes, the field takes {field.max_length}"
+            )
         return data
 
     return FieldCodec(
-        type="Binary", encode=lambda value: base64.b64encode(bytes(value)).decode("ascii"), decode=decode_binary
+        type="Binary",
+        encode=lambda value: base64.b64encode(bytes(value)).decode("ascii"),
+        decode=decode_binary,
     )
 
 
 def _json_codec(field: "models.JSONField[Any, Any]") -> FieldCodec:
     def encode_json(value: Any) -> Any:
-        return _plain_json(value) if field.encoder is None else json.loads(json.dumps(value, cls=field.encoder))
+        return _plain_json(value if field.encoder is None else json.loads(json.dumps(value, cls=field.encoder)))
 
     def decode_json(value: Any) -> Any:
         _check_json(value)
         value = _plain_json(value)
         return value if field.decoder is None else json.loads(json.dumps(value), cls=field.decoder)
 
-    return FieldCodec(type="JSON", encode=encode_json, decode=decode_json)
+    def restore_json(value: Any) -> Any:
+        return value if field.decoder is None else json.loads(json.dumps(value), cls=field.decoder)
+
+    return FieldCodec(type="JSON", encode=encode_json, decode=decode_json, restore=restore_json)
 
 
 def _plain_json(value: Any) -> Any:
-    """The value with −0.0 written as 0.0, which is all that databases disagree about."""
+    """The value with its numbers as every database gives them back: no −0.0, and large floats as integers."""
     if isinstance(value, float):
-        return value + 0.0
+        if not math.isfinite(value):
+            return None
+        return int(Decimal(repr(value))) if abs(value) >= _JSON_INTEGERS_FROM else value + 0.0
     if isinstance(value, dict):
         return {key: _plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -442,7 +493,7 @@ def _ip_codec(field: "models.GenericIPAddressField[Any, Any]") -> FieldCodec:
             raise ValueFault("invalid", "an address with a zone cannot be stored")
         return str(address) if address.version == 6 else value
 
-    return FieldCodec(type="GenericIPAddress", encode=str, decode=decode_ip)
+    return FieldCodec(type="GenericIPAddress", encode=str, decode=decode_ip, restore=str)
 
 
 def _file_codec(field: "models.FileField") -> FieldCodec:
@@ -463,7 +514,7 @@ def _file_codec(field: "models.FileField") -> FieldCodec:
     def decode_file(value: Any) -> Any:
         raise ValueFault("forbidden_field", "files are not pushed with rows")
 
-    return FieldCodec(type="File", encode=encode_file, decode=decode_file)
+    return FieldCodec(type="File", encode=encode_file, decode=decode_file, restore=lambda value: value["name"])
 
 
 @functools.lru_cache(maxsize=4096)
@@ -484,7 +535,12 @@ def _relation_codec(field: "models.ForeignKey[Any, Any]") -> FieldCodec:
         except ValueFault as fault:
             raise ValueFault("invalid", f"this field takes the key of a row: {fault.detail}") from fault
 
-    return FieldCodec(type="ForeignKey", encode=lambda value: encode_key(target, value), decode=decode_relation)
+    return FieldCodec(
+        type="ForeignKey",
+        encode=lambda value: encode_key(target, value),
+        decode=decode_relation,
+        restore=lambda value: restore(target, value),
+    )
 
 
 def _generated_codec(field: Any) -> FieldCodec:

@@ -1,9 +1,15 @@
-"""The opaque checkpoint that clients carry: a point of the feed, and how far a pull has got on its way there."""
+"""The opaque checkpoint that clients carry: a point of the feed, and how far a pull has got on its way there.
+
+It is signed: a client that could name scopes itself would be told which rows they hold, as rows it has lost.
+"""
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from django.conf import settings
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from .protocol import Malformed, dumps, loads
 
@@ -11,6 +17,9 @@ __all__ = ["WHOLE", "Cursor", "decode_cursor", "encode_cursor"]
 
 #: An entry id after which nothing of a checkpoint is left.
 WHOLE = 2**63 - 1
+
+#: 16 bytes in base64 without padding.
+_SIGNATURE_LENGTH = 22
 
 Phase = Literal["feed", "drop", "load"]
 
@@ -35,6 +44,8 @@ class Cursor:
     model: str = ""
     pk: str = ""
     reset: str | None = None
+    #: Whether the text it was decoded from bears this server's signature; what does not is of another history.
+    genuine: bool = True
 
 
 def encode_cursor(cursor: Cursor) -> str:
@@ -42,7 +53,8 @@ def encode_cursor(cursor: Cursor) -> str:
     parts: list[Any] = [1, cursor.epoch, cursor.number, cursor.salt, cursor.entry, list(cursor.scopes)]
     if cursor.phase != "feed" or cursor.reset is not None:
         parts += [cursor.phase, list(cursor.lost), list(cursor.gained), cursor.model, cursor.pk, cursor.reset]
-    return base64.urlsafe_b64encode(dumps(parts).encode("ascii")).decode("ascii").rstrip("=")
+    text = dumps(parts)
+    return _base64(text.encode("ascii")) + "." + _signature(text, settings.SECRET_KEY)
 
 
 def decode_cursor(text: object) -> Cursor:
@@ -50,10 +62,28 @@ def decode_cursor(text: object) -> Cursor:
     if not isinstance(text, str):
         raise Malformed("the checkpoint is neither a string nor null", code="invalid_checkpoint")
     try:
-        parts = loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-        return _cursor(parts)
+        encoded, _, signature = text.partition(".")
+        if len(signature) != _SIGNATURE_LENGTH:
+            raise ValueError("no signature")
+        data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+        return replace(_cursor(loads(data)), genuine=_is_genuine(data.decode("utf-8"), signature))
     except (binascii.Error, ValueError, TypeError, Malformed) as error:
-        raise Malformed("the checkpoint is not one that this server has given", code="invalid_checkpoint") from error
+        raise Malformed(
+            "the checkpoint is not one that this server has given", code="invalid_checkpoint"
+        ) from error
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode("ascii").rstrip("=")
+
+
+def _signature(text: str, key: str | bytes) -> str:
+    return _base64(salted_hmac("syncreset.cursor", text, secret=key, algorithm="sha256").digest()[:16])
+
+
+def _is_genuine(text: str, signature: str) -> bool:
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return any(constant_time_compare(signature, _signature(text, key)) for key in keys)
 
 
 def _cursor(parts: Any) -> Cursor:

@@ -62,13 +62,22 @@ def derive(lines: Iterable[Numbered], rules: Rules, scopes: Collection[str]) -> 
     for item in batch:
         line = item.line
         if isinstance(line, MalformedLine):
-            derived.append(_refused(item, Change(model="", pk="", op="put", fields={"line": line.text}), line.reason))
+            derived.append(
+                _refused(item, Change(model="", pk="", op="put", fields={"line": line.text}), line.reason)
+            )
             continue
         changes = list(_changes(line, rules, rows, buried))
         for part, change in enumerate(changes):
             if item.repeats:
-                derived.append(_refused(item, change, "a line before has the same key", "duplicate_row", part))
-            elif rules.purged and change.healing and (line.model, line.pk) not in rows | buried and change.op == "put":
+                derived.append(
+                    _refused(item, change, "a line before has the same key", "duplicate_row", part)
+                )
+            elif (
+                rules.purged
+                and change.healing
+                and (line.model, line.pk) not in rows | buried
+                and change.op == "put"
+            ):
                 derived.append(_parked(item, change, part))
             else:
                 derived.append(Derived(number=item.number, part=part, change=change))
@@ -123,7 +132,9 @@ def _without_server_fields(change: Change) -> Change:
     computed = {field.name for field in synced_fields(model) if is_server_computed(field)}
     whole = change.whole
     if whole is not None:
-        whole = replace(whole, fields={name: value for name, value in whole.fields.items() if name not in computed})
+        whole = replace(
+            whole, fields={name: value for name, value in whole.fields.items() if name not in computed}
+        )
     return replace(
         change,
         fields={name: value for name, value in change.fields.items() if name not in computed},
@@ -161,14 +172,17 @@ def _is_key(model: type, pk: str) -> bool:
     return True
 
 
-def _refused(item: Numbered, change: Change, detail: str, code: str = "malformed_line", part: int = 0) -> Derived:
+def _refused(
+    item: Numbered, change: Change, detail: str, code: str = "malformed_line", part: int = 0
+) -> Derived:
     outcome = Outcome(state="rejected", problem=Problem(code=code, detail=detail))
     return Derived(number=item.number, part=part, change=change, outcome=outcome)
 
 
 def _parked(item: Numbered, change: Change, part: int) -> Derived:
     problem = Problem(
-        code="purged", detail="the server lacks this row and may have purged its deletion since the client last synced"
+        code="purged",
+        detail="the server lacks this row and may have purged its deletion since the client last synced",
     )
     outcome = Outcome(state="parked", problem=problem)
     return Derived(number=item.number, part=part, change=change, outcome=outcome)

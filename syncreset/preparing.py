@@ -1,6 +1,6 @@
 """From a change as it came to one that can be merged: known model, typed key, canonical values, corrected clocks."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.db import models
 
 from .clients import Client
 from .codec import ValueFault, decode, decode_key, encode, encode_key, is_server_computed
-from .protocol import Change, Decision, Outcome, Problem, Row, corrected, same
+from .protocol import ROW_CLOCK, Change, Decision, Outcome, Problem, Row, corrected, same
 from .tracking.registry import options_for, synced_fields, tracked_by_label
 
 __all__ = ["Author", "Prepared", "prepare"]
@@ -66,16 +66,21 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
         except ValueFault as fault:
             return Outcome(state="rejected", problem=fault.problem(name))
         notes.extend(_notes(field, value))
-    clocks = change.clocks
-    if not change.healing:
-        clocks = corrected(change.clocks, offset=author.offset, received=author.received)
-    ready = replace(change, pk=pk, fields=fields, clocks=clocks, whole=_typed_whole(change, fields, known))
+    ready = replace(
+        change,
+        pk=pk,
+        fields=fields,
+        clocks=_believed(change, change.clocks, known, author),
+        whole=_typed_whole(change, fields, known, author),
+    )
     return Prepared(change=ready, model=model, notes=tuple(notes))
 
 
 def _makes_row(change: Change) -> bool:
     """Whether the change holds a whole row: one made by the client, or one that a restored server lacks."""
-    return change.base is None or (change.whole is not None and len(change.fields) >= len(change.whole.fields))
+    return change.base is None or (
+        change.whole is not None and len(change.fields) >= len(change.whole.fields)
+    )
 
 
 def _forbidden(change: Change, name: str) -> Outcome:
@@ -84,9 +89,23 @@ def _forbidden(change: Change, name: str) -> Outcome:
     if not change.healing:
         return Outcome(state="rejected", problem=problem)
     decisions = {
-        key: Decision(client=value, server=None, base_clock=None, kept="review") for key, value in change.fields.items()
+        key: Decision(client=value, server=None, base_clock=None, kept="review")
+        for key, value in change.fields.items()
     }
     return Outcome(state="parked", problem=problem, decisions=decisions)
+
+
+def _believed(
+    change: Change, clocks: Mapping[str, int], known: Container[str], author: Author
+) -> dict[str, int]:
+    """The clocks of the fields that there are, as the server believes them.
+
+    What a restored server has acknowledged carries the server's own time: it is not shifted, but a snapshot is
+    untrusted, so nothing in it is later than its receipt.
+    """
+    offset = 0 if change.healing else author.offset
+    own = {name: timestamp for name, timestamp in clocks.items() if name == ROW_CLOCK or name in known}
+    return corrected(own, offset=offset, received=author.received)
 
 
 def _default(field: "models.Field[Any, Any]") -> Any:
@@ -94,7 +113,7 @@ def _default(field: "models.Field[Any, Any]") -> Any:
 
 
 def _typed_whole(
-    change: Change, fields: Mapping[str, Any], known: Mapping[str, "models.Field[Any, Any]"]
+    change: Change, fields: Mapping[str, Any], known: Mapping[str, "models.Field[Any, Any]"], author: Author
 ) -> Row | None:
     """The snapshot's whole row with the values that its fields can hold; None where one cannot be held."""
     if change.whole is None:
@@ -108,7 +127,9 @@ def _typed_whole(
                 typed[name] = encode(known[name], decode(known[name], value))
             except ValueFault:
                 return None
-    return replace(change.whole, fields=typed)
+    clocks = _believed(change, change.whole.clocks, known, author)
+    updated = _believed(change, {ROW_CLOCK: change.whole.updated}, known, author)[ROW_CLOCK]
+    return Row(fields=typed, updated=updated, clocks=clocks)
 
 
 def missing_fields(model: type[models.Model], fields: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,9 @@ class Page:
         return encode_cursor(self.cursor)
 
 
-def read_page(cursor: Cursor | None, scopes: frozenset[str], *, limit: int, reset_id: str | None = None) -> Page:
+def read_page(
+    cursor: Cursor | None, scopes: frozenset[str], *, limit: int, reset_id: str | None = None
+) -> Page:
     """The next page after a cursor, or the first one of a bootstrap.
 
     Everything on the last page is read in one snapshot, together with what is committed and not stamped yet, so that
@@ -76,7 +78,12 @@ def _noticing(cursor: Cursor, scopes: frozenset[str]) -> Cursor:
     if not lost and not gained:
         return cursor
     return replace(
-        cursor, phase="drop" if lost else "load", lost=tuple(sorted(lost)), gained=tuple(sorted(gained)), model="", pk=""
+        cursor,
+        phase="drop" if lost else "load",
+        lost=tuple(sorted(lost)),
+        gained=tuple(sorted(gained)),
+        model="",
+        pk="",
     )
 
 
@@ -142,7 +149,9 @@ def _feed(page: Page, scopes: frozenset[str], limit: int) -> bool:
     if len(entries) == limit:
         last = entries[-1]
         page.changes += _changes(entries, held)
-        page.cursor = replace(cursor, number=last.checkpoint or 0, entry=last.pk, salt=_salt(last.checkpoint or 0))
+        page.cursor = replace(
+            cursor, number=last.checkpoint or 0, entry=last.pk, salt=_salt(last.checkpoint or 0)
+        )
         return False
     unstamped = entries_after(0, 0, held, limit=WHOLE, unstamped=True)
     page.changes += _changes([*entries, *unstamped], held)

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import F
 
 from . import conf
 from .apply import Applied, apply_changes
@@ -163,7 +163,9 @@ def finish_upload(upload: Upload) -> Recovery:
         )
 
 
-def recover_again(recovery: Recovery, *, strategy: str | None = None, by: AbstractBaseUser | None = None) -> Recovery:
+def recover_again(
+    recovery: Recovery, *, strategy: str | None = None, by: AbstractBaseUser | None = None
+) -> Recovery:
     """Queue another recovery of the same snapshot. What is merged already turns out identical."""
     with transaction.atomic():
         return _queue(
@@ -224,13 +226,21 @@ def run(recovery_id: uuid.UUID | str) -> str:
 
 
 def _claim(recovery_id: uuid.UUID | str) -> Recovery | None:
-    claimed = overdue().filter(pk=recovery_id).update(
-        state=RecoveryState.MERGING,
-        fence=F("fence") + 1,
-        attempts=F("attempts") + 1,
-        lease_until=_lease(),
+    claimed = (
+        overdue()
+        .filter(pk=recovery_id)
+        .update(
+            state=RecoveryState.MERGING,
+            fence=F("fence") + 1,
+            attempts=F("attempts") + 1,
+            lease_until=_lease(),
+        )
     )
-    return Recovery.objects.select_related("client__user", "reset", "upload").get(pk=recovery_id) if claimed else None
+    return (
+        Recovery.objects.select_related("client__user", "reset", "upload").get(pk=recovery_id)
+        if claimed
+        else None
+    )
 
 
 def _lease() -> int:

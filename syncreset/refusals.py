@@ -10,7 +10,13 @@ from .protocol import Problem
 
 __all__ = ["problem_of"]
 
-_BY_SQLSTATE = {"23505": "unique", "23514": "check", "23502": "null", "23503": "invalid_reference", "23P01": "exclusion"}
+_BY_SQLSTATE = {
+    "23505": "unique",
+    "23514": "check",
+    "23502": "null",
+    "23503": "invalid_reference",
+    "23P01": "exclusion",
+}
 _BY_MESSAGE = {
     "UNIQUE constraint": "unique",
     "CHECK constraint": "check",

@@ -16,7 +16,14 @@ from .protocol import now
 from .schemas import breaking_changes, publish, published
 from .signals import reset_ordered
 
-__all__ = ["ClientResetRequired", "Reset", "ResetReason", "force_reset", "mark_bootstrapped", "require_current"]
+__all__ = [
+    "ClientResetRequired",
+    "Reset",
+    "ResetReason",
+    "force_reset",
+    "mark_bootstrapped",
+    "require_current",
+]
 
 
 class ResetReason(models.TextChoices):
@@ -100,11 +107,19 @@ def order_reset(
             return _create_reset(client, reason, current, by=by, detail=detail, full=full)
         except IntegrityError:
             continue
-    raise RuntimeError(f"the reset of client {client.pk} could not be ordered: another process keeps ordering one")
+    raise RuntimeError(
+        f"the reset of client {client.pk} could not be ordered: another process keeps ordering one"
+    )
 
 
 def _create_reset(
-    client: Client, reason: ResetReason, current: Reset | None, *, by: AbstractBaseUser | None, detail: str, full: bool
+    client: Client,
+    reason: ResetReason,
+    current: Reset | None,
+    *,
+    by: AbstractBaseUser | None,
+    detail: str,
+    full: bool,
 ) -> Reset:
     with transaction.atomic():
         if current is not None:
@@ -146,12 +161,16 @@ def require_current(
         full = cursor is not None and cursor.epoch == feed_state().epoch
         raise ClientResetRequired(order_reset(client, ResetReason.CLIENT_UNKNOWN, full=full), current_hash)
     bootstraps = reset_id is not None and (cursor is None or cursor.reset == reset_id)
-    reset = _found_wrong(client, schema, current_hash, cursor) or open_reset(client)
-    if reset is not None and not (bootstraps and str(reset.pk) == reset_id):
+    wrong = _found_wrong(client, schema, current_hash, cursor)
+    reset = wrong or open_reset(client)
+    # A cursor that is wrong cannot be continued from, whichever bootstrap it is of: that one starts over.
+    if reset is not None and ((wrong and cursor) or not (bootstraps and str(reset.pk) == reset_id)):
         raise ClientResetRequired(reset, current_hash)
     if bootstraps and cursor is None and not client.resets.filter(pk=_uuid(reset_id)).exists():
         raise ClientResetRequired(
-            order_reset(client, ResetReason.HISTORY_DIVERGED, full=True, detail="the client's reset is unknown"),
+            order_reset(
+                client, ResetReason.HISTORY_DIVERGED, full=True, detail="the client's reset is unknown"
+            ),
             current_hash,
         )
     return client
@@ -160,7 +179,7 @@ def require_current(
 def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor | None) -> Reset | None:
     if cursor is not None:
         standing = standing_of(cursor.epoch, cursor.number, cursor.salt)
-        if standing.verdict == "diverged":
+        if standing.verdict == "diverged" or not cursor.genuine:
             return order_reset(client, ResetReason.HISTORY_DIVERGED, full=True)
         if standing.verdict == "expired":
             return order_reset(client, ResetReason.CHECKPOINT_EXPIRED)
@@ -189,7 +208,9 @@ def _uuid(text: str | None) -> uuid.UUID | None:
 
 def mark_bootstrapped(client: Client, reset_id: str) -> None:
     """The last page of the reset's bootstrap has been served: the client may continue."""
-    Reset.objects.filter(pk=_uuid(reset_id), client=client, bootstrapped__isnull=True).update(bootstrapped=now())
+    Reset.objects.filter(pk=_uuid(reset_id), client=client, bootstrapped__isnull=True).update(
+        bootstrapped=now()
+    )
 
 
 def reset_problem(error: ClientResetRequired) -> dict[str, Any]:

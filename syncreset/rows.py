@@ -5,14 +5,24 @@ from typing import Any, NamedTuple
 
 from django.db import connection, models
 
-from .codec import ValueFault, codec_for, decode, decode_key, encode_key
+from .codec import ValueFault, codec_for, decode_key, encode_key, restore
 from .feed import Entry
 from .protocol import Row, Tombstone
 from .tracking.models import SyncTrackedModel
 from .tracking.registry import EVERYONE, scope_field, scope_key, scope_model, synced_fields
 from .tracking.tombstones import read_fields
 
-__all__ = ["StoredRow", "instance_of", "load_page", "lock_instances", "row_of", "scope_of_row", "stored_rows", "tombstone_of", "visible"]
+__all__ = [
+    "StoredRow",
+    "instance_of",
+    "load_page",
+    "lock_instances",
+    "row_of",
+    "scope_of_row",
+    "stored_rows",
+    "tombstone_of",
+    "visible",
+]
 
 
 class StoredRow(NamedTuple):
@@ -40,7 +50,9 @@ def visible(model: type[models.Model], scopes: Collection[str]) -> "models.Query
     return rows.filter(**{f"{_scope_attname(model)}__in": keys})
 
 
-def stored_rows(model: type[models.Model], scopes: Collection[str], pks: Collection[str]) -> dict[str, StoredRow]:
+def stored_rows(
+    model: type[models.Model], scopes: Collection[str], pks: Collection[str]
+) -> dict[str, StoredRow]:
     """The rows of these keys that the scopes may see."""
     keys = [decode_key(model._meta.pk, pk) for pk in pks]
     return {stored.pk: stored for stored in _read(model, visible(model, scopes).filter(pk__in=keys))}
@@ -61,7 +73,13 @@ def _read(model: type[models.Model], rows: "models.QuerySet[Any]") -> Iterator[S
     encoders = [codec_for(field).encode for field in fields]
     names = [field.name for field in fields]
     files = [field for field in fields if isinstance(field, models.FileField)]
-    columns = ["pk", "last_updated", "field_timestamps", _scope_attname(model), *(field.attname for field in fields)]
+    columns = [
+        "pk",
+        "last_updated",
+        "field_timestamps",
+        _scope_attname(model),
+        *(field.attname for field in fields),
+    ]
     pk_field = model._meta.pk
     for pk, updated, clocks, scope, *values in rows.values_list(*columns):
         wire = {
@@ -101,9 +119,9 @@ def row_of(instance: SyncTrackedModel) -> StoredRow:
 
 
 def instance_of(model: type[models.Model], pk: str, row: Row) -> models.Model:
-    """A new, unsaved instance with a row's values. Raises ValueFault."""
+    """A new, unsaved instance with a row's values, those that no client could push today included."""
     values = {
-        field.attname: decode(field, row.fields[field.name])
+        field.attname: restore(field, row.fields[field.name])
         for field in synced_fields(model)
         if field.name in row.fields and not getattr(field, "generated", False)
     }
@@ -125,11 +143,13 @@ def tombstone_of(model: type[models.Model], entry: Entry) -> Tombstone:
         return Tombstone(deleted=entry.at, row=None)
     fields = synced_fields(model)
     values = read_fields(model, connection.vendor, entry.row["fields"])
-    wire = {
-        field.name: None if values.get(field.name) is None else codec_for(field).encode(values[field.name])
-        for field in fields
-        if field.name in values
-    }
+    wire = {}
+    for field in fields:
+        if field.name in values:
+            value = values[field.name]
+            if isinstance(field, models.FileField):
+                value = field.attr_class(None, field, value)
+            wire[field.name] = None if value is None else codec_for(field).encode(value)
     return Tombstone(
         deleted=entry.at, row=Row(fields=wire, updated=entry.row["updated"], clocks=entry.row["clocks"])
     )

@@ -41,7 +41,8 @@ def _describe(tracked: tuple[type[models.Model], ...]) -> dict[str, Any]:
                 "primary_key": model._meta.pk.name,
                 "scope": options.scope,
                 "fields": [
-                    describe_field(field, read_only=field.name in options.read_only) for field in synced_fields(model)
+                    describe_field(field, read_only=field.name in options.read_only)
+                    for field in synced_fields(model)
                 ],
             }
         )

@@ -124,7 +124,9 @@ def parse_metadata(header: str) -> dict[str, str]:
         try:
             metadata[key] = base64.b64decode(encoded, validate=True).decode("utf-8")
         except (binascii.Error, ValueError) as error:
-            raise Malformed(f"Upload-Metadata: the value of {key[:40]!a} is not base64 of UTF-8 text") from error
+            raise Malformed(
+                f"Upload-Metadata: the value of {key[:40]!a} is not base64 of UTF-8 text"
+            ) from error
     return metadata
 
 
@@ -152,7 +154,9 @@ def create_upload(reset: Reset, *, length: int, metadata: Mapping[str, str]) -> 
     )
 
 
-def receive(upload: Upload, source: Source, *, offset: int, checksum: tuple[str, bytes] | None = None) -> Upload:
+def receive(
+    upload: Upload, source: Source, *, offset: int, checksum: tuple[str, bytes] | None = None
+) -> Upload:
     """Add a piece that begins at ``offset``. Raises OffsetConflict, ChecksumMismatch, TooLarge, UploadGone.
 
     If the connection breaks, what came is kept, so that the client resumes where it broke; a piece with a checksum is
@@ -195,7 +199,9 @@ def _copy(source: Source, piece: BinaryIO, room: int, checksum: tuple[str, bytes
 
 def _keep(upload: Upload, piece: BinaryIO, offset: int, size: int) -> Upload:
     if upload.pieces.count() >= MAX_PIECES:
-        raise TooLarge(f"the upload came in more than {MAX_PIECES} pieces; begin a new one with larger pieces")
+        raise TooLarge(
+            f"the upload came in more than {MAX_PIECES} pieces; begin a new one with larger pieces"
+        )
     name = storage().save(f"syncreset/{upload.pk}/{offset:020d}", File(piece))
     with transaction.atomic():
         # Whoever moves the offset first owns it: a second request with the same offset changes no row.

@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.db import models
 
 from . import conf
-from .codec import ValueFault, decode_key, encode_key, target_key_field
+from .codec import ValueFault, decode_key, encode_key
 from .feed import tombstones
 from .preparing import Author, Prepared
 from .protocol import Change, Outcome, Problem, Row, same
@@ -20,7 +20,12 @@ Key = tuple[type[models.Model], str]
 
 
 def write_problem(
-    model: type[models.Model], change: Change, instance: Any, row: Row | None, outcome: Outcome, author: Author
+    model: type[models.Model],
+    change: Change,
+    instance: Any,
+    row: Row | None,
+    outcome: Outcome,
+    author: Author,
 ) -> Problem | None:
     """Why the author may not write this outcome, or None if nothing forbids it."""
     if author.operator:
@@ -28,14 +33,17 @@ def write_problem(
     action = "delete" if outcome.deletes else "add" if row is None else "change"
     if row is None and model._meta.auto_field is not None:
         return Problem(
-            code="server_assigned_pk", detail="the server numbers the rows of this model, so clients cannot make them"
+            code="server_assigned_pk",
+            detail="the server numbers the rows of this model, so clients cannot make them",
         )
     permission = f"{model._meta.app_label}.{action}_{model._meta.model_name}"
     if conf.get("MODEL_PERMISSIONS") and not author.user.has_perm(permission):
         return Problem(code="forbidden", detail=f"this user has no permission to {action} rows of this model")
     if outcome.row is not None and scope_of_row(model, change.pk, outcome.row) not in author.scopes:
         name = options_for(model).scope
-        return Problem(code="invalid_reference", detail="the row that this field refers to is not there", field=name)
+        return Problem(
+            code="invalid_reference", detail="the row that this field refers to is not there", field=name
+        )
     can_write = options_for(model).can_write
     if can_write is not None:
         after = None if outcome.row is None else instance_of(model, change.pk, outcome.row)
@@ -61,18 +69,25 @@ def missing_targets(
         if outcome.row is None:
             continue
         present = stored.get((prepared.model, prepared.change.pk))
-        for relation in synced_fields(prepared.model):
-            key = outcome.row.fields.get(relation.name)
+        for relation in (prepared.model._meta.pk, *synced_fields(prepared.model)):
+            # A primary key that is a relation refers to a row as any other does, and never changes.
+            key = prepared.change.pk if relation.primary_key else outcome.row.fields.get(relation.name)
             if not isinstance(relation, models.ForeignKey) or key is None:
                 continue
-            if present is None or not same(present.fields.get(relation.name), key):
-                wanted.setdefault(relation.related_model, {}).setdefault(key, []).append((index, relation.name))
+            if present is None or not (relation.primary_key or same(present.fields.get(relation.name), key)):
+                wanted.setdefault(relation.related_model, {}).setdefault(key, []).append(
+                    (index, relation.name)
+                )
     for model, references in wanted.items():
         there = {key for key in references if states.get((model, key)) is not None}
         gone = {key for key in references if (model, key) in states and states[model, key] is None}
         there |= _visible_keys(model, references.keys() - there - gone, author)
         missing = references.keys() - there
-        buried = tombstones(model._meta.label_lower, missing, author.scopes) if missing and is_tracked(model) else {}
+        buried = (
+            tombstones(model._meta.label_lower, missing, author.scopes)
+            if missing and is_tracked(model)
+            else {}
+        )
         for key in missing:
             for index, name in references[key]:
                 yield index, name, key in buried or key in gone

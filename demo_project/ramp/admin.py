@@ -3,28 +3,29 @@
 from django.contrib import admin
 
 from demo_project.ramp.models import Airline, Airport, Assignment, Defect, Flight, Inspection, Plane
+from syncreset.admin import SyncTrackedAdmin
 
 
 @admin.register(Airport)
-class AirportAdmin(admin.ModelAdmin):
+class AirportAdmin(SyncTrackedAdmin):
     list_display = ["faa", "name", "time_zone"]
     search_fields = ["faa", "name"]
 
 
 @admin.register(Airline)
-class AirlineAdmin(admin.ModelAdmin):
+class AirlineAdmin(SyncTrackedAdmin):
     list_display = ["carrier", "name"]
 
 
 @admin.register(Plane)
-class PlaneAdmin(admin.ModelAdmin):
+class PlaneAdmin(SyncTrackedAdmin):
     list_display = ["tailnum", "manufacturer", "model", "year", "seats"]
     search_fields = ["tailnum", "manufacturer", "model"]
 
 
 @admin.register(Flight)
-class FlightAdmin(admin.ModelAdmin):
-    list_display = ["carrier_id", "number", "origin_id", "dest_id", "sched_dep", "dep", "gate"]
+class FlightAdmin(SyncTrackedAdmin):
+    list_display = ["carrier_id", "number", "origin_id", "dest_id", "sched_dep", "dep", "gate", "sync_updated"]
     list_display_links = ["carrier_id", "number"]
     list_filter = ["origin", "carrier"]
     search_fields = ["number", "dest__name", "plane__tailnum"]
@@ -38,8 +39,8 @@ class DefectInline(admin.TabularInline):
 
 
 @admin.register(Inspection)
-class InspectionAdmin(admin.ModelAdmin):
-    list_display = ["flight", "airport_id", "inspector", "started", "result", "fuel_kg"]
+class InspectionAdmin(SyncTrackedAdmin):
+    list_display = ["flight", "airport_id", "inspector", "started", "result", "fuel_kg", "sync_updated"]
     list_filter = ["airport", "result", "inspector"]
     list_select_related = ["flight"]
     raw_id_fields = ["flight"]
@@ -48,8 +49,8 @@ class InspectionAdmin(admin.ModelAdmin):
 
 
 @admin.register(Defect)
-class DefectAdmin(admin.ModelAdmin):
-    list_display = ["code", "severity", "airport_id", "description", "deferred"]
+class DefectAdmin(SyncTrackedAdmin):
+    list_display = ["code", "severity", "airport_id", "description", "deferred", "sync_updated"]
     list_filter = ["airport", "severity", "deferred"]
     raw_id_fields = ["inspection"]
     autocomplete_fields = ["airport"]

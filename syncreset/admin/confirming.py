@@ -50,5 +50,5 @@ def confirm(
         "select_across": request.POST.get("select_across", "0"),
         "confirmed_name": _CONFIRMED,
     }
-    request.current_app = model_admin.admin_site.name  # type: ignore[attr-defined]
+    request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/syncreset/confirm.html", context)

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import Case, CharField, F, Model, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, CharField, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.http import HttpRequest
 
 from ..clients import Client
 from ..feed import Checkpoint
 from ..protocol import now
 from ..recovery import Recovery, RecoveryState
+from ..resets import Reset
 from ..schemas import current_schema
 from ..tracking.registry import tracked_models
 from .display import printable
@@ -25,7 +26,7 @@ __all__ = [
     "ResetStateFilter",
     "TrackedModelFilter",
     "newest_checkpoint",
-    "reset_state_expression",
+    "with_reset_state",
 ]
 
 _LONG_AGO = timedelta(days=30)
@@ -36,20 +37,26 @@ def newest_checkpoint() -> Subquery:
     return Subquery(Checkpoint.objects.order_by("-number").values("number")[:1])
 
 
-def reset_state_expression() -> Case:
-    """`syncreset.recovery.reset_state` as a column, so that lists can show and filter it without a query per row.
+def with_reset_state(resets: QuerySet[Any]) -> QuerySet[Any]:
+    """Resets with `syncreset.recovery.reset_state` as ``standing``, so that a list needs no query for each.
 
     One state more than the protocol has: ``replaced``, of a reset that another one took the place of.
     """
-    first = Recovery.objects.filter(reset=OuterRef("pk")).order_by("created")
-    first_state = Subquery(first.values("state")[:1])
-    return Case(
-        When(
-            Q(Value(True)) & Q(first_recovery_state__in=[RecoveryState.QUEUED, RecoveryState.MERGING]),
-            then=Value("recovering"),
-        ),
-        default=first_state,
+    first = Recovery.objects.filter(reset=OuterRef("pk")).order_by("created").values("state")[:1]
+    annotated: QuerySet[Any] = resets.annotate(first_recovery_state=Subquery(first)).annotate(
+        standing=Case(
+            When(
+                first_recovery_state__in=[RecoveryState.QUEUED, RecoveryState.MERGING],
+                then=Value("recovering"),
+            ),
+            When(bootstrapped__isnull=True, replaced__isnull=False, then=Value("replaced")),
+            When(bootstrapped__isnull=True, then=Value("ordered")),
+            When(first_recovery_state__isnull=True, then=Value("bootstrapped")),
+            default=Value("done"),
+            output_field=CharField(),
+        )
     )
+    return annotated
 
 
 class ClientStateFilter(admin.SimpleListFilter):
@@ -70,11 +77,8 @@ class ClientStateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
             case "reset":
-                return queryset.filter(
-                    pk__in=Client.objects.filter(
-                        resets__bootstrapped__isnull=True, resets__replaced__isnull=True, resets__isnull=False
-                    ).values("pk")
-                )
+                open_resets = Reset.objects.filter(bootstrapped__isnull=True, replaced__isnull=True)
+                return queryset.filter(pk__in=open_resets.values("client"))
             case "pending":
                 return queryset.filter(pending__gt=0)
             case "behind":
@@ -84,3 +88,83 @@ class ClientStateFilter(admin.SimpleListFilter):
             case "silent":
                 return queryset.filter(last_seen__lt=now() - _LONG_AGO // timedelta(microseconds=1))
         return queryset
+
+
+class ResetStateFilter(admin.SimpleListFilter):
+    """Resets by how far their clients have got."""
+
+    title = "state"
+    parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(state, state) for state in ("ordered", "recovering", "bootstrapped", "done", "replaced")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(standing=self.value()) if self.value() else queryset
+
+
+class TrackedModelFilter(admin.SimpleListFilter):
+    """By model, of those that are tracked: reading the names off a large table would take long."""
+
+    title = "model"
+    parameter_name = "model"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(model._meta.label_lower, model._meta.label_lower) for model in tracked_models()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(model=self.value()) if self.value() else queryset
+
+
+class _RecordFilter(admin.SimpleListFilter):
+    """By one other record, which links lead to. It is offered only while it is chosen, so that it can be taken away."""
+
+    parameter_name: str
+    model: type[Any]
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Iterable[tuple[str, str]]:
+        chosen = self.used_parameters.get(self.parameter_name)
+        return [] if chosen is None else self.choices_of(str(chosen))
+
+    def choices_of(self, chosen: str) -> list[tuple[str, str]]:
+        return [(chosen, self.name_of(_key(chosen)))]
+
+    def name_of(self, key: UUID) -> str:
+        record = self.model.objects.filter(pk=key).first()
+        return "unknown" if record is None else printable(str(record))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.value()
+        return queryset if chosen is None else queryset.filter(**{self.parameter_name: _key(chosen)})
+
+
+class ClientFilter(_RecordFilter):
+    title = "client"
+    parameter_name: str = "client"
+    model = Client
+
+
+class RecoveryFilter(_RecordFilter):
+    """Items of one recovery, or those that came with pushes and belong to none."""
+
+    title = "origin"
+    parameter_name: str = "recovery"
+    model = Recovery
+    PUSHED = "push"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        chosen = self.used_parameters.get(self.parameter_name)
+        named = [] if chosen in (None, self.PUSHED) else self.choices_of(str(chosen))
+        return [(self.PUSHED, "pushed by a client"), *named]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == self.PUSHED:
+            return queryset.filter(recovery__isnull=True)
+        return super().queryset(request, queryset)
+
+
+def _key(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise IncorrectLookupParameters(error) from error

@@ -81,7 +81,7 @@ class RecordAdmin(admin.ModelAdmin):
         form_url: str = "",
         obj: Model | None = None,
     ) -> HttpResponse:
-        changelist = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_changelist"
+        changelist = f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"
         context |= {
             "record_tables": self.tables(request, obj),
             "record_texts": self.raw_texts(request, obj),

@@ -49,26 +49,43 @@ def _read(request: HttpRequest) -> bytes:
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
         raise ProtocolError("the body may be compressed with gzip only", code="unsupported_encoding", status=415)
-    decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding == "gzip" else None
+    gunzip = _Gunzip() if encoding == "gzip" else None
     body = bytearray()
     received = 0
     while data := request.read(_READ_SIZE):
         received += len(data)
         if received > limit:
             raise TooLarge(f"the body is larger than {limit} bytes")
-        body += data if decompressor is None else _decompress(decompressor, data, limit - len(body))
+        body += data if gunzip is None else gunzip.feed(data, limit + 1 - len(body))
         if len(body) > limit:
             raise TooLarge(f"the body is larger than {limit} bytes when decompressed")
-    if decompressor is not None and not decompressor.eof:
+    if gunzip is not None and not gunzip.ended:
         raise Malformed("the gzip body is cut off")
     if not body:
         raise Malformed("the body is empty")
     return bytes(body)
 
 
-def _decompress(decompressor: Any, data: bytes, room: int) -> bytes:
-    try:
-        piece: bytes = decompressor.decompress(data, room + 1)
-    except zlib.error as error:
-        raise Malformed("the body is not gzip, though Content-Encoding says so") from error
-    return piece
+class _Gunzip:
+    """Decompresses a gzip stream, of one member or several, as it arrives."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last member is complete."""
+        return self._member.eof
+
+    def feed(self, data: bytes, room: int) -> bytes:
+        """What the data decompresses to, up to ``room`` bytes. Raises Malformed."""
+        pieces = bytearray()
+        while data and len(pieces) < room:
+            if self._member.eof:
+                self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            try:
+                pieces += self._member.decompress(data, room - len(pieces))
+            except zlib.error as error:
+                raise Malformed("the body is not gzip, though Content-Encoding says so") from error
+            data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+        return bytes(pieces)

@@ -66,7 +66,7 @@ def parse_push(body: Mapping[str, Any]) -> PushRequest:
         client=_uuid(body, "client"),
         schema=_required_text(body, "schema"),
         cursor=_cursor(body),
-        client_time=_integer(body, "client_time"),
+        client_time=_integer(body, "client_time", bits=62),
         changes=changes,
         raw=raw,
     )
@@ -103,8 +103,8 @@ def _required_text(body: Mapping[str, Any], name: str) -> str:
     return _text(body, name, 64)
 
 
-def _integer(body: Mapping[str, Any], name: str, *, default: int | None = None) -> int:
+def _integer(body: Mapping[str, Any], name: str, *, default: int | None = None, bits: int = 63) -> int:
     value = body.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
-        raise Malformed(f"{name} is not an integer of 64 bits")
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**bits:
+        raise Malformed(f"{name} is not an integer of {bits + 1} bits")
     return value

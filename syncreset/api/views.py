@@ -39,6 +39,12 @@ __all__ = [
 ITEMS_PER_PAGE = 500
 
 
+class AsciiRenderer(JSONRenderer):
+    """For values as they came: a lone surrogate that a client sent has no UTF-8, but it has an escape."""
+
+    ensure_ascii = True
+
+
 class SyncView(APIView):
     """What all endpoints share: a user is needed, JSON goes out, errors are problems."""
 
@@ -59,7 +65,8 @@ class SyncView(APIView):
         return lambda exc, context: problem_response(exc)
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        return JSONRenderer(), JSONRenderer.media_type
+        renderer = self.renderer_classes[0]()
+        return renderer, renderer.media_type
 
     def body(self, request: Request) -> dict[str, Any]:
         """The request's JSON object, of a protocol version that is spoken here."""
@@ -159,6 +166,8 @@ class RecoveryView(SyncView):
 
 class ItemsView(SyncView):
     """``GET /recoveries/{id}/items``: the ledger, filtered by state, in pages linked by ``next``."""
+
+    renderer_classes = (AsciiRenderer,)
 
     def get(self, request: Request, recovery_id: uuid.UUID) -> Response:
         recovery = own_recovery(request, recovery_id)

@@ -115,7 +115,9 @@ def _create(change: Change) -> Outcome:
     else:
         return Outcome(
             state="rejected",
-            problem=Problem(code="row_missing", detail="the server does not have this row; send it as a whole"),
+            problem=Problem(
+                code="row_missing", detail="the server does not have this row; send it as a whole"
+            ),
         )
     created = source.clocks.get(ROW_CLOCK, max(source.clocks.values(), default=0))
     clocks = {ROW_CLOCK: created} | {
@@ -206,7 +208,9 @@ def _put_on_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> O
             for name, decision in outcome.decisions.items()
         }
         state: State = "parked" if outcome.state == "parked" else "superseded"
-        return Outcome(state=state, decisions=outcome.decisions if state == "parked" else decisions, problem=_DELETED)
+        return Outcome(
+            state=state, decisions=outcome.decisions if state == "parked" else decisions, problem=_DELETED
+        )
     if policy.on_delete == "review":
         return Outcome(state="parked", decisions=outcome.decisions, problem=_DELETED)
     restored = Row(
@@ -219,7 +223,11 @@ def _put_on_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> O
 
 def _put_on_bare_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> Outcome:
     """The copy has been purged: only a whole row, newer than the deletion, can bring it back."""
-    whole = change.whole if change.base is not None else Row(fields=change.fields, updated=0, clocks=change.clocks)
+    whole = (
+        change.whole
+        if change.base is not None
+        else Row(fields=change.fields, updated=0, clocks=change.clocks)
+    )
     newest = max(change.clocks.values(), default=0)
     if whole is None or newest <= tombstone.deleted or policy.on_delete != "keep":
         return Outcome(

@@ -29,6 +29,7 @@ __all__ = [
 
 FORMAT = "syncreset-snapshot/1"
 _GZIP = 16 + zlib.MAX_WBITS
+_GZIP_MAGIC = b"\x1f\x8b"
 _READ_SIZE = 64 * 1024
 
 
@@ -220,7 +221,9 @@ class SnapshotReader:
             raise InvalidSnapshot("the end line is not an object")
         for kind, counted in self.counts.as_wire().items():
             if end.get(kind, 0) != counted or isinstance(end.get(kind), bool):
-                raise InvalidSnapshot(f"the end line announces {end.get(kind, 0)!a} {kind}, the snapshot has {counted}")
+                raise InvalidSnapshot(
+                    f"the end line announces {ascii(end.get(kind, 0))[:40]} {kind}, the snapshot has {counted}"
+                )
 
 
 def _texts(stream: BinaryIO | Readable, limits: Limits) -> Iterator[bytes]:
@@ -230,8 +233,10 @@ def _texts(stream: BinaryIO | Readable, limits: Limits) -> Iterator[bytes]:
         while (newline := piece.find(b"\n", start)) >= 0:
             buffer += piece[start:newline]
             _check_line(buffer, limits.line)
-            if buffer.strip():
-                yield bytes(buffer)
+            if not buffer.strip():
+                # Were they skipped, gigabytes of them would cost a sender a few kilobytes, and us minutes.
+                raise InvalidSnapshot("the snapshot has an empty line")
+            yield bytes(buffer)
             buffer.clear()
             start = newline + 1
         buffer += piece[start:]
@@ -256,6 +261,8 @@ def _decompressed(stream: BinaryIO | Readable, limit: int) -> Iterator[bytes]:
             piece = decompressor.decompress(pending, _READ_SIZE)
         except zlib.error as error:
             raise InvalidSnapshot("the snapshot is not gzip, or its compressed data is damaged") from error
+        if total == 0 and piece.startswith(_GZIP_MAGIC):
+            raise TooLarge("the snapshot is compressed twice; what it would grow to is not tried out")
         total += len(piece)
         if total > limit:
             raise TooLarge(f"the snapshot is larger than {limit} bytes when decompressed")
@@ -285,15 +292,17 @@ def _header(value: dict[str, Any]) -> Header:
     if value.get("format") != FORMAT:
         raise InvalidSnapshot(f"the first line does not say format {FORMAT}")
     for name in ("client", "reset", "schema", "strategy"):
-        if not isinstance(value.get(name), str):
-            raise InvalidSnapshot(f"the header's {name} is not a string")
-    if not isinstance(value.get("checkpoint"), str | None):
-        raise InvalidSnapshot("the header's checkpoint is neither a string nor null")
+        if not _is_word(value.get(name)):
+            raise InvalidSnapshot(f"the header's {name} is not a printable string")
+    if value.get("checkpoint") is not None and not _is_word(value["checkpoint"]):
+        raise InvalidSnapshot("the header's checkpoint is neither a printable string nor null")
     try:
         last_synced = parse_clocks(value.get("last_synced", {}), "last_synced")
-        created, client_time = _time(value.get("created", 0)), _time(value.get("client_time", 0))
+        created, client_time = _device_time(value.get("created", 0)), _device_time(value.get("client_time", 0))
     except Malformed as error:
         raise InvalidSnapshot(f"the header: {error.detail}") from error
+    if not all(_is_word(model) and abs(at) < 2**63 for model, at in last_synced.items()):
+        raise InvalidSnapshot("the header's last_synced is not of model names and times of 64 bits")
     if not isinstance(value.get("full", True), bool):
         raise InvalidSnapshot("the header's full is neither true nor false")
     return Header(
@@ -329,7 +338,11 @@ def _tombstone(raw: object, pulled: object) -> TombstoneLine:
     if not isinstance(pulled, bool):
         raise Malformed("the tombstone's pulled is neither true nor false")
     return TombstoneLine(
-        model=_text(model), pk=_text(pk), at=_time(at), base=None if base is None else _time(base), pulled=pulled
+        model=_text(model),
+        pk=_text(pk),
+        at=_time(at),
+        base=None if base is None else _time(base),
+        pulled=pulled,
     )
 
 
@@ -348,6 +361,19 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise Malformed(f"{json.dumps(value)[:100]} is not a string")
     return value
+
+
+def _is_word(value: object) -> bool:
+    """Whether any database can hold it: neither NUL nor half a surrogate pair."""
+    return isinstance(value, str) and value.isprintable()
+
+
+def _device_time(value: object) -> int:
+    """A time by the device's clock, however wrong that is, as long as a difference to it fits 64 bits."""
+    at = _time(value)
+    if abs(at) >= 2**62:
+        raise Malformed("a time is beyond 64 bits")
+    return at
 
 
 def _time(value: object) -> int:

@@ -15,6 +15,9 @@ from .store import Store
 
 __all__ = ["Device", "Tally"]
 
+#: Seconds to wait for another sync of the same replica to end.
+LOCK_TIMEOUT = 5.0
+
 
 @dataclass(kw_only=True)
 class Tally:
@@ -74,7 +77,7 @@ class Device:
 
         The lock is SQLite's own on a file of its own, so that it ends with the process, however that ends.
         """
-        lock = sqlite3.connect(self.path.with_name(self.path.name + ".lock"), isolation_level=None, timeout=5)
+        lock = sqlite3.connect(self.path.with_name(self.path.name + ".lock"), isolation_level=None, timeout=LOCK_TIMEOUT)
         try:
             try:
                 lock.execute("BEGIN EXCLUSIVE")

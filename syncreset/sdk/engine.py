@@ -25,6 +25,7 @@ def sync(device: Device, *, patience: float) -> Exchange[SyncReport]:
     tally = Tally()
     while True:
         try:
+            resetting.prepare(device)
             yield from greet(device)
             yield from resetting.proceed(device, tally, patience)
             yield from push_and_pull(device, tally)

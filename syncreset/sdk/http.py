@@ -41,7 +41,8 @@ class HttpDriver:
     ) -> None:
         self._root = httpx.URL(url if url.endswith("/") else url + "/")
         self._owned = client is None
-        self._client = client or httpx.Client(timeout=timeout)
+        self._client = client
+        self._timeout = timeout
         self._sleep = sleep
         self._headers = {"user-agent": "syncreset-python", **(headers or {})}
         if token is not None:
@@ -49,8 +50,9 @@ class HttpDriver:
 
     def close(self) -> None:
         """Close the connections, unless the HTTP client was handed in."""
-        if self._owned:
+        if self._owned and self._client is not None:
             self._client.close()
+            self._client = None
 
     def run(self, exchange: Exchange[T]) -> T:
         """Run to the end. Raises what the exchange raises, and ServerUnavailable where the network fails."""
@@ -62,6 +64,8 @@ class HttpDriver:
         url = self._root.join(request.path)
         if (url.scheme, url.host, url.port) != (self._root.scheme, self._root.host, self._root.port):
             raise ProtocolViolation(f"the server sends this replica to another server, {url.host}")
+        if self._client is None:
+            self._client = httpx.Client(timeout=self._timeout)
         headers, body = self._compressed(request)
         waited = 0.0
         for left in reversed(range(REPEATS)):

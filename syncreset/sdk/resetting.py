@@ -26,7 +26,7 @@ from .journal import ResetPlan, SnapshotFile
 from .messages import Exchange, Request, call, check
 from .reports import ResetOutcome, ResetState
 
-__all__ = ["begin", "proceed"]
+__all__ = ["begin", "prepare", "proceed"]
 
 CHUNK = 1024 * 1024
 TUS = {"tus-resumable": "1.0.0"}
@@ -85,8 +85,17 @@ def _mode(wanted: str, allowed: tuple[str, ...], reset: str) -> str:
     )
 
 
+def prepare(device: Device) -> None:
+    """Take the steps that need no server: set the store aside and have the next one."""
+    plan = device.journal.plan
+    if plan is not None and plan.step in ("set_aside", "renew"):
+        device.tell("noted", plan)
+        device.set_store_aside()
+        device.tell("backed_up", plan)
+
+
 def proceed(device: Device, tally: Tally, patience: float) -> Exchange[None]:
-    """Take the steps of the reset under way, if there is one, as far as they go.
+    """Take the steps of the reset under way, if there is one, as far as they go. The store has been prepared.
 
     Where the server refuses the snapshot, or has not merged it within ``patience`` seconds, ordinary syncing goes on
     and the next sync asks again.
@@ -94,11 +103,6 @@ def proceed(device: Device, tally: Tally, patience: float) -> Exchange[None]:
     plan = device.journal.plan
     if plan is None:
         return
-    if plan.step in ("set_aside", "renew"):
-        device.tell("noted", plan)
-        device.set_store_aside()
-        plan = _current(device)
-        device.tell("backed_up", plan)
     if plan.step == "bootstrap":
         yield from _bootstrap(device, tally, plan)
         plan = _current(device)

@@ -19,6 +19,9 @@ from .values import to_sql, to_wire
 
 __all__ = ["UNKNOWN", "Deletion", "Marks", "Store"]
 
+#: What has been committed survives a power cut.
+SYNCHRONOUS = "FULL"
+
 #: The base of a field of which it is not known what the server had.
 UNKNOWN = -1
 
@@ -379,7 +382,7 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     connection.execute("PRAGMA recursive_triggers = OFF")
     if not read_only:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     return connection
 
 

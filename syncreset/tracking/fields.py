@@ -45,8 +45,8 @@ class _Stale(enum.Enum):
 class _OwnColumn:
     """The SQL of a column assigned to itself.
 
-    Not ``F()``: Django 6 reads an assigned expression back with RETURNING, which on SQLite shows the row as it was before
-    the triggers ran.
+    Not ``F()``: Django 6 reads an assigned expression back with RETURNING, which on SQLite shows the row as it was
+    before the triggers ran.
     """
 
     def __init__(self, table: str, column: str) -> None:
@@ -82,7 +82,7 @@ def clocks_are_stale(instance: Model) -> None:
 
 
 def _read_clocks(instance: Model) -> None:
-    """Replace the stale clocks by the database's. Raises DoesNotExist when the row has gone, as a deferred field does."""
+    """Replace the stale clocks by the database's. Raises DoesNotExist, as deferred fields do."""
     stale = [name for name in CLOCK_FIELDS if instance.__dict__.get(name) is _Stale.STALE]
     if instance._state.adding or instance.pk is None:
         # The row was never written, or is deleted: its clocks are those of a new instance.
@@ -97,14 +97,12 @@ def _read_clocks(instance: Model) -> None:
 class _ClockField:
     """What both clock fields do. Mixed into a Django field."""
 
-    descriptor_class = _ClockAttribute
     # RETURNING would show a freshly inserted row's clocks as they were before SQLite's triggers ran.
     db_returning = False
 
     merged: type
     model: type[Model]
     attname: str
-    column: str
 
     def deconstruct(self) -> tuple[str, str, Any, dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()  # type: ignore[misc]
@@ -120,21 +118,23 @@ class _ClockField:
         instance.__dict__[self.attname] = _Stale.STALE
         if add:
             return self.get_default()  # type: ignore[attr-defined]
-        return _OwnColumn(self.model._meta.db_table, self.column)
+        return _OwnColumn(self.model._meta.db_table, self.attname)
 
 
 class LastUpdatedField(_ClockField, BigIntegerField):  # type: ignore[type-arg]
     """When the row was last written: µs since the Unix epoch, 0 until the database has stamped it."""
 
+    descriptor_class = _ClockAttribute
     merged = MergedTimestamp
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **(kwargs | {"default": 0, "db_default": 0, "editable": False}))
 
 
-class FieldTimestampsField(_ClockField, JSONField):  # type: ignore[type-arg]
+class FieldTimestampsField(_ClockField, JSONField):
     """When each field was last written: field name to µs, ``"*"`` standing for the row's creation."""
 
+    descriptor_class = _ClockAttribute
     merged = MergedClocks
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

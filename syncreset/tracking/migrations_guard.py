@@ -1,8 +1,9 @@
 """Keeps tracking whole across ``migrate``: nothing fails for a trigger that names a dropped column, no write is lost.
 
-Before a migration alters tracked tables their triggers are dropped, and each table is copied. After it the triggers are
-installed anew, and what the table no longer has in common with its copy was written by the migration, or by somebody
-else meanwhile: it is stamped and entered. The copies outlive a failed ``migrate``, and are compared when the next succeeds.
+Before a migration alters tracked tables their triggers are dropped, and each table is copied. After it the triggers
+are installed anew, and what the table no longer has in common with its copy was written by the migration, or by
+somebody else meanwhile: it is stamped and entered. The copies outlive a failed ``migrate``, and are compared when the
+next succeeds.
 """
 
 import json
@@ -16,12 +17,20 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations import operations as ops
 from django.db.migrations.operations.base import Operation
-from django.db.models import Model
+from django.db.models import ForeignKey, Model
 
 from syncreset.tracking import triggers
 from syncreset.tracking.fields import CLOCK_FIELDS
 from syncreset.tracking.registry import tracked_models
-from syncreset.tracking.triggers.base import DELETED, ENTRY_TABLE, ROW, TrackedTable, literal, name_for
+from syncreset.tracking.triggers.base import (
+    DELETED,
+    ENTRY_TABLE,
+    ROW,
+    TrackedTable,
+    column_name,
+    literal,
+    name_for,
+)
 
 __all__ = ["after_migrate", "before_migrate"]
 
@@ -55,7 +64,8 @@ _REACHING = (ops.AlterField, ops.RenameField, ops.RenameModel, ops.AlterModelTab
 class _Copy:
     """A copied table: its name, the table it is to be compared with, and how that was named before.
 
-    ``source``: the table's name when it was copied. ``columns``: the name that a field will have to the column it had. ``renamed``: a field's old name to its new one.
+    ``source``: the table's name when it was copied. ``columns``: the name that a field will have to the column it had.
+    ``renamed``: a field's old name to its new one.
     """
 
     name: str
@@ -70,8 +80,9 @@ class _Copy:
 class _Alterations:
     """What a plan does to tables, found by walking through its operations.
 
-    ``tables``: (app, model) as named at that point of the plan, to its table. ``altered``: tables whose columns or triggers
-    may change. ``models``: a table's model as named at the end. ``renamed``: by table, a field's first name to its last.
+    ``tables``: (app, model) as named at that point of the plan, to its table. ``altered``: tables whose columns or
+    triggers may change. ``models``: a table's model as named at the end. ``renamed``: by table, a field's first name to
+    its last.
     """
 
     tables: dict[tuple[str, str], str]
@@ -108,9 +119,10 @@ def after_migrate(*, using: str, **kwargs: Any) -> None:
         model = models.get(copy.table)
         with transaction.atomic(using=using):
             if model is not None:
-                [table, *_] = triggers.tables_of(connection, [model]) or [None]
-                if table is None:
+                tables = triggers.tables_of(connection, [model])
+                if not tables:
                     continue  # Migrated half way: compared when the columns are there.
+                [table] = tables
                 _lock(connection, table.name)
                 _rename_entries(connection, copy.label, table.label)
                 triggers.install(connection, [model])
@@ -195,7 +207,7 @@ def _pointing_tables(state: Sequence[type[Model]]) -> dict[str, set[str]]:
     pointing: dict[str, set[str]] = {}
     for model in state:
         for column in model._meta.concrete_fields:
-            if column.remote_field is not None:
+            if isinstance(column, ForeignKey):
                 pointing.setdefault(column.related_model._meta.db_table, set()).add(model._meta.db_table)
     return pointing
 
@@ -221,7 +233,9 @@ def _copy_of(model: type[Model], alterations: _Alterations) -> _Copy:
         source=meta.db_table,
         table=now_named.get(f"{app}.{name}", meta.db_table),
         label=meta.label_lower,
-        columns={renamed.get(column.name, column.name): column.column for column in meta.concrete_fields},
+        columns={
+            renamed.get(column.name, column.name): column_name(column) for column in meta.concrete_fields
+        },
         renamed=renamed,
     )
 
@@ -280,15 +294,16 @@ def _compare(connection: BaseDatabaseWrapper, table: TrackedTable, copy: _Copy) 
     pk = copy.columns.get(table.pk.name)
     if pk is None or any(name not in old_kinds for name in (pk, *CLOCK_FIELDS)):
         return  # The table was not tracked before, or its rows have other keys now: they are all new.
-    selected = [f"{quote(copy.columns[field.name])} AS {quote(field.column)}" for field in had]
-    aligned = f"(SELECT {', '.join([f'{quote(pk)} AS {quote(table.pk.column)}', *CLOCK_FIELDS, *selected])} FROM {quote(copy.name)})"
+    selected = [f"{quote(copy.columns[field.name])} AS {quote(column_name(field))}" for field in had]
+    selected = [f"{quote(pk)} AS {quote(column_name(table.pk))}", *CLOCK_FIELDS, *selected]
+    aligned = f"(SELECT {', '.join(selected)} FROM {quote(copy.name)})"
     changed = {
-        field.name: vendor.differs_from_copy(connection, field, had[field], kinds[field.column])
+        field.name: vendor.differs_from_copy(connection, field, had[field], kinds[column_name(field)])
         for field in table.stamped
         if field in had
     }
     comparable = tuple(
-        field for field in had if connection.vendor == "sqlite" or had[field] == kinds[field.column]
+        field for field in had if connection.vendor == "sqlite" or had[field] == kinds[column_name(field)]
     )
     with connection.cursor() as cursor:
         if changed:
@@ -302,11 +317,12 @@ def _vanished_sql(connection: BaseDatabaseWrapper, table: TrackedTable, copy: st
     """The upsert that turns the entries of rows which are only in the copy into tombstones that keep the row."""
     vendor = triggers.vendor_of(connection)
     quote = connection.ops.quote_name
-    pk = quote(table.pk.column)
+    pk = quote(column_name(table.pk))
+    key = vendor.wire_text(table.pk, f"c.{pk}")
     source = f"""
 SELECT e."model", e."pk", e."scope", {DELETED}, e."at", {vendor.row_json(connection, table, "c")}
 FROM {copy} AS c
-JOIN {quote(ENTRY_TABLE)} AS e ON e."model" = {literal(table.label)} AND e."pk" = {vendor.wire_text(table.pk, f"c.{pk}")}
+JOIN {quote(ENTRY_TABLE)} AS e ON e."model" = {literal(table.label)} AND e."pk" = {key}
 LEFT JOIN {quote(table.name)} AS t ON t.{pk} = c.{pk}
 WHERE t.{pk} IS NULL AND e."kind" IN ({ROW}, {DELETED}) AND e."row" IS NULL"""
     sql: str = vendor.enter_sql(connection, source)

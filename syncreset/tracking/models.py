@@ -12,8 +12,8 @@ __all__ = ["SyncTrackedModel"]
 class SyncTrackedModel(models.Model):
     """Adds the two clock columns to a model, and nothing else.
 
-    Once ``migrate`` has run, triggers stamp and enter every write to the table, whoever makes it. How the model is synced
-    is said by an inner class ``SyncMeta`` (see `syncreset.tracking.options`).
+    Once ``migrate`` has run, triggers stamp and enter every write to the table, whoever makes it. How the model is
+    synced is said by an inner class ``SyncMeta`` (see `syncreset.tracking.options`).
     """
 
     last_updated = LastUpdatedField()

@@ -23,7 +23,7 @@ class SyncOptions:
     """What ``SyncMeta`` may say.
 
     ``scope``: a foreign key of the model, or its primary key where each row is a scope of its own; None for everyone.
-    ``read_only``: fields whose pushed values are refused. ``conflicts``: field name to policy, or ``"*"`` for all others.
+    ``read_only``: fields whose pushed values are refused. ``conflicts``: field name to policy, ``"*"`` for all others.
     ``on_delete``: whether an edited row survives a delete of the other side ("keep"), does not, or a person decides.
     ``can_write``: ``(user, row) -> bool``. ``recovery``: the strategy for this model's part of a snapshot.
     """

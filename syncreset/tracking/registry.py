@@ -152,7 +152,7 @@ def _has_tracked_table(model: type[Model]) -> bool:
 
 def _concrete(model: Any) -> type[Model]:
     concrete: type[Model] | None = model._meta.concrete_model
-    return model if concrete is None else concrete  # type: ignore[no-any-return]
+    return model if concrete is None else concrete
 
 
 def _label(model: type[Model]) -> str:

@@ -33,14 +33,20 @@ def test_an_upload_in_pieces_goes_on_after_an_interruption(
     snapshot = tmp_path / "snapshot.ndjson.gz"
     snapshot.write_bytes(phone.snapshot(reset, lines))
     token = Token.objects.get(user=Client.objects.get(pk=phone.client).user)
-    tus = TusClient(f"{live_server.url}/sync/v1/resets/{reset}/snapshot", {"Authorization": f"Token {token.key}"})
+    tus = TusClient(
+        f"{live_server.url}/sync/v1/resets/{reset}/snapshot", {"Authorization": f"Token {token.key}"}
+    )
     metadata = {
-        "sha256": hashlib.sha256(snapshot.read_bytes()).hexdigest(), "strategy": "by_base", "mode": "recover"
+        "sha256": hashlib.sha256(snapshot.read_bytes()).hexdigest(),
+        "strategy": "by_base",
+        "mode": "recover",
     }
     size = snapshot.stat().st_size
 
     with snapshot.open("rb") as stream:
-        first = tus.uploader(file_stream=stream, chunk_size=size // 7, metadata=metadata, upload_checksum=True)
+        first = tus.uploader(
+            file_stream=stream, chunk_size=size // 7, metadata=metadata, upload_checksum=True
+        )
         first.upload(stop_at=size // 2)
     assert 0 < Upload.objects.get().offset < size
     with snapshot.open("rb") as stream:

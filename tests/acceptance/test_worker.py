@@ -32,7 +32,9 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def ledger() -> list[tuple[Any, ...]]:
-    return list(Item.objects.order_by("line").values_list("line", "part", "model", "pk_text", "op", "state", "code"))
+    return list(
+        Item.objects.order_by("line").values_list("line", "part", "model", "pk_text", "op", "state", "code")
+    )
 
 
 def rows(model: type[Model]) -> list[tuple[Any, ...]]:

@@ -13,6 +13,7 @@ from tests.sdk.simulated_server import SimulatedServer
 @pytest.fixture(autouse=True)
 def _fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr("syncreset.sdk.store.SYNCHRONOUS", "OFF")
 
 
 @pytest.fixture

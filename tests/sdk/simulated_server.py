@@ -127,7 +127,7 @@ class State:
 class Problem(Exception):
     def __init__(self, status: int, code: str, **members: Any) -> None:
         super().__init__(code)
-        self.response = _json(status, {"code": code, "detail": code, **members})
+        self.response = _json(status, {"code": code, "detail": code} | members)
 
 
 class SimulatedServer:
@@ -450,7 +450,7 @@ class SimulatedServer:
             reader = SnapshotReader(io.BytesIO(upload.data))
             lines = list(reader)
         except InvalidSnapshot as error:
-            raise Problem(422, "invalid_snapshot", why=error.detail) from error
+            raise Problem(422, "invalid_snapshot", detail=error.detail) from error
         assert reader.header.client == reset.client
         keys = [(line.model, line.pk) for line in lines if isinstance(line, RowLine | TombstoneLine)]
         assert len(set(keys)) == len(keys), "two lines of one key"

@@ -45,7 +45,11 @@ class Device:
         told = []
         while True:
             body = {
-                "client": self.client, "schema": self.schema, "checkpoint": self.checkpoint, "limit": limit, **more
+                "client": self.client,
+                "schema": self.schema,
+                "checkpoint": self.checkpoint,
+                "limit": limit,
+                **more,
             }
             page = self.post("/pull", body, status)
             if status != 200:
@@ -94,7 +98,9 @@ class Device:
             **more,
         }
 
-    def create(self, model: str, fields: Mapping[str, Any], pk: str | None = None, **more: Any) -> dict[str, Any]:
+    def create(
+        self, model: str, fields: Mapping[str, Any], pk: str | None = None, **more: Any
+    ) -> dict[str, Any]:
         return {
             "model": model,
             "pk": pk or str(uuid.uuid4()),
@@ -134,9 +140,7 @@ class Device:
         """Create an upload and send it in one piece. Returns the recovery's id, or the problem."""
         metadata = ",".join(
             f"{key} {base64.b64encode(value.encode()).decode()}"
-            for key, value in {
-                "sha256": hashlib.sha256(data).hexdigest(), "mode": "recover"
-            }.items()
+            for key, value in {"sha256": hashlib.sha256(data).hexdigest(), "mode": "recover"}.items()
         )
         created = self.api.post(
             f"{PREFIX}/resets/{reset}/snapshot",

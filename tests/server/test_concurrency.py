@@ -36,7 +36,9 @@ def in_threads(*targets: Callable[[], None]) -> list[threading.Thread]:
     return threads
 
 
-@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time: nobody can be late")
+@pytest.mark.skipif(
+    "connection.vendor != 'postgresql'", reason="SQLite has one writer at a time: nobody can be late"
+)
 def test_no_acknowledged_row_is_missed_where_a_naive_cursor_misses_some(shelter: Shelter) -> None:
     acknowledged: set[str] = set()
     lock = threading.Lock()

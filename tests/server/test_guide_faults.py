@@ -30,7 +30,9 @@ def faultless(_: pytest.MonkeyPatch) -> None:
     """syncreset as it is."""
 
 
-def use_strategy(monkeypatch: pytest.MonkeyPatch, name: str, strategy: Callable[[RowLine, int], Change | None]) -> None:
+def use_strategy(
+    monkeypatch: pytest.MonkeyPatch, name: str, strategy: Callable[[RowLine, int], Change | None]
+) -> None:
     monkeypatch.setattr(deriving, "STRATEGIES", {**deriving.STRATEGIES, name: strategy})
 
 
@@ -41,7 +43,11 @@ def delete_what_the_backup_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
         held = {item.line.pk for item in batch if isinstance(item.line, RowLine)}
         for dog in Dog.objects.filter(last_updated__lte=rules.last_synced[DOG]).exclude(pk__in=held):
             change = Change(
-                model=DOG, pk=str(dog.pk), op="delete", clocks={ROW_CLOCK: now()}, base={ROW_CLOCK: dog.last_updated}
+                model=DOG,
+                pk=str(dog.pk),
+                op="delete",
+                clocks={ROW_CLOCK: now()},
+                base={ROW_CLOCK: dog.last_updated},
             )
             derived.append(Derived(number=batch[-1].number, part=1, change=change))
         return derived
@@ -51,7 +57,9 @@ def delete_what_the_backup_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def replay_downloads_as_local_edits(monkeypatch: pytest.MonkeyPatch) -> None:
     def strategy(line: RowLine, last_synced: int) -> Change | None:
-        change = deriving.STRATEGIES["by_base"](replace(line, base=dict.fromkeys(line.row.fields, 0)), last_synced)
+        change = deriving.STRATEGIES["by_base"](
+            replace(line, base=dict.fromkeys(line.row.fields, 0)), last_synced
+        )
         return None if change is None else replace(change, clocks=dict.fromkeys(change.fields, now()))
 
     use_strategy(monkeypatch, "by_field", strategy)
@@ -168,5 +176,7 @@ def test_a_snapshot_keeps_the_values_it_was_written_with() -> None:
     pulled = {"model": DOG, "pk": "1", "fields": {"age": 1}, "updated": 5, "clocks": {"*": 5}}
     line = edited(pulled, age=2)
 
-    assert line.row == Row(fields={"age": 2}, updated=line.row.updated, clocks={"*": 5, "age": line.row.updated})
+    assert line.row == Row(
+        fields={"age": 2}, updated=line.row.updated, clocks={"*": 5, "age": line.row.updated}
+    )
     assert line.base == {"age": 5}

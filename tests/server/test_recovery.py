@@ -49,7 +49,11 @@ def recover(device: Device, reset: str, lines: list[Line], **header: Any) -> Rec
 def forced(device: Device) -> str:
     (reset,) = force_reset(Client.objects.filter(pk=device.client))
     problem = device.pull(status=409)
-    assert (problem["code"], problem["reason"], problem["reset"]) == ("client_reset", "admin_forced", str(reset.pk))
+    assert (problem["code"], problem["reason"], problem["reset"]) == (
+        "client_reset",
+        "admin_forced",
+        str(reset.pk),
+    )
     return str(reset.pk)
 
 
@@ -105,7 +109,12 @@ def test_a_recovery_applies_what_was_unsynced_and_its_ledger_has_every_change(
 
     assert recovery.state == "review"
     assert recovery.totals == {
-        "applied": 5, "merged": 0, "identical": 0, "superseded": 0, "parked": 1, "rejected": 1,
+        "applied": 5,
+        "merged": 0,
+        "identical": 0,
+        "superseded": 0,
+        "parked": 1,
+        "rejected": 1,
     }
     assert recovery.changes == 7 and recovery.unchanged == 1 and recovery.total == 8
     ages = dict(Dog.objects.values_list("name", "age"))
@@ -185,13 +194,13 @@ def test_acknowledged_work_comes_back_after_the_server_was_restored(
     problem = phone.pull(status=409)
     assert (problem["reason"], problem["recovery"]["full"]) == ("history_diverged", True)
     lines: list[Line] = [row_line(row, {}) for row in phone.rows.values()]
-    lines.append(
-        TombstoneLine(model=DOG, pk=deletion["pk"], at=deletion["deleted"], base=None, pulled=True)
-    )
+    lines.append(TombstoneLine(model=DOG, pk=deletion["pk"], at=deletion["deleted"], base=None, pulled=True))
     recovery = recover(phone, problem["reset"], lines)
 
     assert recovery.state == "done", list(Item.objects.values("state", "problem"))
-    assert recovery.totals["applied"] == 3, list(Item.objects.values("op","state","problem","fields","pk_text"))
+    assert recovery.totals["applied"] == 3, list(
+        Item.objects.values("op", "state", "problem", "fields", "pk_text")
+    )
     assert dict(Dog.objects.values_list("name", "age")) == {"Kept": 5, "Made": 3}
 
 
@@ -230,7 +239,7 @@ def test_an_unknown_client_is_adopted_and_heals_the_server(device: DeviceFactory
     assert (problem["reason"], problem["recovery"]["full"]) == ("client_unknown", True)
     recovery = recover(phone, problem["reset"], [row_line(row, {}) for row in phone.rows.values()])
 
-    assert recovery.totals["applied"] == 1, list(Item.objects.values("op","state","problem","fields"))
+    assert recovery.totals["applied"] == 1, list(Item.objects.values("op", "state", "problem", "fields"))
     assert Dog.objects.get().name == "Made"
 
 

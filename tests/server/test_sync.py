@@ -12,8 +12,15 @@ DOG = "shelters.dog"
 
 def dog_fields(shelter: Shelter, **more: object) -> dict[str, object]:
     return {
-        "shelter": str(shelter.pk), "name": "Rex", "age": 3, "notes": "", "weight": "12.50", "born": "2020-02-29",
-        "mother": None, "chip": None, **more,
+        "shelter": str(shelter.pk),
+        "name": "Rex",
+        "age": 3,
+        "notes": "",
+        "weight": "12.50",
+        "born": "2020-02-29",
+        "mother": None,
+        "chip": None,
+        **more,
     }
 
 
@@ -35,7 +42,9 @@ def test_a_bootstrap_brings_the_rows_of_the_users_scopes_parents_first(
     assert row["updated"] == row["clocks"]["*"] == Dog.objects.get(pk=dog.pk).last_updated
 
 
-def test_what_is_pushed_reaches_another_device_at_its_next_pull(device: DeviceFactory, shelter: Shelter) -> None:
+def test_what_is_pushed_reaches_another_device_at_its_next_pull(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
     phone, tablet = device(shelter), device(shelter)
     phone.pull()
     tablet.pull()
@@ -126,24 +135,42 @@ def test_one_bad_change_never_fails_the_others(device: DeviceFactory, shelter: S
     results = phone.push(*good[:3], clash, *good[3:5], orphan, *good[5:])
 
     assert [result["state"] for result in results] == [
-        "applied", "applied", "applied", "parked", "applied", "applied", "parked", "applied", "applied",
+        "applied",
+        "applied",
+        "applied",
+        "parked",
+        "applied",
+        "applied",
+        "parked",
+        "applied",
+        "applied",
     ]
     assert results[3]["problem"] == {
-        "code": "unique", "detail": "another row already has this value", "field": "chip"
+        "code": "unique",
+        "detail": "another row already has this value",
+        "field": "chip",
     }
     assert results[6]["problem"]["code"] == "invalid_reference"
     assert Dog.objects.count() == 8
 
 
-def test_children_may_stand_before_their_parents_and_cycles_close(device: DeviceFactory, shelter: Shelter) -> None:
+def test_children_may_stand_before_their_parents_and_cycles_close(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
     phone = device(shelter)
     phone.pull()
     one, two = phone.create(DOG, dog_fields(shelter)), phone.create(DOG, dog_fields(shelter))
     one["fields"]["mother"], two["fields"]["mother"] = two["pk"], one["pk"]
     visit = phone.create(
         "shelters.visit",
-        {"shelter": str(shelter.pk), "dog": one["pk"], "vet": None, "at": "2026-01-02T03:04:05.000006Z",
-         "kind": "check", "remarks": ""},
+        {
+            "shelter": str(shelter.pk),
+            "dog": one["pk"],
+            "vet": None,
+            "at": "2026-01-02T03:04:05.000006Z",
+            "kind": "check",
+            "remarks": "",
+        },
     )
 
     results = phone.push(visit, one, two)
@@ -152,7 +179,9 @@ def test_children_may_stand_before_their_parents_and_cycles_close(device: Device
     assert str(Dog.objects.get(pk=one["pk"]).mother_id) == two["pk"]
 
 
-def test_members_of_a_group_are_written_together_or_not_at_all(device: DeviceFactory, shelter: Shelter) -> None:
+def test_members_of_a_group_are_written_together_or_not_at_all(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
     phone = device(shelter)
     phone.pull()
     alone = phone.create(DOG, dog_fields(shelter))
@@ -201,4 +230,7 @@ def test_a_scope_gained_is_loaded_and_a_scope_lost_is_removed(
     moving.save()
     phone.pull()
     assert {key for change in phone.told for key in change} == {"model", "pk", "removed"}
-    assert set(phone.rows) == {("shelters.shelter", str(shelter.pk)), (DOG, str(Dog.objects.get(shelter=shelter).pk))}
+    assert set(phone.rows) == {
+        ("shelters.shelter", str(shelter.pk)),
+        (DOG, str(Dog.objects.get(shelter=shelter).pk)),
+    }

@@ -20,6 +20,7 @@ def clocks_of(instance: Model) -> Clocks:
     """The row's clocks, read past Django's fields."""
     quote = connection.ops.quote_name
     meta = instance._meta
+    assert meta.pk.column is not None
     pk = meta.pk.get_db_prep_value(instance.pk, connection)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -33,7 +34,9 @@ def clocks_of(instance: Model) -> Clocks:
 
 def entries_of(instance: Model, pk: Any = None) -> dict[str, Entry]:
     """The object's entries by scope."""
-    found = Entry.objects.filter(model=instance._meta.label_lower, pk_text=str(instance.pk if pk is None else pk))
+    found = Entry.objects.filter(
+        model=instance._meta.label_lower, pk_text=str(instance.pk if pk is None else pk)
+    )
     return {entry.scope: entry for entry in found}
 
 

@@ -75,7 +75,13 @@ def test_a_key_must_be_a_uuid_text_or_an_integer(key: Callable[..., Any]) -> Non
 
 @pytest.mark.parametrize(
     "key",
-    [models.UUIDField, models.SlugField, models.TextField, models.BigIntegerField, models.PositiveIntegerField],
+    [
+        models.UUIDField,
+        models.SlugField,
+        models.TextField,
+        models.BigIntegerField,
+        models.PositiveIntegerField,
+    ],
     ids=lambda key: key.__name__,
 )
 @isolate_apps("tests.shelters")
@@ -85,7 +91,10 @@ def test_such_keys_are_right(key: Callable[..., Any]) -> None:
 
 @isolate_apps("tests.shelters")
 def test_a_key_may_be_a_relation() -> None:
-    assert ids(checks.check_model(declared(code=models.OneToOneField(Dog, models.CASCADE, primary_key=True)))) == []
+    assert (
+        ids(checks.check_model(declared(code=models.OneToOneField(Dog, models.CASCADE, primary_key=True))))
+        == []
+    )
 
 
 SHELTER = {"shelter": models.ForeignKey(Shelter, models.CASCADE)}

@@ -104,7 +104,9 @@ def _delete_by_cascade(dog: Dog) -> None:
 @pytest.mark.parametrize(
     "delete", [_delete_instance, _delete_queryset, _delete_raw, _delete_by_sql, _delete_by_cascade]
 )
-def test_every_way_to_delete_leaves_a_tombstone(rex: Dog, north: Shelter, delete: Callable[[Dog], None]) -> None:
+def test_every_way_to_delete_leaves_a_tombstone(
+    rex: Dog, north: Shelter, delete: Callable[[Dog], None]
+) -> None:
     pk, clocks, scope = rex.pk, clocks_of(rex), scope_of(north)
 
     delete(rex)
@@ -112,6 +114,7 @@ def test_every_way_to_delete_leaves_a_tombstone(rex: Dog, north: Shelter, delete
     [entry] = entries_of(rex, pk).values()
     assert (entry.kind, entry.checkpoint, entry.scope) == (DELETED, None, scope)
     assert entry.at > clocks.updated
+    assert entry.row is not None
     assert entry.row["updated"] == clocks.updated
     assert entry.row["clocks"] == clocks.fields
     assert entry.row["fields"]["name"] == "Rex"
@@ -160,7 +163,10 @@ def test_a_row_that_changes_scope_departs_from_the_old_one(
     move(rex, south)
 
     entries = entries_of(rex)
-    assert {scope: entry.kind for scope, entry in entries.items()} == {scope_of(north): DEPARTED, scope_of(south): ROW}
+    assert {scope: entry.kind for scope, entry in entries.items()} == {
+        scope_of(north): DEPARTED,
+        scope_of(south): ROW,
+    }
     assert all(entry.checkpoint is None and entry.row is None for entry in entries.values())
 
 
@@ -178,6 +184,7 @@ def test_a_new_primary_key_is_a_new_object() -> None:
     Vet.objects.update(code="B2")
 
     [old], [new] = entries_of(vet, "A1").values(), entries_of(vet, "B2").values()
+    assert old.row is not None
     assert (old.kind, old.row["fields"]["name"]) == (DELETED, "Dr. A")
     assert (new.kind, new.row) == (ROW, None)
 
@@ -247,7 +254,9 @@ def test_truncate_asks_for_a_new_epoch(rex: Dog) -> None:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE shelters_dog CASCADE")
 
-    assert set(Entry.objects.filter(kind=TRUNCATED).values_list("model", "pk_text", "scope", "checkpoint")) == {
+    assert set(
+        Entry.objects.filter(kind=TRUNCATED).values_list("model", "pk_text", "scope", "checkpoint")
+    ) == {
         ("shelters.dog", "", "*", None),
         ("shelters.visit", "", "*", None),
     }
@@ -281,7 +290,8 @@ class TestReplace:
     def test_a_row_replaced_in_another_scope_departs(self, rex: Dog, north: Shelter, south: Shelter) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
-                "INSERT OR REPLACE INTO shelters_dog (id, shelter_id, name, notes, intake_no) VALUES (%s, %s, 'R', '', '')",
+                "INSERT OR REPLACE INTO shelters_dog (id, shelter_id, name, notes, intake_no)"
+                " VALUES (%s, %s, 'R', '', '')",
                 [rex.pk.hex, south.pk.hex],
             )
 

@@ -16,8 +16,8 @@ from syncreset.tracking import triggers
 from syncreset.tracking.migrations_guard import MANIFEST
 from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.registry import tracked_models
-from tests.tracking.feed_reading import Clocks, clocks_of, entries_of, stamp_all, unstamped
 from tests.tracking.farm.models import Animal, Barn, Stall
+from tests.tracking.feed_reading import Clocks, clocks_of, entries_of, stamp_all, unstamped
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,6 +65,8 @@ with isolate_apps("tests.tracking.farm"):
         weight = models.IntegerField(default=0)
         junk = models.CharField(max_length=20, default="")
 
+        objects: models.Manager["OldAnimal"] = models.Manager()
+
         class Meta:
             app_label = "farm"
             db_table = "farm_animal"
@@ -76,6 +78,8 @@ with isolate_apps("tests.tracking.farm"):
         id = models.UUIDField(primary_key=True, default=uuid7)
         barn = models.ForeignKey(Barn, on_delete=models.CASCADE, related_name="+")
         number = models.IntegerField()
+
+        objects: models.Manager["Pen"] = models.Manager()
 
         class Meta:
             app_label = "farm"

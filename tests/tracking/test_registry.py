@@ -38,7 +38,9 @@ def test_models_that_inherit_are_tracked_and_others_are_not() -> None:
 def test_another_set_of_apps_has_other_tracked_models() -> None:
     assert Specimen in tracked_models()
 
-    with override_settings(INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "tests.shelters"]):
+    with override_settings(
+        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "tests.shelters"]
+    ):
         assert Specimen not in tracked_models()
         assert Dog in dependency_order()
 
@@ -187,7 +189,14 @@ def test_a_model_without_sync_meta_has_the_defaults() -> None:
 
 
 def test_the_key_and_the_clocks_do_not_travel_among_the_fields() -> None:
-    assert [field.name for field in synced_fields(Visit)] == ["shelter", "dog", "vet", "at", "kind", "remarks"]
+    assert [field.name for field in synced_fields(Visit)] == [
+        "shelter",
+        "dog",
+        "vet",
+        "at",
+        "kind",
+        "remarks",
+    ]
 
 
 def test_a_scope_is_a_row_of_the_model_that_the_column_points_to() -> None:

@@ -3,7 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,9 @@ def _update_or_create(dog: Dog) -> None:
 
 def _bulk_create_with_conflicts(dog: Dog) -> None:
     copies = [Dog(pk=dog.pk, shelter=dog.shelter, name=dog.name, age=3)]
-    Dog.objects.bulk_create(copies, update_conflicts=True, unique_fields=["id"], update_fields=["age", "name"])
+    Dog.objects.bulk_create(
+        copies, update_conflicts=True, unique_fields=["id"], update_fields=["age", "name"]
+    )
 
 
 def _raw_sql(dog: Dog) -> None:
@@ -242,7 +244,10 @@ def test_a_merge_inserts_its_clocks_in_bulk(shelter: Shelter, rex: Dog) -> None:
         field_timestamps=MergedClocks({"*": 10, "age": 50}),
     )
     new = Dog(
-        shelter=shelter, name="Ada", last_updated=MergedTimestamp(60), field_timestamps=MergedClocks({"*": 60})
+        shelter=shelter,
+        name="Ada",
+        last_updated=MergedTimestamp(60),
+        field_timestamps=MergedClocks({"*": 60}),
     )
 
     Dog.objects.bulk_create(
@@ -340,7 +345,9 @@ def test_a_proxy_writes_the_same_table(rex: Dog) -> None:
 
 
 def test_a_json_value_is_compared_as_json_and_a_decimal_as_a_number() -> None:
-    specimen = Specimen.objects.create(label="x", json={"a": [1, None]}, decimal=Decimal("1.5"), binary=b"\x00")
+    specimen = Specimen.objects.create(
+        label="x", json={"a": [1, None]}, decimal=Decimal("1.5"), binary=b"\x00"
+    )
     before = clocks_of(specimen)
 
     if connection.vendor == "sqlite":
@@ -364,13 +371,20 @@ def test_a_computed_column_has_no_clock() -> None:
     assert Specimen.objects.get().generated == 6
 
 
-def test_every_field_type_is_stamped(django_assert_num_queries: Any) -> None:
+def test_fields_of_different_types_are_stamped() -> None:
     specimen = Specimen.objects.create(label="x")
-    names = {"big_integer": 1, "boolean": False, "char": "a", "duration": "1", "float": 0.5, "text": "t"}
+    values: dict[str, Any] = {
+        "big_integer": 1,
+        "boolean": False,
+        "char": "a",
+        "duration": timedelta(microseconds=1),
+        "float": 0.5,
+        "text": "t",
+    }
 
-    for name, value in names.items():
+    for name, value in values.items():
         before = clocks_of(specimen)
-        Specimen.objects.update(**{name: Specimen._meta.get_field(name).to_python(value)})
+        Specimen.objects.update(**{name: value})
         assert stamped_since(before, specimen) == {name}
 
 

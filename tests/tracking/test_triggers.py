@@ -1,9 +1,9 @@
-"""Installing triggers: only where they differ, making up for what was written meanwhile, for any program that writes."""
+"""Installing triggers: only where they differ, making up for what was written meanwhile."""
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import NotSupportedError, connection, models
@@ -84,7 +84,10 @@ def test_a_new_declaration_of_the_scope_moves_the_rows(monkeypatch: pytest.Monke
     finally:
         options_for.cache_clear()
 
-    assert {scope: entry.kind for scope, entry in entries_of(rex).items()} == {"*": 0, f"shelters.shelter:{north.pk}": 2}
+    assert {scope: entry.kind for scope, entry in entries_of(rex).items()} == {
+        "*": 0,
+        f"shelters.shelter:{north.pk}": 2,
+    }
     assert unstamped() == {("shelters.dog", str(rex.pk))}
 
 
@@ -142,7 +145,7 @@ def test_other_databases_are_refused() -> None:
 def test_a_table_with_many_columns_is_tracked(request: pytest.FixtureRequest) -> None:
     fields: dict[str, object] = {f"field_{number}": models.IntegerField(null=True) for number in range(130)}
     meta = type("Meta", (), {"app_label": "shelters"})
-    wide: type[SyncTrackedModel] = type("Wide", (SyncTrackedModel,), fields | {"__module__": __name__, "Meta": meta})
+    wide: Any = type("Wide", (SyncTrackedModel,), fields | {"__module__": __name__, "Meta": meta})
     with connection.schema_editor() as editor:
         editor.create_model(wide)
     request.addfinalizer(lambda: drop_table(wide))
@@ -180,8 +183,8 @@ def run_shell(connection: BaseDatabaseWrapper, sql: str) -> None:
 
 
 @pytest.fixture
-def committed_vet(transactional_db: None) -> Iterator[Vet]:
-    yield Vet.objects.create(code="A1", name="Dr. A")
+def committed_vet(transactional_db: None) -> Vet:
+    return Vet.objects.create(code="A1", name="Dr. A")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -19,6 +19,7 @@ from syncreset.tracking.triggers.base import (
     Installed,
     TrackedTable,
     Trigger,
+    column_name,
     literal,
 )
 
@@ -118,21 +119,23 @@ def drop_triggers_of(
 
 
 def _reconcile_sql(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
-    """The upsert that makes the feed true to a table: each row entered in its scope and no other, and no entry without its row.
+    """The upsert that makes the feed true to a table: each row in its scope and no other, no entry without its row.
 
     What it finds are writes made while there were no triggers, or a model whose scope has been declared anew.
     """
     vendor = vendor_of(connection)
     quote = connection.ops.quote_name
     label, entry = literal(table.label), quote(ENTRY_TABLE)
-    pk = vendor.wire_text(table.pk, f"t.{quote(table.pk.column)}")
+    pk = vendor.wire_text(table.pk, f"t.{quote(column_name(table.pk))}")
+    scope, nothing = vendor.scope_text(connection, table, "t"), vendor.NULL_ROW
     source = f"""
-WITH here (pk, scope) AS MATERIALIZED (SELECT {pk}, {vendor.scope_text(connection, table, "t")} FROM {quote(table.name)} AS t)
-SELECT {label}, here.pk, here.scope, {ROW}, {vendor.NOW}, {vendor.NULL_ROW} FROM here
+WITH here (pk, scope) AS MATERIALIZED (SELECT {pk}, {scope} FROM {quote(table.name)} AS t)
+SELECT {label}, here.pk, here.scope, {ROW}, {vendor.NOW}, {nothing} FROM here
 LEFT JOIN {entry} AS e ON e."model" = {label} AND e."pk" = here.pk AND e."scope" = here.scope AND e."kind" = {ROW}
 WHERE e."id" IS NULL
 UNION ALL
-SELECT e."model", e."pk", e."scope", CASE WHEN here.pk IS NULL THEN {DELETED} ELSE {DEPARTED} END, {vendor.NOW}, {vendor.NULL_ROW}
+SELECT e."model", e."pk", e."scope", CASE WHEN here.pk IS NULL THEN {DELETED} ELSE {DEPARTED} END,
+  {vendor.NOW}, {nothing}
 FROM {entry} AS e LEFT JOIN here ON here.pk = e."pk"
 WHERE e."model" = {label} AND e."kind" = {ROW} AND (here.pk IS NULL OR here.scope <> e."scope")"""
     sql: str = vendor.enter_sql(connection, source)

@@ -20,6 +20,7 @@ __all__ = [
     "Installed",
     "TrackedTable",
     "Trigger",
+    "column_name",
     "is_collated",
     "is_json",
     "is_uuid",
@@ -76,8 +77,8 @@ class TrackedTable:
         """The table of a model, or None as long as the database lacks the columns that tracking needs."""
         meta = model._meta
         scope = scope_field(model)
-        needed = [meta.pk.column, *CLOCK_FIELDS] + ([scope.column] if scope is not None else [])
-        if not set(needed) <= set(columns):
+        needed = {meta.pk.column, *CLOCK_FIELDS, *([] if scope is None else [scope.column])}
+        if not needed <= set(columns):
             return None
         owner = scope_model(model)
         return cls(
@@ -109,8 +110,15 @@ class TrackedTable:
         return self.scope is not None and self.scope is not self.pk
 
 
+def column_name(field: "Field[Any, Any]") -> str:
+    """The column of a field. Raises TypeError for a field that has none."""
+    if field.column is None:
+        raise TypeError(f"{field} has no column")
+    return field.column
+
+
 def stored_field(field: Any) -> "Field[Any, Any]":
-    """The field that says how a column is stored: of a relation the key it ends at, of a generated column its output."""
+    """The field that says how a column is stored: where a relation ends, what a generated column computes."""
     while isinstance(field, ForeignKey):
         field = field.target_field
     if isinstance(field, GeneratedField):

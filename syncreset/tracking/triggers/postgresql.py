@@ -21,6 +21,7 @@ from syncreset.tracking.triggers.base import (
     Installed,
     TrackedTable,
     Trigger,
+    column_name,
     is_collated,
     literal,
     name_for,
@@ -42,8 +43,8 @@ __all__ = [
     "rename_clock_sql",
     "row_json",
     "scope_text",
-    "statements",
     "stamp_from_copy_sql",
+    "statements",
     "wire_text",
 ]
 
@@ -193,7 +194,7 @@ def differs(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", old: str,
 def differs_from_copy(
     connection: BaseDatabaseWrapper, field: "Field[Any, Any]", old_kind: str, kind: str
 ) -> str:
-    """Whether a column has another value in the table ``t`` than it had in the copy ``c``, where its type was ``old_kind``."""
+    """Whether a column has another value in the table ``t`` than in the copy ``c``, where its type was ``old_kind``."""
     if old_kind == kind:
         return differs(connection, field, "c", "t")
     return f"{_column(connection, field, 't')}::text IS DISTINCT FROM {_column(connection, field, 'c')}::text"
@@ -225,7 +226,7 @@ def stamp_from_copy_sql(
         f"CASE WHEN {condition} THEN jsonb_build_object({literal(name)}, s.ts) ELSE '{{}}' END"
         for name, condition in changed.items()
     )
-    pk = connection.ops.quote_name(table.pk.column)
+    pk = connection.ops.quote_name(column_name(table.pk))
     return f"""
 UPDATE {connection.ops.quote_name(table.name)} AS t
 SET last_updated = s.ts, field_timestamps = t.field_timestamps || {clocks}
@@ -251,7 +252,7 @@ def _trigger(
     function = f"{quote(schema)}.{quote(name)}"
     rights = "" if purpose == _STAMPING else "SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
     if purpose == _STAMPING:
-        # Row triggers fire in the order of their names: what other triggers make of the row must be there to be stamped.
+        # Row triggers fire in the order of their names: what others make of the row must be there to be stamped.
         own, event = "zz_syncreset_stamp", "BEFORE INSERT OR UPDATE"
         tables, each = "", "ROW"
     else:
@@ -318,8 +319,8 @@ END
 def _insert_body(connection: BaseDatabaseWrapper, table: TrackedTable, entry: str) -> str:
     pk = wire_text(table.pk, _column(connection, table.pk, "n"))
     source = (
-        f"SELECT {literal(table.label)}, {pk}, {scope_text(connection, table, 'n')}, {ROW}::smallint, entered_at, NULL::jsonb"
-        " FROM new_rows n"
+        f"SELECT {literal(table.label)}, {pk}, {scope_text(connection, table, 'n')}, {ROW}::smallint, entered_at,"
+        " NULL::jsonb FROM new_rows n"
     )
     return _entering(enter_sql(connection, source, entry))
 
@@ -389,7 +390,8 @@ def _raw_value(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", value:
     if kind.endswith("[]"):
         return f"{value}::text[]"
     if kind.endswith("range"):
-        bounds = f"CASE WHEN lower_inc({value}) THEN '[' ELSE '(' END || CASE WHEN upper_inc({value}) THEN ']' ELSE ')' END"
+        opening = f"CASE WHEN lower_inc({value}) THEN '[' ELSE '(' END"
+        bounds = f"{opening} || CASE WHEN upper_inc({value}) THEN ']' ELSE ')' END"
         return (
             f"CASE WHEN isempty({value}) THEN '{{\"empty\": true}}'::jsonb WHEN {value} IS NOT NULL THEN"
             f" jsonb_build_object('lower', lower({value})::text, 'upper', upper({value})::text, 'bounds', {bounds}) END"
@@ -404,7 +406,7 @@ def _type(connection: BaseDatabaseWrapper, field: "Field[Any, Any]") -> str:
 
 
 def _column(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", row: str) -> str:
-    return f"{row}.{connection.ops.quote_name(field.column)}"
+    return f"{row}.{connection.ops.quote_name(column_name(field))}"
 
 
 def _empty(clocks: str) -> str:

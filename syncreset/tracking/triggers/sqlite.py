@@ -1,4 +1,4 @@
-"""The triggers on SQLite (3.38 and later): plain ``AFTER`` triggers without functions of ours, so that any program may write.
+"""The triggers on SQLite (3.38 and later): no functions of ours, so that any program may write.
 
 Each does one thing, and none fires itself, so ``recursive_triggers`` makes no difference:
 
@@ -6,8 +6,8 @@ Each does one thing, and none fires itself, so ``recursive_triggers`` makes no d
 - an update that changes the clocks, as stamping and merging do, enters the row into the feed;
 - a row that goes, leaves its scope or its primary key leaves a tombstone or a departure.
 
-One thing SQLite hides from triggers as long as ``recursive_triggers`` is off: the rows that ``INSERT OR REPLACE`` throws out
-because of another unique column. A replaced row of the same primary key is seen.
+One thing SQLite hides from triggers as long as ``recursive_triggers`` is off: the rows that ``INSERT OR REPLACE``
+throws out because of another unique column. A replaced row of the same primary key is seen.
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,7 @@ from syncreset.tracking.triggers.base import (
     Installed,
     TrackedTable,
     Trigger,
+    column_name,
     is_collated,
     is_json,
     is_uuid,
@@ -70,7 +71,7 @@ def statements(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Tri
     rowid = _rowid(table)
     changed = " OR ".join(differs(connection, field, "OLD", "NEW") for field in table.stamped) or "0"
     merged = f"({_clocks_differ()} AND NOT {_empty('NEW.field_timestamps')})"
-    pk = quote(table.pk.column)
+    pk = quote(column_name(table.pk))
     after_insert = f"{_leave_other_scopes(connection, table)}" if table.moves else ""
     definitions = {
         "insert_stamp": (
@@ -82,9 +83,11 @@ def statements(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Tri
             after_insert + _enter(connection, table, "NEW", ROW),
         ),
         "update_ignore": (
-            "BEFORE UPDATE OF last_updated, field_timestamps ON {table} FOR EACH ROW WHEN"
-            f" (NEW.last_updated IS NOT OLD.last_updated OR NEW.field_timestamps IS NOT OLD.field_timestamps)"
-            f" AND NOT {merged} AND NEW.{pk} IS OLD.{pk} AND NOT ({changed})",
+            (
+                "BEFORE UPDATE OF last_updated, field_timestamps ON {table} FOR EACH ROW WHEN"
+                " (NEW.last_updated IS NOT OLD.last_updated OR NEW.field_timestamps IS NOT OLD.field_timestamps)"
+                f" AND NOT {merged} AND NEW.{pk} IS OLD.{pk} AND NOT ({changed})"
+            ),
             "  SELECT RAISE(IGNORE);\n",
         ),
         "update_stamp": (
@@ -101,12 +104,13 @@ def statements(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Tri
         ),
         "delete": ("AFTER DELETE ON {table} FOR EACH ROW", _enter(connection, table, "OLD", DELETED)),
     }
-    if table.moves:
-        scope = quote(table.scope.column)  # type: ignore[union-attr]
-        definitions["update_depart"] = (
-            f"AFTER UPDATE OF {scope} ON {{table}} FOR EACH ROW WHEN NEW.{scope} IS NOT OLD.{scope} AND NEW.{pk} IS OLD.{pk}",
-            _enter(connection, table, "OLD", DEPARTED),
+    if table.scope is not None and table.moves:
+        scope = quote(column_name(table.scope))
+        event = (
+            f"AFTER UPDATE OF {scope} ON {{table}} FOR EACH ROW"
+            f" WHEN NEW.{scope} IS NOT OLD.{scope} AND NEW.{pk} IS OLD.{pk}"
         )
+        definitions["update_depart"] = (event, _enter(connection, table, "OLD", DEPARTED))
     return [_trigger(connection, table, purpose, *definition) for purpose, definition in definitions.items()]
 
 
@@ -231,7 +235,7 @@ def stamp_from_copy_sql(
 
     ``copy`` is a table or a query in parentheses.
     """
-    pk = connection.ops.quote_name(table.pk.column)
+    pk = connection.ops.quote_name(column_name(table.pk))
     ts = f"max({NOW}, c.last_updated + 1)"
     return f"""
 UPDATE {connection.ops.quote_name(table.name)} AS t
@@ -315,7 +319,8 @@ def _enter(connection: BaseDatabaseWrapper, table: TrackedTable, row: str, kind:
 
 def _leave_other_scopes(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
     """Departs from the scope of a row that ``INSERT OR REPLACE`` has thrown out without firing a trigger."""
-    return f"""  UPDATE {connection.ops.quote_name(ENTRY_TABLE)} SET "checkpoint" = NULL, "kind" = {DEPARTED}, "at" = {NOW}
+    return f"""  UPDATE {connection.ops.quote_name(ENTRY_TABLE)}
+  SET "checkpoint" = NULL, "kind" = {DEPARTED}, "at" = {NOW}
   WHERE "model" = {literal(table.label)} AND "pk" = {wire_text(table.pk, _column(connection, table.pk, "NEW"))}
     AND "kind" = {ROW} AND "scope" <> {scope_text(connection, table, "NEW")};
 """
@@ -327,17 +332,18 @@ def _raw_value(field: "Field[Any, Any]", value: str) -> str:
         return f"json({value})"
     if isinstance(stored_field(field), BinaryField):
         return f"hex({value})" if not field.null else f"CASE WHEN {value} IS NOT NULL THEN hex({value}) END"
-    return f"CASE typeof({value}) WHEN 'real' THEN printf('%!.20g', {value}) WHEN 'blob' THEN hex({value}) ELSE {value} END"
+    real, blob = f"printf('%!.20g', {value})", f"hex({value})"
+    return f"CASE typeof({value}) WHEN 'real' THEN {real} WHEN 'blob' THEN {blob} ELSE {value} END"
 
 
 def _rowid(table: TrackedTable) -> str:
     """A name of the row's number that no column of the table has taken."""
-    taken = {field.column.lower() for field in (table.pk, *table.fields)}
+    taken = {column_name(field).lower() for field in (table.pk, *table.fields)}
     return next(name for name in ("rowid", "_rowid_", "oid") if name not in taken)
 
 
 def _column(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", row: str) -> str:
-    return f"{row}.{connection.ops.quote_name(field.column)}"
+    return f"{row}.{connection.ops.quote_name(column_name(field))}"
 
 
 def _clocks_differ() -> str:

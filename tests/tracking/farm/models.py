@@ -10,6 +10,8 @@ class Barn(SyncTrackedModel):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=40)
 
+    objects: models.Manager["Barn"] = models.Manager()
+
     class Meta:
         app_label = "farm"
 
@@ -27,6 +29,8 @@ class Animal(SyncTrackedModel):
     weight = models.CharField(max_length=20, default="0")
     colour = models.CharField(max_length=20, default="")
 
+    objects: models.Manager["Animal"] = models.Manager()
+
     class Meta:
         app_label = "farm"
 
@@ -40,6 +44,8 @@ class Stall(SyncTrackedModel):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     barn = models.ForeignKey(Barn, on_delete=models.CASCADE)
     number = models.IntegerField()
+
+    objects: models.Manager["Stall"] = models.Manager()
 
     class Meta:
         app_label = "farm"

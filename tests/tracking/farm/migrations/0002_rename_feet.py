@@ -8,6 +8,8 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="animal", name="weight", field=models.CharField(max_length=20, default="0")
         ),
-        migrations.AddField(model_name="animal", name="colour", field=models.CharField(max_length=20, default="")),
+        migrations.AddField(
+            model_name="animal", name="colour", field=models.CharField(max_length=20, default="")
+        ),
         migrations.RemoveField(model_name="animal", name="junk"),
     ]

@@ -1,0 +1,69 @@
+"""The ledger in plain words: what became of a change, why, and what an operator can do about it."""
+
+from ..ledger import Item, ItemState
+
+__all__ = ["explain", "what_to_do"]
+
+_STATES = {
+    ItemState.APPLIED: "The client's change was written.",
+    ItemState.MERGED: "Part of the client's change was written; elsewhere the server's value was kept.",
+    ItemState.IDENTICAL: "The server had these values already; nothing was written.",
+    ItemState.SUPERSEDED: "The server's side was the later one and was kept; the client's is kept here.",
+    ItemState.PARKED: "The change waits for a person; nothing of what is in doubt was written.",
+    ItemState.REJECTED: "The change could not be written; the client's values are kept here.",
+}
+
+_MEND_VALUE = (
+    "Enter the value in a form that the field can hold in the row itself, or mend the app that wrote it."
+)
+_SEE_OTHER_ROW = "Find the row that stands in the way, change or remove it, then recover again."
+_PERMISSION = (
+    "If it was right, grant the permission and recover again, or make the change in the row yourself."
+)
+
+_ADVICE = {
+    "changed_since": "If the row should go all the same, delete it.",
+    "check": _MEND_VALUE,
+    "deleted": "If the row should come back, make it anew from the values below.",
+    "duplicate_row": "The first line of this key was taken. Compare the two; the app wrote its snapshot wrongly.",
+    "exclusion": _SEE_OTHER_ROW,
+    "forbidden": _PERMISSION,
+    "forbidden_field": "If the client's value is right, enter it in the row yourself: clients may not set this field.",
+    "group": "Look at the other items of its group: once what is wrong with them is mended, recover again.",
+    "invalid": _MEND_VALUE,
+    "invalid_choice": "Choose one of the field's choices in the row itself, or mend the app that wrote it.",
+    "invalid_pk": "The app gave the row a key that its model cannot have: mend the app.",
+    "invalid_reference": "Bring back the row that is referred to, or choose another one; then recover again.",
+    "invalid_text": "The text holds characters that no database takes: enter it without them in the row itself.",
+    "malformed_line": "The line is no valid line of a snapshot: mend the app that wrote it.",
+    "null": "Give the field a value: enter the row with it.",
+    "out_of_range": _MEND_VALUE,
+    "protected": "Remove the rows that refer to this one first, if it should go.",
+    "purged": "It may have been deleted long ago. If the row should live, make it anew from the values below.",
+    "reference_deleted": "If the reference should stay, bring back the row that was deleted and enter it.",
+    "row_missing": "If the row should live, make it anew from the values below.",
+    "server_assigned_pk": "Make the row yourself: only the server can number rows of this model.",
+    "too_long": _MEND_VALUE,
+    "unique": _SEE_OTHER_ROW,
+    "unknown_field": "The model has no such field. Enter the value where it belongs now, or mend the app.",
+    "unknown_model": "The server does not track such a model: an older or newer app wrote it.",
+    "unseen_rows": "Look at the rows that would go with it, then delete it yourself if it should go.",
+}
+
+
+def explain(item: Item) -> str:
+    """What the item's state means, in a sentence."""
+    return _STATES[ItemState(item.state)]
+
+
+def what_to_do(item: Item) -> str:
+    """What an operator can do, in a sentence."""
+    if item.code in _ADVICE:
+        return _ADVICE[item.code]
+    if item.state in (ItemState.APPLIED, ItemState.IDENTICAL):
+        return "Nothing has to be done."
+    if item.state == ItemState.PARKED:
+        return "Compare the two values below and enter the one that is right in the row."
+    if item.state == ItemState.REJECTED:
+        return "Compare the values below with the row, and enter what is right."
+    return "Nothing has to be done, unless the client's value was the right one: then enter it in the row."

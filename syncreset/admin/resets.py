@@ -1,0 +1,143 @@
+"""Resets in the admin: why a client must start over, and how far it has got."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from ..recovery import Recovery
+from ..resets import Reset
+from .display import Table, badge, change_link, moment, printable, progress_bar, totals_badges
+from .filters import ClientFilter, ResetStateFilter, with_reset_state
+from .records import RecordAdmin
+from .uploads import upload_state
+
+__all__ = ["ResetAdmin"]
+
+_STATES = {
+    "ordered": "the client has not yet downloaded afresh; it is told at its next contact",
+    "recovering": "its snapshot is being merged",
+    "bootstrapped": "the client has downloaded afresh; no snapshot has come",
+    "done": "the client has downloaded afresh and its snapshot has been merged",
+    "replaced": "another reset took its place before the client had downloaded afresh",
+}
+
+
+@admin.register(Reset)
+class ResetAdmin(RecordAdmin):
+    list_display = ["reset_name", "client_link", "reason", "state", "ordered", "ordered_by", "recovery"]
+    list_filter = ["reason", ResetStateFilter, ClientFilter]
+    search_fields = ["id", "client__name", "client__id", "detail"]
+    ordering = ["-created"]
+    fieldsets = [
+        (None, {"fields": ["id", "client_link", "reason", "why", "ordered", "ordered_by"]}),
+        (
+            "How far it has got",
+            {"fields": ["state_in_words", "done", "displaced", "awaited", "wants_everything"]},
+        ),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        recoveries = Recovery.objects.defer("last_synced", "checkpoint").order_by("created")
+        return (
+            with_reset_state(super().get_queryset(request))
+            .select_related("client", "created_by")
+            .defer("client__recent", "client__scopes")
+            .prefetch_related(Prefetch("recoveries", queryset=recoveries))
+        )
+
+    @admin.display(description="reset", ordering="created")
+    def reset_name(self, reset: Reset) -> str:
+        return str(reset.pk)[:8]
+
+    @admin.display(description="client", ordering="client")
+    def client_link(self, reset: Reset) -> str:
+        return change_link(reset.client)
+
+    @admin.display(description="state", ordering="standing")
+    def state(self, reset: Any) -> str:
+        return badge(reset.standing)
+
+    @admin.display(description="state")
+    def state_in_words(self, reset: Any) -> str:
+        return format_html("{} {}", badge(reset.standing), _STATES[reset.standing])
+
+    @admin.display(description="detail")
+    def why(self, reset: Reset) -> str:
+        return printable(reset.detail) or "—"
+
+    @admin.display(description="ordered", ordering="created")
+    def ordered(self, reset: Reset) -> str:
+        return moment(reset.created)
+
+    @admin.display(description="by", ordering="created_by")
+    def ordered_by(self, reset: Reset) -> str:
+        return printable(str(reset.created_by or "the server"))
+
+    @admin.display(description="recovery")
+    def recovery(self, reset: Reset) -> str:
+        recoveries = list(reset.recoveries.all())
+        if not recoveries:
+            return "—"
+        newest = recoveries[-1]
+        return format_html("{} {}", change_link(newest), badge(newest.state, newest.get_state_display()))
+
+    @admin.display(description="downloaded afresh")
+    def done(self, reset: Reset) -> str:
+        return moment(reset.bootstrapped, missing="not yet")
+
+    @admin.display(description="replaced")
+    def displaced(self, reset: Reset) -> str:
+        return moment(reset.replaced, missing="no")
+
+    @admin.display(description="snapshot awaited until")
+    def awaited(self, reset: Reset) -> str:
+        return moment(reset.deadline)
+
+    @admin.display(description="snapshot")
+    def wants_everything(self, reset: Reset) -> str:
+        if reset.full:
+            return "every row the client holds: the server is healed from it"
+        return "what the client has not synced is enough"
+
+    def tables(self, request: HttpRequest, record: Any) -> Sequence[Table]:
+        return [_recoveries(record), _uploads(record)]
+
+
+def _recoveries(reset: Reset) -> Table:
+    return Table(
+        caption="Recoveries",
+        columns=["Recovery", "State", "Strategy", "Lines merged", "Items", "Begun"],
+        rows=[
+            [
+                change_link(recovery),
+                badge(recovery.state, recovery.get_state_display()),
+                recovery.strategy,
+                progress_bar(recovery.position, recovery.total),
+                totals_badges(recovery.totals, {"recovery": str(recovery.pk)}),
+                moment(recovery.created),
+            ]
+            for recovery in reset.recoveries.all()
+        ],
+        empty="No snapshot has been merged for this reset.",
+    )
+
+
+def _uploads(reset: Reset) -> Table:
+    return Table(
+        caption="Uploads",
+        columns=["Upload", "State", "Received", "Begun"],
+        rows=[
+            [
+                change_link(upload, str(upload.pk)[:8]),
+                upload_state(upload),
+                progress_bar(upload.offset, upload.length),
+                moment(upload.created),
+            ]
+            for upload in reset.uploads.prefetch_related("recoveries").order_by("created")
+        ],
+        empty="No snapshot has come.",
+    )
