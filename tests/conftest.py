@@ -19,6 +19,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from kombu import pools
 from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
@@ -71,6 +72,12 @@ def django_db_modify_db_settings(
     else:
         directory = tmp_path_factory.mktemp("database")
         connection.settings_dict["TEST"]["NAME"] = str(directory / "test.sqlite3")
+
+
+@pytest.fixture(scope="session")
+def live_server(django_db_setup: None, live_server: LiveServer) -> LiveServer:
+    """The real HTTP server, started once the database is a file: its threads must have connections of their own."""
+    return live_server
 
 
 @pytest.fixture(autouse=True)

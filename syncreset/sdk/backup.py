@@ -22,6 +22,7 @@ from syncreset.protocol import (
 
 from . import files
 from .journal import Journal, ResetPlan, SnapshotFile
+from .outbox import may_be_null
 from .schema import ModelSchema
 from .store import UNKNOWN, Marks, Store
 
@@ -197,6 +198,10 @@ def lines_of(store: Store, name: str) -> Iterator[RowLine | TombstoneLine]:
         return
     for pk, fields in store.rows(model):
         marks = store.marks(name, pk) or Marks(base=None)
+        if marks.base is None:
+            fields = {
+                field: value for field, value in fields.items() if value is not None or may_be_null(model, field)
+            }
         yield _row_line(name, pk, fields, marks)
     for pulled in (True, False):
         for label, pk, deletion in store.deletions(pulled=pulled):

@@ -203,7 +203,8 @@ def _edited_since(change: Mapping[str, Any], marks: Marks, name: str) -> bool:
     """Whether a field was written again after the change was frozen."""
     if marks.base is not None and name not in marks.base:
         return False
-    sent = change["clocks"].get(name, change["clocks"].get(ROW_CLOCK, 0)) if name in change["fields"] else 0
+    told = name in change["fields"] or change["base"] is None
+    sent = change["clocks"].get(name, change["clocks"].get(ROW_CLOCK, 0)) if told else 0
     return marks.written(name) > sent
 
 

@@ -1,0 +1,123 @@
+"""The Python SDK against the real server: HTTP, Redis and a worker in a process of its own."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from django.contrib.auth.models import User
+from rest_framework.authtoken.models import Token
+
+from syncreset.clients import Client
+from syncreset.feed import Checkpoint, Entry
+from syncreset.ledger import Item
+from syncreset.resets import force_reset
+from syncreset.sdk import Replica, ResetEvent
+from tests.conftest import UserFactory, WorkerFactory
+from tests.server.conftest import shelter as shelter
+from tests.shelters.models import Dog, Shelter
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
+
+DOG = "shelters.dog"
+
+ReplicaFactory = Callable[..., Replica]
+
+
+@pytest.fixture
+def replica(live_server: Any, user_factory: UserFactory, shelter: Shelter, tmp_path: Path) -> Iterator[ReplicaFactory]:
+    """Makes replicas of new users of the shelter."""
+    with contextlib.ExitStack() as stack:
+
+        def make(name: str, **options: Any) -> Replica:
+            user: User = user_factory(shelter, name=name)
+            token = Token.objects.create(user=user)
+            directory = tmp_path / name
+            directory.mkdir()
+            url = f"{live_server.url}/sync/v1/"
+            return stack.enter_context(Replica(directory / "field.db", url, token.key, name=name, **options))
+
+        yield make
+
+
+def test_a_row_made_with_defaults_left_out_is_pushed_once_and_completed_by_the_server(
+    replica: ReplicaFactory, shelter: Shelter
+) -> None:
+    phone = replica("ada")
+    phone.sync()
+
+    pk = phone.create(DOG, shelter=shelter.pk, name="Rex")
+    first, second = phone.sync(), phone.sync()
+
+    assert dict(first.results) == {"applied": 1}
+    assert second.pushed == 0
+    assert phone.unresolved() == []
+    row = phone.get(DOG, pk)
+    assert row is not None
+    assert row["notes"] == ""
+
+
+def test_unsynced_work_survives_a_forced_reset(
+    replica: ReplicaFactory, shelter: Shelter, celery_on_redis: Celery, worker: WorkerFactory
+) -> None:
+    worker(concurrency=1)
+    kept = Dog.objects.create(shelter=shelter, name="Kept", age=1)
+    doomed = Dog.objects.create(shelter=shelter, name="Doomed")
+    events: list[ResetEvent] = []
+    phone = replica("ada", on_reset=events.append)
+    phone.sync()
+    phone.connection.execute("UPDATE shelters_dog SET age = 2 WHERE id = ?", (str(kept.pk),))
+    phone.create(DOG, shelter=shelter.pk, name="New")
+    phone.delete(DOG, doomed.pk)
+    Dog.objects.filter(pk=kept.pk).update(name="Renamed meanwhile")
+
+    force_reset(Client.objects.all())
+    report = phone.sync(wait=True)
+
+    assert report.reset is not None
+    assert (report.reset.reason, report.reset.state) == ("admin_forced", "recovered")
+    assert dict(report.reset.totals)["applied"] == 3, list(Item.objects.values_list("op", "state", "problem", "fields"))
+    assert dict(Dog.objects.values_list("name", "age")) == {"Renamed meanwhile": 2, "New": None}
+    assert {row["name"] for row in phone.all(DOG)} == {"Renamed meanwhile", "New"}
+    assert [event.stage for event in events if event.stage not in ("uploaded", "recovering")] == [
+        "noted",
+        "backed_up",
+        "downloaded",
+        "recovered",
+        "done",
+    ]
+    (backup,) = phone.backups()
+    assert backup.state == "receipted"
+    with phone.open_backup(backup) as before:
+        assert {row["name"] for row in before.all(DOG)} == {"Kept", "New"}
+
+
+def test_a_restored_server_is_healed_by_the_device_that_knows_more(
+    replica: ReplicaFactory, shelter: Shelter, celery_on_redis: Celery, worker: WorkerFactory
+) -> None:
+    worker(concurrency=1)
+    old = Dog.objects.create(shelter=shelter, name="Old", age=1)
+    clocks = {"last_updated": old.last_updated, "field_timestamps": old.field_timestamps}
+    phone = replica("ada")
+    phone.sync()
+    kept_checkpoints = list(Checkpoint.objects.values_list("number", flat=True))
+    phone.update(DOG, old.pk, age=9)
+    phone.create(DOG, shelter=shelter.pk, name="Acknowledged")
+    assert dict(phone.sync().results) == {"applied": 2}
+
+    # What a restore does: rows, entries and checkpoints are again what they were.
+    Dog.objects.filter(name="Acknowledged").delete()
+    Dog.objects.filter(pk=old.pk).update(age=1, **clocks)
+    Entry.objects.all().delete()
+    Checkpoint.objects.exclude(number__in=kept_checkpoints).delete()
+    phone.update(DOG, old.pk, notes="made after the restore")
+    report = phone.sync(wait=True)
+
+    assert report.reset is not None
+    assert (report.reset.reason, report.reset.state) == ("history_diverged", "recovered")
+    assert dict(Dog.objects.values_list("name", "age")) == {"Old": 9, "Acknowledged": None}
+    assert Dog.objects.get(pk=old.pk).notes == "made after the restore"
+    assert set(Item.objects.values_list("state", flat=True)) == {"applied"}
+    assert {row["name"] for row in phone.all(DOG)} == {"Old", "Acknowledged"}
