@@ -2,8 +2,10 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +18,8 @@ __all__ = ["ScratchProject", "shown"]
 _SET_UP = ("python3 -m venv", ". .venv", "pip install", "mkdir", "cd ")
 #: Files that ``startproject`` has made and a page adds to.
 _ADDED_TO = ("settings.py", "urls.py")
+#: The tests' own settings are not the scratch project's.
+_UNSET = "unset DJANGO_SETTINGS_MODULE PYTHONWARNINGS PYTHONDEVMODE; "
 
 
 class ScratchProject:
@@ -45,13 +49,13 @@ class ScratchProject:
     def run(self, command: str) -> str:
         """What a shell command prints; of a server nothing: it answers, and goes on running."""
         if "runserver" in command:
-            self._start("http", f"exec {command} --noreload", ready=lambda _: services.http_answers(self.port))
+            self._start("http", f"exec {command} --noreload", ready=lambda _: _listens(self.port))
             return ""
         if "celery" in command:
             self._start("worker", command, ready=lambda log: " ready." in log)
             return ""
         done = subprocess.run(
-            ["bash", "-c", command],
+            ["bash", "-c", _UNSET + command],
             cwd=self.directory,
             env=self._environment(),
             text=True,
@@ -61,11 +65,11 @@ class ScratchProject:
         assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def _start(self, name: str, command: str, *, ready: "services.LogTest") -> None:
+    def _start(self, name: str, command: str, *, ready: Callable[[str], bool]) -> None:
         service = self._stack.enter_context(
             services.running(
                 name,
-                ["bash", "-c", command],
+                ["bash", "-c", _UNSET + command],
                 log=self.directory / f"{name}.log",
                 env=self._environment(),
                 cwd=self.directory,
@@ -85,9 +89,8 @@ class ScratchProject:
         return re.sub(r"runserver$", f"runserver 127.0.0.1:{self.port}", text)
 
     def _environment(self) -> dict[str, str]:
-        unset = {"DJANGO_SETTINGS_MODULE", "PYTHONWARNINGS"}
-        inherited = {name: value for name, value in os.environ.items() if name not in unset}
-        return inherited | {
+        return {
+            **os.environ,
             "PATH": f"{self._python}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "DJANGO_SUPERUSER_PASSWORD": "woof",
@@ -112,3 +115,8 @@ def shown(expected: str, output: str) -> bool:
         return True
     pattern = ".*".join(re.escape(part) for part in expected.strip().split("…"))
     return re.fullmatch(pattern, output.strip(), re.DOTALL) is not None
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((services.HOST, port)) == 0
