@@ -1,3 +1,7 @@
 """Keeps devices and a Django database in step, and recovers a device's unsynced work after a client reset."""
 
+from .tracking.registrations import register
+
+__all__ = ["__version__", "register"]
+
 __version__ = "0.1.0"

@@ -8,10 +8,10 @@ from django.db import DataError, IntegrityError, connection, models, transaction
 from django.db.models import ProtectedError, RestrictedError
 
 from .cascades import UnseenRows, delete_rows
-from .codec import ValueFault, decode_key
+from .codec import ValueFault, decode, decode_key
 from .feed import tombstones
 from .preparing import Author, Prepared, missing_fields, prepare
-from .protocol import Change, Decision, Outcome, Policy, Problem, Row, Tombstone, merge, same
+from .protocol import Change, Decision, Outcome, Policy, Problem, Row, Tombstone, is_delta, merge, same
 from .refusals import problem_of
 from .rows import instance_of, lock_instances, row_of, stored_rows, tombstone_of
 from .signals import changes_applied
@@ -261,9 +261,8 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: set[str]
     if nulled:
         change = replace(change, fields={**change.fields, **dict.fromkeys(nulled)})
     options = options_for(model)
-    outcome = merge(
-        slot.row, slot.tombstone, change, Policy(conflicts=options.conflicts, on_delete=options.on_delete)
-    )
+    policy = author.policy or Policy(conflicts=options.conflicts, on_delete=options.on_delete)
+    outcome = _merge_counted(slot, change, replace(policy, counters=frozenset(options.counters)), model)
     if outcome.row is not None and slot.row is None:
         missing = missing_fields(model, outcome.row.fields)
         if missing:
@@ -273,6 +272,28 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: set[str]
         if problem is not None:
             return _stopped(change, problem.code, problem.detail, problem.field)
     return _told_of_nulls(outcome, prepared.change, nulled)
+
+
+def _merge_counted(slot: _Slot, change: Change, policy: Policy, model: type[models.Model]) -> Outcome:
+    """The merge of a change. A delta whose sum its counter cannot hold waits for a person; the rest is merged."""
+    outcome = merge(slot.row, slot.tombstone, change, policy)
+    if outcome.row is None:
+        return outcome
+    faults: dict[str, Problem] = {}
+    for name in policy.counters:
+        if is_delta(change.fields.get(name)):
+            field: Any = model._meta.get_field(name)
+            try:
+                decode(field, outcome.row.fields[name])
+            except ValueFault as fault:
+                faults[name] = fault.problem(name)
+    if not faults:
+        return outcome
+    held = {name: value for name, value in change.fields.items() if name not in faults}
+    rest = merge(slot.row, slot.tombstone, replace(change, fields=held), policy)
+    waiting = {name: replace(outcome.decisions[name], kept="review") for name in faults}
+    problem = next(iter(faults.values()))
+    return replace(rest, state="parked", decisions={**rest.decisions, **waiting}, problem=problem)
 
 
 def _stopped(change: Change, code: str, detail: str, name: str | None = None) -> Outcome:

@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate, pre_migrate
+from django.utils.module_loading import autodiscover_modules
 
 
 class SyncresetConfig(AppConfig):
@@ -27,3 +28,4 @@ class SyncresetConfig(AppConfig):
         post_migrate.connect(
             migrations_guard.after_migrate, sender=self, dispatch_uid="syncreset.after_migrate"
         )
+        autodiscover_modules("upcasters")

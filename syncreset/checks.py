@@ -12,6 +12,7 @@ from django.db.models import (
     AutoField,
     BigAutoField,
     CharField,
+    DecimalField,
     Field,
     ForeignKey,
     IntegerField,
@@ -83,6 +84,7 @@ def check_model(model: type[Model]) -> list[CheckMessage]:
         *_check_scope(model, options),
         *_check_fields(model, options),
         *_check_choices(model, options),
+        *_check_counters(model, options),
     ]
 
 
@@ -250,6 +252,19 @@ def _check_choices(model: type[Model], options: SyncOptions) -> Iterator[CheckMe
             obj=model,
             id="syncreset.E013",
         )
+
+
+def _check_counters(model: type[Model], options: SyncOptions) -> Iterator[CheckMessage]:
+    for name in options.counters:
+        field = _field(model, name)
+        fits = isinstance(field, IntegerField | DecimalField) and field.name == name and not field.primary_key
+        if not fits:
+            yield Error(
+                f"SyncMeta.counters names {name!r}, which is no integer or decimal field of the model.",
+                hint="Sums of integers and decimals are exact and the same everywhere; those of other fields are not.",
+                obj=model,
+                id="syncreset.E014",
+            )
 
 
 def _scoped_well(models: Sequence[type[Model]]) -> list[type[Model]]:

@@ -32,6 +32,7 @@ __all__ = [
     "FieldCodec",
     "ValueFault",
     "codec_for",
+    "decode_delta",
     "decode_key",
     "describe_field",
     "encode_key",
@@ -103,6 +104,23 @@ def decode(field: "models.Field[Any, Any]", value: Any) -> Any:
     decoded = codec_for(field).decode(value)
     _validate(field, decoded)
     return decoded
+
+
+def decode_delta(field: "models.Field[Any, Any]", value: Any) -> Any:
+    """The step of a counter's delta in its canonical wire form, that of the field's values. Raises ValueFault.
+
+    Only the step is judged. Whether the field can hold the sum is known when there is one.
+    """
+    if isinstance(field, models.DecimalField):
+        return encode(field, codec_for(field).decode(value))
+    as_text = codec_for(field).type == "BigInteger"
+    if as_text and isinstance(value, str) and len(value) <= 20 and _INTEGER.fullmatch(value) and value != "-0":
+        return value
+    if as_text or not isinstance(value, int) or isinstance(value, bool):
+        raise ValueFault("invalid", "a counter's delta is an integer in the form of the field's values")
+    if abs(value) >= 2**64:
+        raise ValueFault("out_of_range", "the delta does not fit 64 bits")
+    return value
 
 
 def restore(field: "models.Field[Any, Any]", value: Any) -> Any:
@@ -186,7 +204,9 @@ def codec_for(field: "models.Field[Any, Any]") -> FieldCodec:
     return factory(field)
 
 
-def describe_field(field: "models.Field[Any, Any]", *, read_only: bool) -> dict[str, Any]:
+def describe_field(
+    field: "models.Field[Any, Any]", *, read_only: bool, counter: bool = False
+) -> dict[str, Any]:
     """The field's entry in the schema (protocol, "GET /schema")."""
     description: dict[str, Any] = {"name": field.name, "type": codec_for(field).type, "null": field.null}
     if field.max_length is not None and not isinstance(field, models.ForeignKey | models.FileField):
@@ -199,6 +219,8 @@ def describe_field(field: "models.Field[Any, Any]", *, read_only: bool) -> dict[
         description["to"] = field.related_model._meta.label_lower
     if read_only or is_server_computed(field):
         description["read_only"] = True
+    if counter:
+        description["counter"] = True
     return description
 
 

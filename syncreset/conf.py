@@ -16,6 +16,8 @@ DEFAULTS: Mapping[str, Any] = {
     "SCOPES": None,
     #: Whether a push needs Django's add, change and delete permissions on the model.
     "MODEL_PERMISSIONS": True,
+    #: The recovery strategy that goes before the one a snapshot names: one of the five, or a function's dotted path.
+    "STRATEGY": None,
     #: The reset modes that clients may use.
     "MODES": ("manual", "recover", "discard", "recover_or_discard"),
     #: Changes in one push, and in one page of a pull.
@@ -34,6 +36,10 @@ DEFAULTS: Mapping[str, Any] = {
     #: Seconds after which an unfinished upload expires, and after which a reset's snapshot is no longer awaited.
     "UPLOAD_EXPIRY": 2 * _DAY,
     "RESET_DEADLINE": 30 * _DAY,
+    #: How many clients may start over in one second when many must: the more wait, the wider they are spread.
+    "RESET_RATE": 20,
+    #: Seconds that an uploaded snapshot is kept after the last of its recoveries is done.
+    "SNAPSHOT_RETENTION": 30 * _DAY,
     #: Lines of a snapshot that one transaction of the recovery merges.
     "RECOVERY_CHUNK": 500,
     #: Seconds that a recovery's lease lasts without being renewed; then the sweeper hands it to another worker.

@@ -1,47 +1,86 @@
 """From the lines of a snapshot to the changes that a recovery merges: the strategy's, and what heals the server."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
+from django.utils.module_loading import import_string
+
+from . import conf
 from .codec import ValueFault, decode_key, is_server_computed
 from .feed import tombstones
 from .protocol import (
+    ROW_CLOCK,
     STRATEGIES,
     Change,
+    Decision,
     Line,
     MalformedLine,
     Outcome,
     Problem,
     Row,
     RowLine,
+    Strategy,
+    Synced,
     Tombstone,
     TombstoneLine,
+    UpdateLine,
+    by_base,
+    by_field,
+    deletes_by_absence,
     heal,
     tombstone_change,
 )
-from .rows import stored_rows, tombstone_of
-from .tracking.registry import options_for, synced_fields, tracked_by_label
+from .rows import all_rows, stored_rows, tombstone_of
+from .tracking.registry import dependency_order, options_for, synced_fields, tracked_by_label
+from .upcasting import Left
 
-__all__ = ["Derived", "Numbered", "Rules", "derive"]
+__all__ = ["Derived", "Numbered", "Rules", "UpdateLog", "absent_rows", "derive", "resolve_strategy"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numbered:
-    """A line of a snapshot with its place (the first one after the header is 1). ``repeats``: its key came before."""
+    """A line of a snapshot with its place (the first one after the header is 1). ``repeats``: its key came before.
+
+    The line is in terms of the current schema; ``left`` is what of it could not be carried over to it, which may be
+    all (``line`` None).
+    """
 
     number: int
-    line: Line
+    line: Line | None
     repeats: bool
+    left: tuple[Left, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateLog:
+    """The update lines of a snapshot by row: the last logged time (µs) of each field; and which rows it holds."""
+
+    fields: Mapping[tuple[str, str], Mapping[str, int]] = field(default_factory=dict)
+    held: Collection[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How lines become changes. ``purged``: the client is older than the purge horizon, so absence proves nothing."""
+    """How lines become changes. ``purged``: the client is older than the purge horizon, so absence proves nothing.
+
+    ``strategy`` is the snapshot's; that of a model's ``SyncMeta`` or of the settings goes before it, unless a person
+    has chosen (``strategy_chosen``).
+    """
 
     strategy: str
     last_synced: Mapping[str, int]
     healing: bool
     purged: bool
+    strategy_chosen: bool = False
+    updates: UpdateLog = UpdateLog()
+
+    def strategy_of(self, model: str) -> str:
+        """The name of the strategy for rows of a model."""
+        if self.strategy_chosen:
+            return self.strategy
+        tracked = tracked_by_label(model)
+        own = None if tracked is None else options_for(tracked).recovery
+        return str(own or conf.get("STRATEGY") or self.strategy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +105,11 @@ def derive(lines: Iterable[Numbered], rules: Rules, scopes: Collection[str]) -> 
                 _refused(item, Change(model="", pk="", op="put", fields={"line": line.text}), line.reason)
             )
             continue
-        changes = list(_changes(line, rules, rows, buried))
+        if isinstance(line, UpdateLine):
+            orphan = _orphaned(item, line, rules)
+            derived += [] if orphan is None else [orphan]
+            continue
+        changes = [] if line is None else list(_changes(line, rules, rows, buried))
         for part, change in enumerate(changes):
             if item.repeats:
                 derived.append(
@@ -75,13 +118,41 @@ def derive(lines: Iterable[Numbered], rules: Rules, scopes: Collection[str]) -> 
             elif (
                 rules.purged
                 and change.healing
-                and (line.model, line.pk) not in rows | buried
+                and (change.model, change.pk) not in rows | buried
                 and change.op == "put"
             ):
                 derived.append(_parked(item, change, part))
             else:
                 derived.append(Derived(number=item.number, part=part, change=change))
+        derived.extend(_left_behind(item, rules, len(changes)))
     return derived
+
+
+def resolve_strategy(name: str) -> Strategy:
+    """The strategy of a name: one of ``STRATEGIES``, or a function named by its dotted path.
+
+    Only settings, models and operators may name functions; a snapshot chooses among ``STRATEGIES``.
+    """
+    return STRATEGIES[name] if name in STRATEGIES else import_string(name)  # type: ignore[no-any-return]
+
+
+def absent_rows(
+    rules: Rules, scopes: Collection[str], present: Collection[tuple[str, str]], at: int
+) -> Iterator[Change]:
+    """The deletions that a full snapshot without tombstones tells by absence, children first.
+
+    Of the rows in the scopes, those made by time ``at`` (µs) of the client's checkpoint, so that it held them. A row
+    that changed since is a conflict like any other: its delete is based on that time.
+    """
+    for model in reversed(dependency_order()):
+        label = model._meta.label_lower
+        if not deletes_by_absence(rules.strategy_of(label)):
+            continue
+        for stored in all_rows(model, scopes):
+            if (label, stored.pk) not in present and stored.row.clocks.get(ROW_CLOCK, 0) <= at:
+                yield Change(
+                    model=label, pk=stored.pk, op="delete", clocks={ROW_CLOCK: at}, base={ROW_CLOCK: at}
+                )
 
 
 def _changes(
@@ -100,9 +171,65 @@ def _changes(
             healed = heal(line, rows.get(key), buried.get(key))
             if healed is not None:
                 yield from _by_authority(healed)
-        change = STRATEGIES[rules.strategy](line, rules.last_synced.get(line.model, 0))
+        change = resolve_strategy(rules.strategy_of(line.model))(line, _synced(line, rules))
         if change is not None:
-            yield _without_server_fields(change)
+            change = _without_unsent_fields(change, line)
+        if change is not None:
+            yield change
+
+
+def _left_behind(item: Numbered, rules: Rules, first: int) -> Iterator[Derived]:
+    """What the line holds unsynced and a schema change left no place for: parked with its raw values."""
+    unsynced = [(left, change) for left in item.left if (change := _left_change(left.line, rules)) is not None]
+    for part, (left, change) in enumerate(unsynced, start=first):
+        if item.repeats:
+            yield _refused(item, change, "a line before has the same key", "duplicate_row", part)
+            continue
+        decisions = {
+            name: Decision(client=value, server=None, base_clock=(change.base or {}).get(name), kept="review")
+            for name, value in change.fields.items()
+        }
+        outcome = Outcome(state="parked", problem=left.problem, decisions=decisions)
+        yield Derived(number=item.number, part=part, change=change, outcome=outcome)
+
+
+def _left_change(line: RowLine | TombstoneLine, rules: Rules) -> Change | None:
+    """The change that a line left behind carries, by its bases or by the strategy, whichever finds one."""
+    if isinstance(line, TombstoneLine):
+        return tombstone_change(line, healing=False)
+    synced = _synced(line, rules)
+    strategy = rules.strategy_of(line.model)
+    # By this one every row would be left behind, also where nothing of it is unsynced.
+    chosen = by_field if strategy == "overwrite" else resolve_strategy(strategy)
+    change = by_base(line, synced) or chosen(line, synced)
+    return None if change is None else replace(change, base=change.base or {}, overrides=False, whole=None)
+
+
+def _synced(line: RowLine, rules: Rules) -> Synced:
+    logged = rules.updates.fields.get((line.model, line.pk), {})
+    return Synced(last_synced=rules.last_synced.get(line.model, 0), updates=logged)
+
+
+def _without_unsent_fields(change: Change, line: RowLine) -> Change | None:
+    """Without what the client could not have meant to send: read-only fields that it did not touch."""
+    change = _without_server_fields(change)
+    model = tracked_by_label(change.model)
+    if model is None or line.base is None:
+        return change
+    read_only = set(options_for(model).read_only) - line.base.keys()
+    fields = {name: value for name, value in change.fields.items() if name not in read_only}
+    return replace(change, fields=fields) if fields else None
+
+
+def _orphaned(item: Numbered, line: UpdateLine, rules: Rules) -> Derived | None:
+    """A logged update whose row the snapshot does not hold: its value is nowhere, and that must be told."""
+    logged_late = line.at > rules.last_synced.get(line.model, 0)
+    if (line.model, line.pk) in rules.updates.held or not logged_late:
+        return None
+    if rules.strategy_of(line.model) != "by_update_log":
+        return None
+    change = Change(model=line.model, pk=line.pk, op="put", fields={line.field: None}, clocks={line.field: line.at})
+    return _refused(item, change, "the snapshot logs this update but does not hold its row", "no_row")
 
 
 def _by_authority(change: Change) -> Iterable[Change]:

@@ -50,6 +50,9 @@ class Entry(models.Model):
     kind = models.SmallIntegerField(choices=EntryKind.choices, default=EntryKind.ROW)
     at = models.BigIntegerField()
     row = models.JSONField(null=True)
+    #: The row's clocks (µs), where its table has no columns for them: when it was last updated, and by field.
+    updated = models.BigIntegerField(null=True)
+    clocks = models.JSONField(null=True)
 
     class Meta:
         verbose_name_plural = "entries"

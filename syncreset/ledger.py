@@ -1,13 +1,15 @@
 """The ledger: one item for every change of a snapshot, and for every pushed change that was not simply applied."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Count, QuerySet
 
+from .apply import Applied
 from .clients import Client
-from .protocol import Change, Outcome, Row, dumps, now, uuid7
+from .protocol import Change, Row, dumps, now, uuid7
 from .protocol.strict_json import loads
 
 __all__ = ["Item", "ItemState", "WireField", "as_json", "change_as_json", "item_for", "totals"]
@@ -44,7 +46,7 @@ class Item(models.Model):
     """One change and what became of it.
 
     ``line`` and ``part`` are its place in the snapshot (None for a push, which has ``seq``). ``fields`` keeps, per
-    field, both values, the base and whose value stands; ``change`` the whole change; ``before`` the row before it.
+    field, both values, the base and whose value stands; ``change`` the whole change; ``before`` and ``after`` the row around it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7)
@@ -64,6 +66,15 @@ class Item(models.Model):
     fields = WireField(default=dict)
     change = WireField(default=dict)
     before = WireField(null=True, blank=True)
+    after = WireField(null=True, blank=True)
+    #: Whether anything was written: what undoing has to look at.
+    wrote = models.BooleanField(default=False)
+    #: How a person decided a parked item, and when (µs).
+    resolution = WireField(null=True, blank=True)
+    resolved = models.BigIntegerField(null=True, blank=True)
+    resolved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
     created = models.BigIntegerField(default=now)
 
     class Meta:
@@ -82,17 +93,15 @@ class Item(models.Model):
 
 def item_for(
     client: Client,
-    change: Change,
-    outcome: Outcome,
+    result: Applied,
     *,
-    before: Row | None,
     recovery: models.Model | None = None,
     line: int | None = None,
     part: int = 0,
 ) -> Item:
-    """The unsaved item of a change and its outcome."""
-    problem = outcome.problem
-    return Item(
+    """The unsaved item of a change and what became of it."""
+    change = result.change
+    item = Item(
         client=client,
         recovery=recovery,
         line=line,
@@ -101,21 +110,37 @@ def item_for(
         model=_printable(change.model, 100),
         pk_text=_printable(change.pk, 255),
         op=change.op,
-        state=outcome.state,
-        code="" if problem is None else problem.code,
-        problem=None if problem is None else problem.as_wire(),
-        fields={
-            name: {
-                "client": decision.client,
-                "server": decision.server,
-                "base_clock": decision.base_clock,
-                "kept": decision.kept,
-            }
-            for name, decision in outcome.decisions.items()
-        },
         change=change_as_json(change),
-        before=None if before is None else as_json(before),
     )
+    renew_item(item, result)
+    return item
+
+
+def renew_item(item: Item, result: Applied) -> None:
+    """Let an unsaved change of the item say what became of its change. The item's own change stays as it came."""
+    outcome, problem = result.outcome, result.outcome.problem
+    item.state = outcome.state
+    item.code = "" if problem is None else problem.code
+    item.problem = None if problem is None else problem.as_wire()
+    item.fields = {
+        name: {
+            "client": decision.client,
+            "server": decision.server,
+            "base_clock": decision.base_clock,
+            "server_clock": decision.server_clock,
+            "kept": decision.kept,
+        }
+        for name, decision in outcome.decisions.items()
+    }
+    item.before = None if result.before is None else as_json(result.before)
+    item.after = None if outcome.row is None else as_json(outcome.row)
+    item.wrote = outcome.writes
+
+
+def save_renewed(items: Sequence[Item]) -> None:
+    """Write items that ``renew_item`` has changed."""
+    names = ["state", "code", "problem", "fields", "before", "after", "wrote"]
+    Item.objects.bulk_update(items, names, batch_size=200)
 
 
 def totals(items: "QuerySet[Item]") -> dict[str, int]:
@@ -137,6 +162,8 @@ def change_as_json(change: Change) -> dict[str, Any]:
         "base": None if change.base is None else dict(change.base),
         "group": change.group,
         "healing": change.healing,
+        "overrides": change.overrides,
+        "restores": change.restores,
         "whole": None if change.whole is None else as_json(change.whole),
     }
 
@@ -153,6 +180,8 @@ def change_from_json(kept: Mapping[str, Any]) -> Change:
         base=kept["base"],
         group=kept["group"],
         healing=kept["healing"],
+        overrides=kept["overrides"],
+        restores=kept["restores"],
         whole=None if whole is None else Row(**whole),
     )
 

@@ -3,7 +3,7 @@
 from .clients import Client, LastSynced
 from .feed import Checkpoint, Entry, FeedState
 from .ledger import Item
-from .recovery import Recovery
+from .recovery_job import Recovery
 from .resets import Reset
 from .schemas import PublishedSchema
 from .tracking.models import SyncTrackedModel

@@ -8,8 +8,8 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
 
 from .clients import Client
-from .codec import ValueFault, decode, decode_key, encode, encode_key, is_server_computed
-from .protocol import ROW_CLOCK, Change, Decision, Outcome, Problem, Row, corrected, same
+from .codec import ValueFault, decode, decode_delta, decode_key, encode, encode_key, is_server_computed
+from .protocol import ROW_CLOCK, Change, Decision, Outcome, Policy, Problem, Row, corrected, is_delta, same
 from .tracking.registry import options_for, synced_fields, tracked_by_label
 
 __all__ = ["Author", "Prepared", "prepare"]
@@ -21,6 +21,7 @@ class Author:
 
     ``seen`` is the number of the checkpoint up to which the client knows the feed, ``offset`` the server's time minus
     the client's and ``received`` the time of receipt (both µs). An ``operator`` may write what no client can.
+    A ``policy`` goes before those of the models.
     """
 
     client: Client
@@ -30,6 +31,7 @@ class Author:
     received: int
     offset: int = 0
     operator: bool = False
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
                 continue
             return _forbidden(change, name)
         try:
-            fields[name] = encode(field, decode(field, value))
+            fields[name] = _canonical(change, model, field, value)
         except ValueFault as fault:
             return Outcome(state="rejected", problem=fault.problem(name))
         notes.extend(_notes(field, value))
@@ -74,6 +76,17 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
         whole=_typed_whole(change, fields, known, author),
     )
     return Prepared(change=ready, model=model, notes=tuple(notes))
+
+
+def _canonical(
+    change: Change, model: type[models.Model], field: "models.Field[Any, Any]", value: Any
+) -> Any:
+    """The value as the field can hold it, or a counter's delta. Raises ValueFault."""
+    if is_delta(value) and field.name in options_for(model).counters:
+        if change.base is None or change.whole is not None:
+            raise ValueFault("invalid", "a row that is sent as a whole has its counter's value, not a delta")
+        return {"delta": decode_delta(field, value["delta"])}
+    return encode(field, decode(field, value))
 
 
 def _makes_row(change: Change) -> bool:

@@ -1,5 +1,6 @@
 """Resets: the order that a client must start over, and the test whether it may continue."""
 
+import secrets
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -23,7 +24,12 @@ __all__ = [
     "force_reset",
     "mark_bootstrapped",
     "require_current",
+    "retry_after",
 ]
+
+#: How long (µs) after resets fell due their clients are expected, and the longest wait (s) that one is advised.
+_RUSH = 60 * 60 * 1_000_000
+_LONGEST_WAIT = 60 * 60
 
 
 class ResetReason(models.TextChoices):
@@ -37,7 +43,11 @@ class ResetReason(models.TextChoices):
 
 
 class Reset(models.Model):
-    """The order to one client to start over. Open until the client has bootstrapped with it. Times in µs."""
+    """The order to one client to start over. Open until the client has bootstrapped with it. Times in µs.
+
+    Before ``not_before`` it does not hold the client, which goes on as if it were not there: so resets of many clients
+    come in waves.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="resets")
@@ -49,6 +59,7 @@ class Reset(models.Model):
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
+    not_before = models.BigIntegerField(default=now)
     deadline = models.BigIntegerField()
     bootstrapped = models.BigIntegerField(null=True, blank=True)
     #: Set when another reset took this one's place before the client had bootstrapped.
@@ -60,6 +71,13 @@ class Reset(models.Model):
                 fields=["client"],
                 condition=models.Q(bootstrapped__isnull=True, replaced__isnull=True),
                 name="syncreset_reset_one_open",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["not_before"],
+                condition=models.Q(bootstrapped__isnull=True, replaced__isnull=True),
+                name="syncreset_reset_due",
             )
         ]
 
@@ -77,11 +95,27 @@ class ClientResetRequired(Exception):
 
 
 def force_reset(
-    clients: Iterable[Client], *, by: AbstractBaseUser | None = None, detail: str = "", full: bool = False
+    clients: Iterable[Client],
+    *,
+    by: AbstractBaseUser | None = None,
+    detail: str = "",
+    full: bool = False,
+    not_before: int | None = None,
 ) -> list[Reset]:
-    """Order each client to reset, at its next contact. A client whose reset is still open keeps that one."""
+    """Order each client to reset, at its next contact after ``not_before`` (µs; None: now).
+
+    A client whose reset is still open keeps that one, which falls due at the earlier of both times.
+    """
     return [
-        order_reset(client, ResetReason.ADMIN_FORCED, by=by, detail=detail, full=full, replace=False)
+        order_reset(
+            client,
+            ResetReason.ADMIN_FORCED,
+            by=by,
+            detail=detail,
+            full=full,
+            replace=False,
+            not_before=not_before,
+        )
         for client in clients
     ]
 
@@ -94,22 +128,33 @@ def order_reset(
     detail: str = "",
     full: bool = False,
     replace: bool = True,
+    not_before: int | None = None,
 ) -> Reset:
     """The client's open reset of this reason, made where there is none.
 
-    An open reset of another reason is replaced, unless ``replace`` is false: then it is the one returned.
+    An open reset of another reason is replaced, unless ``replace`` is false: then it is the one returned. So is one
+    that speaks of another schema change. What the replaced one wanted in full is wanted in full still.
     """
+    due = now() if not_before is None else not_before
     for _ in range(2):
         current = open_reset(client)
-        if current is not None and (not replace or (current.reason == reason and current.full >= full)):
+        if current is not None and (not replace or _is_same(current, reason, detail, full)):
+            _bring_forward(current, due)
             return current
         try:
-            return _create_reset(client, reason, current, by=by, detail=detail, full=full)
+            wanted = full or (current is not None and current.full)
+            return _create_reset(client, reason, current, by=by, detail=detail, full=wanted, not_before=due)
         except IntegrityError:
             continue
     raise RuntimeError(
         f"the reset of client {client.pk} could not be ordered: another process keeps ordering one"
     )
+
+
+def _is_same(current: Reset, reason: str, detail: str, full: bool) -> bool:
+    if reason == ResetReason.SCHEMA_INCOMPATIBLE and current.detail != detail:
+        return False
+    return current.reason == reason and current.full >= full
 
 
 def _create_reset(
@@ -120,6 +165,7 @@ def _create_reset(
     by: AbstractBaseUser | None,
     detail: str,
     full: bool,
+    not_before: int,
 ) -> Reset:
     with transaction.atomic():
         if current is not None:
@@ -130,15 +176,31 @@ def _create_reset(
             detail=detail,
             full=full,
             created_by=by,
-            deadline=now() + conf.get("RESET_DEADLINE") * 1_000_000,
+            not_before=not_before,
+            deadline=_deadline(not_before),
         )
         transaction.on_commit(lambda: reset_ordered.send(sender=Reset, reset=reset))
     return reset
 
 
+def _bring_forward(reset: Reset, due: int) -> None:
+    if due < reset.not_before:
+        reset.not_before, reset.deadline = due, _deadline(due)
+        reset.save(update_fields=["not_before", "deadline"])
+
+
+def _deadline(due: int) -> int:
+    return max(now(), due) + int(conf.get("RESET_DEADLINE") * 1_000_000)
+
+
 def open_reset(client: Client) -> Reset | None:
-    """The reset that the client has yet to bootstrap with, if there is one."""
+    """The reset that the client has yet to bootstrap with, if there is one, be it due or not."""
     return Reset.objects.filter(client=client, bootstrapped__isnull=True, replaced__isnull=True).first()
+
+
+def _due_reset(client: Client) -> Reset | None:
+    reset = open_reset(client)
+    return None if reset is None or reset.not_before > now() else reset
 
 
 def require_current(
@@ -162,9 +224,10 @@ def require_current(
         raise ClientResetRequired(order_reset(client, ResetReason.CLIENT_UNKNOWN, full=full), current_hash)
     bootstraps = reset_id is not None and (cursor is None or cursor.reset == reset_id)
     wrong = _found_wrong(client, schema, current_hash, cursor)
-    reset = wrong or open_reset(client)
-    # A cursor that is wrong cannot be continued from, whichever bootstrap it is of: that one starts over.
-    if reset is not None and ((wrong and cursor) or not (bootstraps and str(reset.pk) == reset_id)):
+    reset = wrong or _due_reset(client)
+    # With a wrong cursor or schema nothing can be continued, whichever bootstrap it is of: that one starts over.
+    misfit = wrong is not None and (cursor is not None or wrong.reason == ResetReason.SCHEMA_INCOMPATIBLE)
+    if reset is not None and (misfit or not (bootstraps and str(reset.pk) == reset_id)):
         raise ClientResetRequired(reset, current_hash)
     if bootstraps and cursor is None and not client.resets.filter(pk=_uuid(reset_id)).exists():
         raise ClientResetRequired(
@@ -187,7 +250,8 @@ def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor 
         old = published(schema)
         broken = ["its schema is unknown here"] if old is None else breaking_changes(old, publish())
         if broken:
-            return order_reset(client, ResetReason.SCHEMA_INCOMPATIBLE, detail="; ".join(broken))
+            detail = f"{'; '.join(broken)} (schema {schema[:8]} to {current_hash[:8]})"
+            return order_reset(client, ResetReason.SCHEMA_INCOMPATIBLE, detail=detail)
     return None
 
 
@@ -211,6 +275,22 @@ def mark_bootstrapped(client: Client, reset_id: str) -> None:
     Reset.objects.filter(pk=_uuid(reset_id), client=client, bootstrapped__isnull=True).update(
         bootstrapped=now()
     )
+
+
+def retry_after() -> int:
+    """How many seconds a client that is told to reset had best wait before it does, drawn anew for each.
+
+    The more clients fell due within the last hour and have yet to come, the wider they are spread: the setting
+    ``RESET_RATE`` says how many may start over in one second. This is advice; whoever comes earlier is served.
+    """
+    at = now()
+    waiting = Reset.objects.filter(
+        bootstrapped__isnull=True,
+        replaced__isnull=True,
+        not_before__gt=at - _RUSH,
+        not_before__lte=at,
+    ).count()
+    return secrets.randbelow(min(int(waiting / conf.get("RESET_RATE")), _LONGEST_WAIT) + 1)
 
 
 def reset_problem(error: ClientResetRequired) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from .tracking.tombstones import read_fields
 
 __all__ = [
     "StoredRow",
+    "all_rows",
     "instance_of",
     "load_page",
     "lock_instances",
@@ -56,6 +57,14 @@ def stored_rows(
     """The rows of these keys that the scopes may see."""
     keys = [decode_key(model._meta.pk, pk) for pk in pks]
     return {stored.pk: stored for stored in _read(model, visible(model, scopes).filter(pk__in=keys))}
+
+
+def all_rows(model: type[models.Model], scopes: Collection[str]) -> Iterator[StoredRow]:
+    """Every row of the model within the scopes, read a page at a time, each page at its own moment."""
+    after = ""
+    while page := load_page(model, scopes, after, 1000):
+        yield from page
+        after = page[-1].pk
 
 
 def load_page(

@@ -3,15 +3,29 @@
 import functools
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.conf import settings
 from django.db import models
+from django.utils import translation
 
-from .codec import describe_field
-from .protocol import now
+from .codec import codec_for, describe_field, target_key_field
+from .protocol import breaking_changes, now
 from .tracking.registry import dependency_order, options_for, synced_fields
 
-__all__ = ["PublishedSchema", "breaking_changes", "current_schema", "publish", "published"]
+__all__ = [
+    "PublishedSchema",
+    "breaking_changes",
+    "current_schema",
+    "document_of",
+    "key_type",
+    "publish",
+    "published",
+]
+
+#: Keys are strings on the wire: of a number's size or a text's length nobody takes notice.
+_KEY_TYPES: Mapping[str, str] = {"BigInteger": "Integer", "Text": "Char"}
 
 
 class PublishedSchema(models.Model):
@@ -33,21 +47,42 @@ def current_schema() -> dict[str, Any]:
 @functools.lru_cache(maxsize=8)
 def _describe(tracked: tuple[type[models.Model], ...]) -> dict[str, Any]:
     described = []
-    for model in tracked:
-        options = options_for(model)
-        described.append(
-            {
-                "name": model._meta.label_lower,
-                "primary_key": model._meta.pk.name,
-                "scope": options.scope,
-                "fields": [
-                    describe_field(field, read_only=field.name in options.read_only)
-                    for field in synced_fields(model)
-                ],
-            }
-        )
-    text = json.dumps(described, sort_keys=True, separators=(",", ":"))
-    return {"hash": hashlib.sha256(text.encode()).hexdigest()[:32], "models": described}
+    # Labels of choices are translated: the schema must not depend on who asks for it first.
+    with translation.override(settings.LANGUAGE_CODE):
+        for model in tracked:
+            options = options_for(model)
+            described.append(
+                {
+                    "name": model._meta.label_lower,
+                    "primary_key": model._meta.pk.name,
+                    "primary_key_type": key_type(model),
+                    "scope": options.scope,
+                    "fields": [
+                        describe_field(
+                            field,
+                            read_only=field.name in options.read_only,
+                            counter=field.name in options.counters,
+                        )
+                        for field in synced_fields(model)
+                    ],
+                }
+            )
+    return document_of(described)
+
+
+def document_of(described: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The schema document of described models, parents first: with the hash that names it."""
+    models_of_document = list(described)
+    text = json.dumps(models_of_document, sort_keys=True, separators=(",", ":"))
+    return {"hash": hashlib.sha256(text.encode()).hexdigest()[:32], "models": models_of_document}
+
+
+def key_type(model: type[models.Model]) -> str:
+    """The kind of value that the model's primary key is: ``UUID``, ``Integer`` or ``Char``."""
+    pk: Any = model._meta.pk
+    stored = target_key_field(pk) if isinstance(pk, models.ForeignKey) else pk
+    name = codec_for(stored).type
+    return _KEY_TYPES.get(name, name)
 
 
 def publish() -> dict[str, Any]:
@@ -63,36 +98,3 @@ def published(schema_hash: str) -> dict[str, Any] | None:
         PublishedSchema.objects.filter(hash=schema_hash).values_list("document", flat=True).first()
     )
     return document
-
-
-def breaking_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What a client built from ``old`` could not continue with: an empty list where the new schema only adds."""
-    broken = []
-    new_models = {model["name"]: model for model in new["models"]}
-    for model in old["models"]:
-        successor = new_models.get(model["name"])
-        if successor is None:
-            broken.append(f"{model['name']} was removed")
-            continue
-        if successor["primary_key"] != model["primary_key"]:
-            broken.append(f"the primary key of {model['name']} changed")
-        fields = {field["name"]: field for field in successor["fields"]}
-        for field in model["fields"]:
-            broken.extend(_breaking_field_changes(model["name"], field, fields.get(field["name"])))
-    return broken
-
-
-def _breaking_field_changes(model: str, old: dict[str, Any], new: dict[str, Any] | None) -> list[str]:
-    name = f"{model}.{old['name']}"
-    if new is None:
-        return [f"{name} was removed"]
-    broken = []
-    if new["type"] != old["type"] or new.get("to") != old.get("to"):
-        broken.append(f"{name} changed its type")
-    if old["null"] and not new["null"]:
-        broken.append(f"{name} can no longer be null")
-    if new.get("max_length") is not None and (
-        old.get("max_length") is None or new["max_length"] < old["max_length"]
-    ):
-        broken.append(f"{name} became shorter")
-    return broken

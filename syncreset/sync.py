@@ -150,7 +150,7 @@ def _record(client: Client, applied: Sequence[Applied]) -> dict[int, dict[str, A
         if result.outcome.problem is not None:
             wire["problem"] = result.outcome.problem.as_wire()
         if result.outcome.state not in ("applied", "identical"):
-            item = item_for(client, result.change, result.outcome, before=result.before)
+            item = item_for(client, result)
             items.append(item)
             wire["item"] = str(item.pk)
             if result.after is not None:

@@ -1,14 +1,16 @@
-"""The Celery tasks: run a recovery, and sweep up those that the broker or a worker has lost."""
+"""The Celery tasks: run a recovery, sweep up those that the broker or a worker has lost, and purge."""
 
 import logging
+from dataclasses import asdict
 from typing import Any
 
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
+from . import retention
 from .recovery import Recovery, overdue, run
 
-__all__ = ["enqueue", "run_recovery", "sweep"]
+__all__ = ["enqueue", "purge", "run_recovery", "sweep"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,14 @@ def sweep() -> int:
         run_recovery.delay(str(recovery_id))
         count += 1
     return count
+
+
+@shared_task(name="syncreset.purge", ignore_result=True)
+def purge() -> dict[str, int | None]:
+    """Remove what the settings no longer keep (`syncreset.retention`). Schedule it once a day or so with Celery beat."""
+    purged = asdict(retention.purge())
+    logger.info("purged: %s", purged)
+    return purged
 
 
 def enqueue(recovery: Recovery, **_: Any) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "UploadGone",
     "check_snapshot",
     "create_upload",
+    "discard_pieces",
     "open_snapshot",
     "parse_metadata",
     "receive",
@@ -55,6 +56,8 @@ class Upload(models.Model):
     expires = models.BigIntegerField()
     #: Why the finished upload was no valid snapshot; its pieces are kept for an operator to look at.
     refused = models.TextField(blank=True)
+    #: When the pieces were removed, their recoveries being done; what was in them is in the ledger.
+    purged = models.BigIntegerField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"upload {str(self.id)[:8]}: {self.offset} of {self.length} bytes"
@@ -223,8 +226,20 @@ def terminate(upload: Upload) -> None:
         storage().delete(name)
 
 
+def discard_pieces(upload: Upload) -> None:
+    """Remove a snapshot's bytes for good. The upload stays, as the receipt of its recoveries."""
+    names = list(upload.pieces.values_list("name", flat=True))
+    with transaction.atomic():
+        Upload.objects.filter(pk=upload.pk).update(purged=now())
+        upload.pieces.all().delete()
+    for name in names:
+        storage().delete(name)
+
+
 def open_snapshot(upload: Upload) -> "PiecesReader":
-    """The snapshot's bytes as one stream."""
+    """The snapshot's bytes as one stream. Raises UploadGone where they have been purged."""
+    if upload.purged is not None:
+        raise UploadGone("the snapshot was purged: it was kept for SNAPSHOT_RETENTION after its recovery")
     return PiecesReader(list(upload.pieces.order_by("offset").values_list("name", flat=True)))
 
 

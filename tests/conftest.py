@@ -39,7 +39,7 @@ with contextlib.closing(sqlite3.connect(sys.argv[1], timeout=20, isolation_level
 """
 
 # The apps whose rows a user of the tests may write unless the test says otherwise.
-WRITABLE_APPS = ("shelters", "zoo")
+WRITABLE_APPS = ("shelters", "zoo", "market")
 
 
 class UserFactory(Protocol):

@@ -39,6 +39,7 @@ INSTALLED_APPS = [
     "syncreset",
     "tests.shelters",
     "tests.zoo",
+    "tests.market",
     "demo_project.ramp",
 ]
 

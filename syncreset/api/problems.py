@@ -11,7 +11,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from ..protocol import ProtocolError
-from ..resets import ClientResetRequired, reset_problem
+from ..resets import ClientResetRequired, ResetReason, reset_problem, retry_after
 from ..uploads import OffsetConflict
 
 __all__ = ["problem_response"]
@@ -78,7 +78,10 @@ def _reset_required(error: ClientResetRequired) -> Response:
         "this client cannot continue from its checkpoint: back the store up, pull with this reset and checkpoint null, "
         "and upload the backup"
     )
-    return _problem(409, "client_reset", detail, members=members)
+    if error.reset.reason == ResetReason.SCHEMA_INCOMPATIBLE:
+        detail = f"{error.reset.detail}: {detail}"
+    headers = {"Retry-After": str(retry_after())}
+    return _problem(409, "client_reset", detail, members=members, headers=headers)
 
 
 def _problem(

@@ -10,6 +10,7 @@ from .views import (
     PushView,
     RecoveryView,
     ResetView,
+    ResolveView,
     RootView,
     SchemaView,
 )
@@ -28,4 +29,5 @@ urlpatterns = [
     path("uploads/<uuid:upload_id>", UploadView.as_view(), name="upload"),
     path("recoveries/<uuid:recovery_id>", RecoveryView.as_view(), name="recovery"),
     path("recoveries/<uuid:recovery_id>/items", ItemsView.as_view(), name="items"),
+    path("items/<uuid:item_id>/resolve", ResolveView.as_view(), name="resolve"),
 ]

@@ -13,11 +13,14 @@ from rest_framework.views import APIView
 
 from .. import conf
 from ..clients import Client, ClientForbidden, find_client, scopes_of
+from ..cursor import WHOLE
 from ..feed import feed_state
 from ..ledger import Item, ItemState
 from ..protocol import PROTOCOL_VERSION, Malformed, now
 from ..recovery import Recovery, first_recovery, reset_state
+from ..preparing import Author
 from ..resets import Reset
+from ..review import resolve
 from ..schemas import publish, published
 from ..sync import pull, push
 from .bodies import read_object
@@ -31,6 +34,7 @@ __all__ = [
     "PushView",
     "RecoveryView",
     "ResetView",
+    "ResolveView",
     "RootView",
     "SchemaView",
     "SyncView",
@@ -185,6 +189,22 @@ class ItemsView(SyncView):
                 "next": start + ITEMS_PER_PAGE if more else None,
             }
         )
+
+
+class ResolveView(SyncView):
+    """``POST /items/{id}/resolve``: decide a parked item of one's own client."""
+
+    def post(self, request: Request, item_id: uuid.UUID) -> Response:
+        body = self.body(request)
+        item = Item.objects.select_related("client", "recovery").filter(
+            pk=item_id, client__user_id=request.user.pk
+        ).first()
+        if item is None:
+            raise Http404
+        author = Author(
+            client=item.client, user=request.user, scopes=scopes_of(request.user), seen=WHOLE, received=now()
+        )
+        return Response(_item_as_wire(resolve(item, body.get("keep"), author)))
 
 
 def own_reset(request: Request, reset_id: uuid.UUID) -> Reset:

@@ -5,6 +5,8 @@ The server and the Python SDK share this package; neither Django nor a database 
 
 from .changes import ROW_CLOCK, Change, Clocks, Row, Tombstone, Value, parse_change, parse_clocks, same
 from .clock import TOLERATED_SKEW, HybridClock, corrected, now
+from .compatibility import Difference, DifferenceKind, breaking_changes, differences
+from .deltas import add_delta, is_delta
 from .errors import InvalidSnapshot, Malformed, Problem, ProtocolError, TooLarge
 from .ids import uuid7
 from .merge import Conflict, Decision, Outcome, Policy, Resolver, State, merge
@@ -21,7 +23,20 @@ from .snapshot import (
     UpdateLine,
     write_snapshot,
 )
-from .strategies import DEFAULT_STRATEGY, STRATEGIES, Strategy, by_base, by_field, heal, tombstone_change
+from .strategies import (
+    DEFAULT_STRATEGY,
+    STRATEGIES,
+    Strategy,
+    Synced,
+    by_base,
+    by_field,
+    by_object,
+    by_update_log,
+    deletes_by_absence,
+    heal,
+    overwrite,
+    tombstone_change,
+)
 from .strict_json import dumps, loads
 
 __all__ = [
@@ -36,6 +51,8 @@ __all__ = [
     "Conflict",
     "Counts",
     "Decision",
+    "Difference",
+    "DifferenceKind",
     "Header",
     "HybridClock",
     "InvalidSnapshot",
@@ -53,19 +70,28 @@ __all__ = [
     "SnapshotReader",
     "State",
     "Strategy",
+    "Synced",
     "Tombstone",
     "TombstoneLine",
     "TooLarge",
     "UpdateLine",
     "Value",
+    "add_delta",
+    "breaking_changes",
     "by_base",
     "by_field",
+    "by_object",
+    "by_update_log",
     "corrected",
+    "deletes_by_absence",
+    "differences",
     "dumps",
     "heal",
+    "is_delta",
     "loads",
     "merge",
     "now",
+    "overwrite",
     "parse_change",
     "parse_clocks",
     "same",

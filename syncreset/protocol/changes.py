@@ -67,6 +67,8 @@ class Change:
     group: str | None = None
     whole: Row | None = None
     healing: bool = False
+    overrides: bool = False
+    restores: bool = False
 
     def clock(self, name: str) -> int:
         """When the client wrote a field (µs)."""

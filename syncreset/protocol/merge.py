@@ -5,11 +5,12 @@ identical; ``b == s`` means that nobody else touched the field, so the change ap
 else is a real conflict, decided by the field's policy. Edits beat deletes, both ways, unless the policy says otherwise.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from .changes import ROW_CLOCK, Change, Row, Tombstone, Value, same
+from .deltas import add_delta, is_delta
 from .errors import Problem
 
 __all__ = ["Conflict", "Decision", "Outcome", "Policy", "Resolver", "State", "merge"]
@@ -41,21 +42,24 @@ class Policy:
 
     ``conflicts`` maps fields, or ``"*"`` for all others, to ``newest`` (the default: the later clock wins, a tie keeps the server's), ``client``,
     ``server``, ``review`` or a function from a Conflict to the value to keep. ``on_delete`` says what happens when an
-    edit meets a deletion: ``keep`` the edited row, ``delete`` it, or park the change for ``review``.
+    edit meets a deletion: ``keep`` the edited row, ``delete`` it, or park the change for ``review``. Deltas of
+    ``counters`` add up and never conflict.
     """
 
     conflicts: Mapping[str, str | Resolver] = field(default_factory=dict)
     on_delete: Literal["keep", "delete", "review"] = "keep"
+    counters: Collection[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """One field of a change: both values, the base, and whose value stands afterwards."""
+    """One field of a change: both values, the base, the server's clock, and whose value stands afterwards."""
 
     client: Value
     server: Value
     base_clock: int | None
     kept: Kept
+    server_clock: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +80,14 @@ class Outcome:
 def merge(row: Row | None, tombstone: Tombstone | None, change: Change, policy: Policy) -> Outcome:
     """Merge one change into the server's row.
 
+    A change that ``overrides`` wins every conflict; what it overwrites stands in the outcome's decisions.
+
     ``row`` is None where the server has none; then ``tombstone`` tells whether it was deleted. A change with base
     None must carry the whole row. The caller has corrected the change's clocks and made its values canonical.
     """
+    if change.overrides:
+        on_delete: Literal["keep", "delete"] = "delete" if change.op == "delete" else "keep"
+        policy = replace(policy, conflicts={"*": "client"}, on_delete=on_delete)
     if change.op == "delete":
         return _delete(row, change, policy)
     if row is not None:
@@ -92,25 +101,31 @@ def _delete(row: Row | None, change: Change, policy: Policy) -> Outcome:
     if row is None:
         return Outcome(state="identical")
     base = None if change.base is None else change.base.get(ROW_CLOCK)
-    decisions = {
-        ROW_CLOCK: Decision(client=None, server=row.updated, base_clock=base, kept="client"),
-    }
     if (base is not None and row.updated <= base) or policy.on_delete == "delete":
-        return Outcome(state="applied", deletes=True, decisions=decisions)
+        return Outcome(state="applied", deletes=True, decisions=_about_row(row, base, "client"))
     kept: Kept = "review" if policy.on_delete == "review" else "server"
     return Outcome(
         state="parked" if kept == "review" else "superseded",
-        decisions={ROW_CLOCK: Decision(client=None, server=row.updated, base_clock=base, kept=kept)},
+        decisions=_about_row(row, base, kept),
         problem=Problem(
             code="changed_since", detail="the row was changed after this client last saw it, so it is kept"
         ),
     )
 
 
+def _about_row(row: Row, base: int | None, kept: Kept) -> dict[str, Decision]:
+    """The decision over a row as a whole: the server's side of it is when it was last updated."""
+    return {
+        ROW_CLOCK: Decision(
+            client=None, server=row.updated, base_clock=base, kept=kept, server_clock=row.updated
+        )
+    }
+
+
 def _create(change: Change) -> Outcome:
     if change.base is None:
         source = Row(fields=change.fields, updated=0, clocks=change.clocks)
-    elif change.whole is not None and change.healing:
+    elif change.whole is not None and (change.healing or change.overrides):
         source = change.whole
     else:
         return Outcome(
@@ -155,7 +170,9 @@ def _decide(row: Row, change: Change, name: str, value: Value, policy: Policy) -
     base = None if change.base is None else change.base.get(name)
     kept: Kept
     result = value
-    if same(value, server_value) or base == server_clock:
+    if name in policy.counters and is_delta(value):
+        kept, result = "client", add_delta(server_value, value)
+    elif same(value, server_value) or base == server_clock:
         kept = "client"
     else:
         rule = policy.conflicts.get(name, policy.conflicts.get("*", "newest"))
@@ -181,7 +198,9 @@ def _decide(row: Row, change: Change, name: str, value: Value, policy: Policy) -
             kept = "server"
         else:
             kept = "review"
-    return Decision(client=value, server=server_value, base_clock=base, kept=kept), result
+    return Decision(
+        client=value, server=server_value, base_clock=base, kept=kept, server_clock=server_clock
+    ), result
 
 
 def _state(decisions: Mapping[str, Decision], written: bool) -> State:
@@ -197,28 +216,26 @@ def _state(decisions: Mapping[str, Decision], written: bool) -> State:
 
 
 def _put_on_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> Outcome:
+    if change.restores or (change.overrides and (change.base is None or change.whole is not None)):
+        created = _create(change)
+        if created.row is None:
+            return created
+        return replace(created, row=replace(created.row, updated=max(created.row.updated, tombstone.deleted + 1)))
     if tombstone.row is None:
         return _put_on_bare_tombstone(tombstone, change, policy)
     outcome = _put(tombstone.row, change, policy)
+    if outcome.state == "parked":
+        return replace(outcome, row=None, problem=_DELETED)
     if outcome.row is None or policy.on_delete == "delete":
-        decisions = {
-            name: Decision(
-                client=decision.client, server=decision.server, base_clock=decision.base_clock, kept="server"
-            )
-            for name, decision in outcome.decisions.items()
-        }
-        state: State = "parked" if outcome.state == "parked" else "superseded"
-        return Outcome(
-            state=state, decisions=outcome.decisions if state == "parked" else decisions, problem=_DELETED
-        )
+        return Outcome(state="superseded", decisions=_all_kept(outcome, "server"), problem=_DELETED)
     if policy.on_delete == "review":
-        return Outcome(state="parked", decisions=outcome.decisions, problem=_DELETED)
-    restored = Row(
-        fields=outcome.row.fields,
-        updated=max(outcome.row.updated, tombstone.deleted + 1),
-        clocks=outcome.row.clocks,
-    )
-    return Outcome(state=outcome.state, row=restored, decisions=outcome.decisions)
+        return Outcome(state="parked", decisions=_all_kept(outcome, "review"), problem=_DELETED)
+    restored = replace(outcome.row, updated=max(outcome.row.updated, tombstone.deleted + 1))
+    return replace(outcome, row=restored)
+
+
+def _all_kept(outcome: Outcome, kept: Kept) -> dict[str, Decision]:
+    return {name: replace(decision, kept=kept) for name, decision in outcome.decisions.items()}
 
 
 def _put_on_bare_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> Outcome:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from syncreset.protocol import breaking_changes
+
 from .errors import ProtocolViolation, UnknownModel
 from .values import Storage, storage_of
 
@@ -71,19 +73,7 @@ def parse_schema(document: Mapping[str, Any]) -> Schema:
 
 def only_adds(old: Schema, new: Schema) -> bool:
     """Whether a store made for ``old`` can become one for ``new`` by new tables and columns alone."""
-    for name, model in old.models.items():
-        successor = new.models.get(name)
-        if successor is None or successor.primary_key != model.primary_key:
-            return False
-        if not all(_extends(field, successor.fields.get(field.name)) for field in model.fields.values()):
-            return False
-    return True
-
-
-def _extends(old: FieldSchema, new: FieldSchema | None) -> bool:
-    if new is None or (new.type, new.to) != (old.type, old.to) or (old.null and not new.null):
-        return False
-    return new.max_length is None or (old.max_length is not None and old.max_length <= new.max_length)
+    return not breaking_changes(old.document, new.document)
 
 
 def _model(raw: Mapping[str, Any], tables: set[str]) -> ModelSchema:

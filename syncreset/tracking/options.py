@@ -7,6 +7,8 @@ from typing import Any, Literal
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
+from syncreset.tracking.registrations import registration_of
+
 __all__ = ["ON_DELETE", "POLICIES", "STRATEGIES", "SyncOptions", "parse_options", "unknown_attributes"]
 
 #: The policies for fields that client and server both changed (design, section 4); a function is one as well.
@@ -25,15 +27,21 @@ class SyncOptions:
     ``scope``: a foreign key of the model, or its primary key where each row is a scope of its own; None for everyone.
     ``read_only``: fields whose pushed values are refused. ``conflicts``: field name to policy, ``"*"`` for all others.
     ``on_delete``: whether an edited row survives a delete of the other side ("keep"), does not, or a person decides.
+    ``counters``: integer and decimal fields whose deltas add up, whatever others did.
     ``can_write``: ``(user, row) -> bool``. ``recovery``: the strategy for this model's part of a snapshot.
+    ``renamed``: what fields were called before, to what they are called now. ``renamed_from``: the labels that the
+    model had before. Both let snapshots of older schemas be recovered.
     """
 
     scope: str | None = None
     read_only: tuple[str, ...] = ()
     conflicts: Mapping[str, Policy] = field(default_factory=dict)
     on_delete: Literal["keep", "delete", "review"] = "keep"
+    counters: tuple[str, ...] = ()
     can_write: Callable[[Any, Any], bool] | None = None
     recovery: str | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    renamed_from: tuple[str, ...] = ()
 
 
 _KNOWN = frozenset(option.name for option in fields(SyncOptions))
@@ -46,14 +54,19 @@ def parse_options(model: type[Model]) -> SyncOptions:
     known is left out here; the system checks report all of it.
     """
     given = {name: value for name, value in _attributes(model).items() if name in _KNOWN}
-    if "read_only" in given:
-        if isinstance(given["read_only"], str):
-            raise TypeError("read_only is a text, not a list of field names")
-        given["read_only"] = tuple(given["read_only"])
+    for name in ("read_only", "counters"):
+        if isinstance(given.get(name), str):
+            raise TypeError(f"{name} is a text, not a list of field names")
+        given[name] = tuple(given.get(name, ()))
     if "conflicts" in given:
         given["conflicts"] = {name: _policy(policy) for name, policy in dict(given["conflicts"]).items()}
     if isinstance(given.get("can_write"), str):
         given["can_write"] = import_string(given["can_write"])
+    if "renamed" in given:
+        given["renamed"] = dict(given["renamed"])
+    if "renamed_from" in given:
+        labels = given["renamed_from"]
+        given["renamed_from"] = tuple(label.lower() for label in ([labels] if isinstance(labels, str) else labels))
     return SyncOptions(**given)
 
 
@@ -63,6 +76,9 @@ def unknown_attributes(model: type[Model]) -> list[str]:
 
 
 def _attributes(model: type[Model]) -> dict[str, Any]:
+    registered = registration_of(model)
+    if registered is not None:
+        return {name: value for name, value in registered.items() if name != "fields"}
     declared = getattr(model, "SyncMeta", None)
     if declared is None:
         return {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db.models import Field, ForeignKey, Model
@@ -10,12 +10,14 @@ from django.db.models import Field, ForeignKey, Model
 from syncreset.tracking.fields import CLOCK_FIELDS
 from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.options import SyncOptions, parse_options
+from syncreset.tracking.registrations import registered_models, registration_of
 
 __all__ = [
     "EVERYONE",
     "dependency_order",
     "foreign_keys",
     "is_tracked",
+    "keeps_own_clocks",
     "options_for",
     "scope_field",
     "scope_key",
@@ -31,17 +33,17 @@ EVERYONE = "*"
 
 def tracked_models() -> list[type[Model]]:
     """All tracked models that have a table of their own, ordered by label."""
-    return list(_tracked(_registered()))
+    return list(_tracked(_known()))
 
 
 def is_tracked(model: type[Model]) -> bool:
     """Whether writes to the model's table are tracked; of a proxy, whether those to its concrete model's are."""
-    return _concrete(model) in _tracked_set(_registered())
+    return _concrete(model) in _tracked_set(_known())
 
 
 def tracked_by_label(label: str) -> type[Model] | None:
     """The tracked model of a wire name such as ``shelters.dog``."""
-    return _labels(_registered()).get(label)
+    return _labels(_known()).get(label)
 
 
 def dependency_order() -> list[type[Model]]:
@@ -50,7 +52,7 @@ def dependency_order() -> list[type[Model]]:
     A cycle is entered where every foreign key that still waits may be null, else at the first label; references of a
     model to itself do not count.
     """
-    return list(_ordered(_registered()))
+    return list(_ordered(_known()))
 
 
 @cache
@@ -61,9 +63,20 @@ def options_for(model: type[Model]) -> SyncOptions:
 
 @cache
 def synced_fields(model: type[Model]) -> tuple["Field[Any, Any]", ...]:
-    """The concrete fields that travel: all but the primary key and the two clocks."""
-    concrete = _concrete(model)._meta.concrete_fields
-    return tuple(field for field in concrete if not field.primary_key and field.name not in CLOCK_FIELDS)
+    """The concrete fields that travel: all but the primary key and the two clocks, or those that were registered."""
+    concrete = _concrete(model)
+    registered = registration_of(concrete)
+    return tuple(
+        field
+        for field in concrete._meta.concrete_fields
+        if not field.primary_key
+        and (field.name not in CLOCK_FIELDS if registered is None else field.name in registered["fields"])
+    )
+
+
+def keeps_own_clocks(model: type[Model]) -> bool:
+    """Whether the model's rows hold their clocks themselves. Those of a registered model are in the rows' entries."""
+    return issubclass(model, SyncTrackedModel)
 
 
 def scope_field(model: type[Model]) -> "Field[Any, Any] | None":
@@ -95,29 +108,38 @@ def foreign_keys(model: type[Model]) -> tuple["ForeignKey[Any, Any]", ...]:
     return tuple(field for field in model._meta.concrete_fields if isinstance(field, ForeignKey))
 
 
-def _registered() -> tuple[type[Model], ...]:
+class _Known(NamedTuple):
+    """Every model of the installed apps, and those among them that were registered."""
+
+    models: tuple[type[Model], ...]
+    registered: tuple[type[Model], ...]
+
+
+def _known() -> _Known:
     # The models themselves are the cache's key, so that another set of installed apps never meets an old answer.
-    return tuple(apps.get_models())
+    return _Known(models=tuple(apps.get_models()), registered=registered_models())
 
 
 @lru_cache(maxsize=8)
-def _tracked(models: tuple[type[Model], ...]) -> tuple[type[Model], ...]:
-    return tuple(sorted((model for model in models if _has_tracked_table(model)), key=_label))
+def _tracked(known: _Known) -> tuple[type[Model], ...]:
+    return tuple(
+        sorted((model for model in known.models if _has_tracked_table(model, known.registered)), key=_label)
+    )
 
 
 @lru_cache(maxsize=8)
-def _tracked_set(models: tuple[type[Model], ...]) -> frozenset[type[Model]]:
-    return frozenset(_tracked(models))
+def _tracked_set(known: _Known) -> frozenset[type[Model]]:
+    return frozenset(_tracked(known))
 
 
 @lru_cache(maxsize=8)
-def _labels(models: tuple[type[Model], ...]) -> dict[str, type[Model]]:
-    return {_label(model): model for model in _tracked(models)}
+def _labels(known: _Known) -> dict[str, type[Model]]:
+    return {_label(model): model for model in _tracked(known)}
 
 
 @lru_cache(maxsize=8)
-def _ordered(models: tuple[type[Model], ...]) -> tuple[type[Model], ...]:
-    waiting = {model: dict(_parents(model, _tracked(models))) for model in _tracked(models)}
+def _ordered(known: _Known) -> tuple[type[Model], ...]:
+    waiting = {model: dict(_parents(model, _tracked(known))) for model in _tracked(known)}
     ordered: list[type[Model]] = []
     while waiting:
         chosen = _next_of(waiting)
@@ -145,9 +167,9 @@ def _next_of(waiting: dict[type[Model], dict[type[Model], bool]]) -> type[Model]
     return next(free, None) or next(nullable, None) or by_label[0]
 
 
-def _has_tracked_table(model: type[Model]) -> bool:
+def _has_tracked_table(model: type[Model], registered: tuple[type[Model], ...]) -> bool:
     meta = model._meta
-    return issubclass(model, SyncTrackedModel) and bool(meta.managed) and not meta.proxy and not meta.parents
+    return (issubclass(model, SyncTrackedModel) or model in registered) and bool(meta.managed) and not meta.proxy and not meta.parents
 
 
 def _concrete(model: Any) -> type[Model]:

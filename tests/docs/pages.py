@@ -36,7 +36,9 @@ def section(text: str, heading: str) -> str:
     """The part of a page below a heading, up to the next one of its level or a higher one."""
     start = text.index(f"\n{heading}\n") + len(heading) + 2
     level = heading.index(" ")
-    end = re.compile(rf"^#{{1,{level}}} ", re.MULTILINE).search(text, start)
+    # Comments in blocks are no headings.
+    masked = _FENCE.sub(lambda fence: " " * len(fence[0]), text)
+    end = re.compile(rf"^#{{1,{level}}} ", re.MULTILINE).search(masked, start)
     return text[start : end.start() if end else len(text)]
 
 

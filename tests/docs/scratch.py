@@ -61,6 +61,7 @@ class ScratchProject:
             text=True,
             capture_output=True,
             timeout=120,
+            check=False,
         )
         assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
         return done.stdout

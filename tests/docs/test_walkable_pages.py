@@ -43,7 +43,9 @@ def test_the_quick_start_syncs_a_dog(scratch: ScratchProject) -> None:
     report = scratch.run("python device.py")
 
     assert "results={'applied': 1}, pending=0" in report
-    dogs = "from dogs.models import Dog; print(Dog.objects.values_list('name', 'age', 'owner__username').get())"
+    dogs = (
+        "from dogs.models import Dog; print(Dog.objects.values_list('name', 'age', 'owner__username').get())"
+    )
     assert "('Rex', 4, 'ada')" in scratch.run(f'python manage.py shell -c "{dogs}"')
     assert "no issues" in scratch.run("python manage.py check --database default")
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from syncreset import deriving, preparing, recovery
+from syncreset import deriving, merging, preparing
 from syncreset.clients import LastSynced
 from syncreset.deriving import Derived, Numbered, Rules
-from syncreset.protocol import ROW_CLOCK, Change, Row, RowLine, now
+from syncreset.protocol import ROW_CLOCK, Change, Row, RowLine, Strategy, Synced, now
 from tests.server.conftest import DeviceFactory
 from tests.server.test_recovery import DOG, edited, forced, recover, row_line
 from tests.shelters.models import Dog, Shelter
@@ -31,7 +31,7 @@ def faultless(_: pytest.MonkeyPatch) -> None:
 
 
 def use_strategy(
-    monkeypatch: pytest.MonkeyPatch, name: str, strategy: Callable[[RowLine, int], Change | None]
+    monkeypatch: pytest.MonkeyPatch, name: str, strategy: Strategy
 ) -> None:
     monkeypatch.setattr(deriving, "STRATEGIES", {**deriving.STRATEGIES, name: strategy})
 
@@ -52,13 +52,13 @@ def delete_what_the_backup_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
             derived.append(Derived(number=batch[-1].number, part=1, change=change))
         return derived
 
-    monkeypatch.setattr(recovery, "derive", derive)
+    monkeypatch.setattr(merging, "derive", derive)
 
 
 def replay_downloads_as_local_edits(monkeypatch: pytest.MonkeyPatch) -> None:
-    def strategy(line: RowLine, last_synced: int) -> Change | None:
+    def strategy(line: RowLine, synced: Synced) -> Change | None:
         change = deriving.STRATEGIES["by_base"](
-            replace(line, base=dict.fromkeys(line.row.fields, 0)), last_synced
+            replace(line, base=dict.fromkeys(line.row.fields, 0)), synced
         )
         return None if change is None else replace(change, clocks=dict.fromkeys(change.fields, now()))
 
@@ -74,7 +74,7 @@ def believe_device_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_whole_objects(monkeypatch: pytest.MonkeyPatch) -> None:
-    def strategy(line: RowLine, last_synced: int) -> Change | None:
+    def strategy(line: RowLine, synced: Synced) -> Change | None:
         fields = {name: value for name, value in line.row.fields.items() if name != "intake_no"}
         clocks = dict.fromkeys(fields, now())
         return Change(model=line.model, pk=line.pk, op="put", fields=fields, clocks=clocks, base={})
@@ -114,7 +114,7 @@ def test_fault_2_a_downloaded_edit_is_not_replayed_over_newer_data(
     fault(monkeypatch)
 
     downloaded = row_line(phone.rows[DOG, str(dog.pk)], {})
-    recover(phone, reset, [downloaded], strategy="by_field", last_synced={DOG: 0})
+    recover(phone, reset, [downloaded], strategy="by_field", full=False, last_synced={DOG: 0})
 
     assert (Dog.objects.get().name == "Third") is survives
 
@@ -130,7 +130,7 @@ def test_fault_3_a_write_between_upload_and_noting_the_time_is_recovered(
     fault(monkeypatch)
     reset = forced(phone)
 
-    recover(phone, reset, [line], strategy="by_field", last_synced={DOG: now()})
+    recover(phone, reset, [line], strategy="by_field", full=False, last_synced={DOG: now()})
 
     assert (Dog.objects.get().age == 2) is survives
 

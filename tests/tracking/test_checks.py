@@ -112,6 +112,9 @@ SHELTER = {"shelter": models.ForeignKey(Shelter, models.CASCADE)}
         ({"conflicts": {"nowhere": "newest"}}, "syncreset.E006"),
         ({"conflicts": {"name": "loudest"}}, "syncreset.E007"),
         ({"on_delete": "cry"}, "syncreset.E008"),
+        ({"counters": ["nowhere"]}, "syncreset.E014"),
+        ({"counters": ["name"]}, "syncreset.E014"),
+        ({"counters": "name"}, "syncreset.E010"),
         ({"recovery": "by_magic"}, "syncreset.E009"),
         ({"conflicts": ["name"]}, "syncreset.E010"),
         ({"read_only": 5}, "syncreset.E010"),
@@ -135,9 +138,11 @@ def test_a_right_sync_meta_is_accepted() -> None:
         on_delete="review",
         can_write=lambda user, row: True,
         recovery="by_field",
+        counters=["stock"],
     )
 
-    assert ids(checks.check_model(declared(said, name=models.CharField(max_length=9)))) == []
+    model = declared(said, name=models.CharField(max_length=9), stock=models.PositiveIntegerField())
+    assert ids(checks.check_model(model)) == []
 
 
 @isolate_apps("tests.shelters")

@@ -4,6 +4,7 @@ A vendor is a module with the functions of ``Vendor``: what it says about a tabl
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from types import ModuleType
 
 from django.db import NotSupportedError, router, transaction
@@ -26,21 +27,37 @@ from syncreset.tracking.triggers.base import (
 __all__ = [
     "ENTRY_TABLE",
     "SUPPORTED_VENDORS",
+    "Discrepancy",
     "Installed",
     "TrackedTable",
     "Trigger",
+    "discrepancies",
     "drop",
     "drop_triggers_of",
     "expected",
     "install",
     "installed",
     "missing_or_stale",
+    "reconcile",
     "tables_of",
     "vendor_of",
 ]
 
 _VENDORS: dict[str, ModuleType] = {"postgresql": postgresql, "sqlite": sqlite}
 SUPPORTED_VENDORS = tuple(_VENDORS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discrepancy:
+    """Entries that a table's rows ask for and the feed lacks.
+
+    ``kind`` is theirs: ROW for rows that are not entered in their scope, DEPARTED for entries in a scope that the row
+    is not in, DELETED for entries whose row is gone. ``count`` of them, of which ``examples`` names some: (pk, scope).
+    """
+
+    kind: int
+    count: int
+    examples: tuple[tuple[str, str], ...]
 
 
 def vendor_of(connection: BaseDatabaseWrapper) -> ModuleType:
@@ -97,9 +114,42 @@ def install(connection: BaseDatabaseWrapper, models: Iterable[type[Model]]) -> l
                 if present.get(trigger.name) != Installed(table=trigger.table, text=trigger.text):
                     cursor.execute(trigger.drop_sql)
                     cursor.execute(trigger.create_sql)
-            cursor.execute(vendor_of(connection).backfill(connection, table))
-            cursor.execute(_reconcile_sql(connection, table))
+            reconcile(connection, table)
     return changed
+
+
+def reconcile(connection: BaseDatabaseWrapper, table: TrackedTable) -> None:
+    """Stamp a table's rows that have no clocks, and make the feed true to the table.
+
+    Nobody else may write the table meanwhile: call it in a transaction, whose end lets the others go on.
+    """
+    vendor = vendor_of(connection)
+    lock = vendor.lock_sql(connection, table.name)
+    with connection.cursor() as cursor:
+        if lock is not None:
+            cursor.execute(lock)
+        cursor.execute(vendor.backfill(connection, table))
+        cursor.execute(vendor.enter_sql(connection, _unentered_sql(connection, table)))
+
+
+def discrepancies(
+    connection: BaseDatabaseWrapper, table: TrackedTable, *, examples: int = 5
+) -> list[Discrepancy]:
+    """Where the feed is not true to a table: what `reconcile` would enter."""
+    counted = f"""
+SELECT "kind", "pk", "scope", "total" FROM (
+  SELECT "kind", "pk", "scope", count(*) OVER (PARTITION BY "kind") AS "total",
+    row_number() OVER (PARTITION BY "kind" ORDER BY "pk", "scope") AS "place"
+  FROM ({_unentered_sql(connection, table)}) AS s
+) AS numbered WHERE "place" <= {int(examples)} ORDER BY kind, place"""
+    found: dict[int, tuple[int, list[tuple[str, str]]]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(counted)
+        for kind, pk, scope, total in cursor.fetchall():
+            found.setdefault(kind, (total, []))[1].append((pk, scope))
+    return [
+        Discrepancy(kind=kind, count=total, examples=tuple(named)) for kind, (total, named) in found.items()
+    ]
 
 
 def drop(connection: BaseDatabaseWrapper, model: type[Model]) -> None:
@@ -118,8 +168,9 @@ def drop_triggers_of(
                 cursor.execute(vendor.drop_sql(connection, name, trigger.table))
 
 
-def _reconcile_sql(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
-    """The upsert that makes the feed true to a table: each row in its scope and no other, no entry without its row.
+def _unentered_sql(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
+    """The query of the entries that make the feed true to a table: each row in its scope and no other, no entry
+    without its row. Their columns are those that ``enter_sql`` wants.
 
     What it finds are writes made while there were no triggers, or a model whose scope has been declared anew.
     """
@@ -128,9 +179,11 @@ def _reconcile_sql(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
     label, entry = literal(table.label), quote(ENTRY_TABLE)
     pk = vendor.wire_text(table.pk, f"t.{quote(column_name(table.pk))}")
     scope, nothing = vendor.scope_text(connection, table, "t"), vendor.NULL_ROW
-    source = f"""
+    return f"""
 WITH here (pk, scope) AS MATERIALIZED (SELECT {pk}, {scope} FROM {quote(table.name)} AS t)
-SELECT {label}, here.pk, here.scope, {ROW}, {vendor.NOW}, {nothing} FROM here
+SELECT {label} AS "model", here.pk AS "pk", here.scope AS "scope", {ROW} AS "kind", {vendor.NOW} AS "at",
+  {nothing} AS "row"
+FROM here
 LEFT JOIN {entry} AS e ON e."model" = {label} AND e."pk" = here.pk AND e."scope" = here.scope AND e."kind" = {ROW}
 WHERE e."id" IS NULL
 UNION ALL
@@ -138,8 +191,6 @@ SELECT e."model", e."pk", e."scope", CASE WHEN here.pk IS NULL THEN {DELETED} EL
   {vendor.NOW}, {nothing}
 FROM {entry} AS e LEFT JOIN here ON here.pk = e."pk"
 WHERE e."model" = {label} AND e."kind" = {ROW} AND (here.pk IS NULL OR here.scope <> e."scope")"""
-    sql: str = vendor.enter_sql(connection, source)
-    return sql
 
 
 def _differs(connection: BaseDatabaseWrapper, table: TrackedTable, present: dict[str, Installed]) -> bool:

@@ -8,7 +8,14 @@ from typing import Any
 from django.db.models import Field, ForeignKey, GeneratedField, JSONField, Model, UUIDField
 
 from syncreset.tracking.fields import CLOCK_FIELDS
-from syncreset.tracking.registry import EVERYONE, scope_field, scope_key, scope_model, synced_fields
+from syncreset.tracking.registry import (
+    EVERYONE,
+    keeps_own_clocks,
+    scope_field,
+    scope_key,
+    scope_model,
+    synced_fields,
+)
 
 __all__ = [
     "DELETED",
@@ -62,6 +69,7 @@ class Installed:
 class TrackedTable:
     """A tracked table. ``fields`` are those whose columns exist already: migrations may be only partly applied.
 
+    ``own_clocks``: whether the rows hold their clocks themselves, or their entries do.
     ``scope_prefix`` comes before the value of ``scope``; without a scope column (None) it is the whole key.
     """
 
@@ -71,13 +79,15 @@ class TrackedTable:
     fields: tuple["Field[Any, Any]", ...]
     scope: "Field[Any, Any] | None"
     scope_prefix: str
+    own_clocks: bool = True
 
     @classmethod
     def of(cls, model: type[Model], columns: Collection[str]) -> "TrackedTable | None":
         """The table of a model, or None as long as the database lacks the columns that tracking needs."""
         meta = model._meta
         scope = scope_field(model)
-        needed = {meta.pk.column, *CLOCK_FIELDS, *([] if scope is None else [scope.column])}
+        own_clocks = keeps_own_clocks(model)
+        needed = {meta.pk.column, *(CLOCK_FIELDS if own_clocks else ()), *([] if scope is None else [scope.column])}
         if not needed <= set(columns):
             return None
         owner = scope_model(model)
@@ -88,6 +98,7 @@ class TrackedTable:
             fields=tuple(field for field in synced_fields(model) if field.column in columns),
             scope=scope,
             scope_prefix=EVERYONE if owner is None else scope_key(owner, ""),
+            own_clocks=own_clocks,
         )
 
     @property

@@ -31,20 +31,25 @@ __all__ = [
     "NOW",
     "NULL_ROW",
     "backfill",
+    "column",
     "columns",
     "copy_sql",
     "differs",
     "differs_from_copy",
     "drop_sql",
     "enter_sql",
+    "entering",
     "installed",
     "lock_sql",
     "remove_orphans",
     "rename_clock_sql",
     "row_json",
+    "schemas_of",
     "scope_text",
     "stamp_from_copy_sql",
     "statements",
+    "trigger",
+    "truncate_body",
     "wire_text",
 ]
 
@@ -87,7 +92,7 @@ _LIKE_OURS = PREFIX.replace("_", r"\_") + "%"
 
 def statements(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Trigger]:
     """The triggers of a table."""
-    schemas = _schemas(connection, [table.name, ENTRY_TABLE])
+    schemas = schemas_of(connection, [table.name, ENTRY_TABLE])
     quote = connection.ops.quote_name
     qualified = f"{quote(schemas[table.name])}.{quote(table.name)}"
     entry = f"{quote(schemas[ENTRY_TABLE])}.{quote(ENTRY_TABLE)}"
@@ -96,10 +101,10 @@ def statements(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Tri
         "insert": _insert_body(connection, table, entry),
         "update": _update_body(connection, table, entry),
         "delete": _delete_body(connection, table, entry),
-        "truncate": _truncate_body(table, entry),
+        "truncate": truncate_body(table, entry),
     }
     return [
-        _trigger(connection, table, qualified, schemas[table.name], purpose, body)
+        trigger(connection, table, qualified, schemas[table.name], purpose, body)
         for purpose, body in bodies.items()
     ]
 
@@ -165,26 +170,32 @@ def scope_text(connection: BaseDatabaseWrapper, table: TrackedTable, row: str) -
     """The scope key of a row."""
     if table.scope is None:
         return literal(table.scope_prefix)
-    value = _column(connection, table.scope, row)
+    value = column(connection, table.scope, row)
     return f"({literal(table.scope_prefix)} || coalesce({wire_text(table.scope, value)}, ''))"
 
 
-def row_json(connection: BaseDatabaseWrapper, table: TrackedTable, row: str) -> str:
-    """A row as a tombstone keeps it: ``{"updated", "clocks", "fields"}`` (read back by `tracking.tombstones`)."""
+def row_json(
+    connection: BaseDatabaseWrapper, table: TrackedTable, row: str, updated: str = "", clocks: str = ""
+) -> str:
+    """A row as a tombstone keeps it: ``{"updated", "clocks", "fields"}`` (read back by `tracking.tombstones`).
+
+    ``updated`` and ``clocks`` are its clocks, where the row does not hold them itself.
+    """
+    updated, clocks = updated or f"{row}.last_updated", clocks or f"{row}.field_timestamps"
     calls = []
     for start in range(0, len(table.kept), _FIELDS_OF_ONE_CALL):
         pairs = (
-            f"{literal(field.name)}, {_raw_value(connection, field, _column(connection, field, row))}"
+            f"{literal(field.name)}, {_raw_value(connection, field, column(connection, field, row))}"
             for field in table.kept[start : start + _FIELDS_OF_ONE_CALL]
         )
         calls.append(f"jsonb_build_object({', '.join(pairs)})")
     fields = " || ".join(calls) or "'{}'::jsonb"
-    return f"jsonb_build_object('updated', {row}.last_updated, 'clocks', {row}.field_timestamps, 'fields', {fields})"
+    return f"jsonb_build_object('updated', {updated}, 'clocks', {clocks}, 'fields', {fields})"
 
 
 def differs(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", old: str, new: str) -> str:
     """Whether a column's value is another one in ``new`` than in ``old``, nulls and collations considered."""
-    left, right = _column(connection, field, new), _column(connection, field, old)
+    left, right = column(connection, field, new), column(connection, field, old)
     kind = _type(connection, field)
     if kind in ("json", "xml", "citext") or is_collated(field):
         left, right = f'{left}::text COLLATE "C"', f'{right}::text COLLATE "C"'
@@ -197,22 +208,26 @@ def differs_from_copy(
     """Whether a column has another value in the table ``t`` than in the copy ``c``, where its type was ``old_kind``."""
     if old_kind == kind:
         return differs(connection, field, "c", "t")
-    return f"{_column(connection, field, 't')}::text IS DISTINCT FROM {_column(connection, field, 'c')}::text"
+    return f"{column(connection, field, 't')}::text IS DISTINCT FROM {column(connection, field, 'c')}::text"
 
 
-def enter_sql(connection: BaseDatabaseWrapper, source: str, entry: str | None = None) -> str:
+def enter_sql(
+    connection: BaseDatabaseWrapper, source: str, entry: str | None = None, *, clocks: bool = False
+) -> str:
     """The upsert of the entries that a query yields: ``(model, pk, scope, kind, at, row)``.
 
+    With ``clocks`` the query yields ``updated`` and ``clocks`` as well; without, entries keep those that they have.
     Sorted, so that two transactions which enter the same rows wait for each other and never deadlock.
     """
     table = entry or connection.ops.quote_name(ENTRY_TABLE)
+    written = ["model", "pk", "scope", "kind", "at", "row", *(["updated", "clocks"] if clocks else [])]
+    named = ", ".join(f'"{name}"' for name in written)
+    taken = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in written[3:])
     return f"""
-INSERT INTO {table} AS e ("model", "pk", "scope", "checkpoint", "kind", "at", "row")
-SELECT s."model", s."pk", s."scope", NULL, s."kind", s."at", s."row"
-FROM ({source}) AS s ("model", "pk", "scope", "kind", "at", "row")
+INSERT INTO {table} AS e ("checkpoint", {named})
+SELECT NULL, {named} FROM ({source}) AS s ({named})
 ORDER BY s."pk" COLLATE "C", s."scope" COLLATE "C"
-ON CONFLICT ("model", "pk", "scope") DO UPDATE
-SET "checkpoint" = NULL, "kind" = EXCLUDED."kind", "at" = EXCLUDED."at", "row" = EXCLUDED."row\""""
+ON CONFLICT ("model", "pk", "scope") DO UPDATE SET "checkpoint" = NULL, {taken}"""
 
 
 def stamp_from_copy_sql(
@@ -244,7 +259,7 @@ SET field_timestamps = jsonb_build_object({literal(new)}, field_timestamps -> {l
 WHERE field_timestamps ? {literal(old)}"""
 
 
-def _trigger(
+def trigger(
     connection: BaseDatabaseWrapper, table: TrackedTable, qualified: str, schema: str, purpose: str, body: str
 ) -> Trigger:
     quote = connection.ops.quote_name
@@ -317,16 +332,16 @@ END
 
 
 def _insert_body(connection: BaseDatabaseWrapper, table: TrackedTable, entry: str) -> str:
-    pk = wire_text(table.pk, _column(connection, table.pk, "n"))
+    pk = wire_text(table.pk, column(connection, table.pk, "n"))
     source = (
         f"SELECT {literal(table.label)}, {pk}, {scope_text(connection, table, 'n')}, {ROW}::smallint, entered_at,"
         " NULL::jsonb FROM new_rows n"
     )
-    return _entering(enter_sql(connection, source, entry))
+    return entering(enter_sql(connection, source, entry))
 
 
 def _update_body(connection: BaseDatabaseWrapper, table: TrackedTable, entry: str) -> str:
-    old, new = _column(connection, table.pk, "o"), _column(connection, table.pk, "n")
+    old, new = column(connection, table.pk, "o"), column(connection, table.pk, "n")
     old_scope, new_scope = scope_text(connection, table, "o"), scope_text(connection, table, "n")
     left = f"{new} IS NULL"
     if table.moves:
@@ -343,19 +358,19 @@ CROSS JOIN LATERAL (
     CASE WHEN {new} IS NULL THEN {row_json(connection, table, "o")} END
   WHERE {old} IS NOT NULL AND ({left})
 ) AS r"""
-    return _entering(enter_sql(connection, source, entry))
+    return entering(enter_sql(connection, source, entry))
 
 
 def _delete_body(connection: BaseDatabaseWrapper, table: TrackedTable, entry: str) -> str:
-    pk = wire_text(table.pk, _column(connection, table.pk, "o"))
+    pk = wire_text(table.pk, column(connection, table.pk, "o"))
     source = (
         f"SELECT {literal(table.label)}, {pk}, {scope_text(connection, table, 'o')}, {DELETED}::smallint,"
         f" greatest(entered_at, o.last_updated + 1), {row_json(connection, table, 'o')} FROM old_rows o"
     )
-    return _entering(enter_sql(connection, source, entry))
+    return entering(enter_sql(connection, source, entry))
 
 
-def _truncate_body(table: TrackedTable, entry: str) -> str:
+def truncate_body(table: TrackedTable, entry: str) -> str:
     return f"""
 BEGIN
   INSERT INTO {entry} AS e ("model", "pk", "scope", "checkpoint", "kind", "at", "row")
@@ -366,7 +381,7 @@ END
 """
 
 
-def _entering(upsert: str) -> str:
+def entering(upsert: str) -> str:
     return f"""
 DECLARE
   entered_at bigint := {NOW};
@@ -405,7 +420,7 @@ def _type(connection: BaseDatabaseWrapper, field: "Field[Any, Any]") -> str:
     return base + (rest.partition(")")[2] if parenthesis else "")
 
 
-def _column(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", row: str) -> str:
+def column(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", row: str) -> str:
     return f"{row}.{connection.ops.quote_name(column_name(field))}"
 
 
@@ -413,7 +428,7 @@ def _empty(clocks: str) -> str:
     return f"({clocks} IS NULL OR {clocks} = '{{}}'::jsonb OR {clocks} = 'null'::jsonb)"
 
 
-def _schemas(connection: BaseDatabaseWrapper, tables: list[str]) -> dict[str, str]:
+def schemas_of(connection: BaseDatabaseWrapper, tables: list[str]) -> dict[str, str]:
     with connection.cursor() as cursor:
         cursor.execute(_COLUMNS, [tables])
         return {table: schema for table, schema, _, _ in cursor.fetchall()}

@@ -38,6 +38,7 @@ __all__ = [
     "NOW",
     "NULL_ROW",
     "backfill",
+    "column",
     "columns",
     "copy_sql",
     "differs",
@@ -45,13 +46,16 @@ __all__ = [
     "drop_sql",
     "enter_sql",
     "installed",
+    "leave_other_scopes",
     "lock_sql",
+    "patched",
     "remove_orphans",
     "rename_clock_sql",
     "row_json",
     "scope_text",
     "stamp_from_copy_sql",
     "statements",
+    "trigger",
     "wire_text",
 ]
 
@@ -72,7 +76,7 @@ def statements(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Tri
     changed = " OR ".join(differs(connection, field, "OLD", "NEW") for field in table.stamped) or "0"
     merged = f"({_clocks_differ()} AND NOT {_empty('NEW.field_timestamps')})"
     pk = quote(column_name(table.pk))
-    after_insert = f"{_leave_other_scopes(connection, table)}" if table.moves else ""
+    after_insert = f"{leave_other_scopes(connection, table)}" if table.moves else ""
     definitions = {
         "insert_stamp": (
             f"AFTER INSERT ON {{table}} FOR EACH ROW WHEN {_empty('NEW.field_timestamps')}",
@@ -111,7 +115,7 @@ def statements(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Tri
             f" WHEN NEW.{scope} IS NOT OLD.{scope} AND NEW.{pk} IS OLD.{pk}"
         )
         definitions["update_depart"] = (event, _enter(connection, table, "OLD", DEPARTED))
-    return [_trigger(connection, table, purpose, *definition) for purpose, definition in definitions.items()]
+    return [trigger(connection, table, purpose, *definition) for purpose, definition in definitions.items()]
 
 
 def installed(connection: BaseDatabaseWrapper) -> dict[str, Installed]:
@@ -178,16 +182,22 @@ def scope_text(connection: BaseDatabaseWrapper, table: TrackedTable, row: str) -
     """The scope key of a row."""
     if table.scope is None:
         return literal(table.scope_prefix)
-    value = _column(connection, table.scope, row)
+    value = column(connection, table.scope, row)
     return f"({literal(table.scope_prefix)} || coalesce({wire_text(table.scope, value)}, ''))"
 
 
-def row_json(connection: BaseDatabaseWrapper, table: TrackedTable, row: str) -> str:
-    """A row as a tombstone keeps it: ``{"updated", "clocks", "fields"}`` (read back by `tracking.tombstones`)."""
+def row_json(
+    connection: BaseDatabaseWrapper, table: TrackedTable, row: str, updated: str = "", clocks: str = ""
+) -> str:
+    """A row as a tombstone keeps it: ``{"updated", "clocks", "fields"}`` (read back by `tracking.tombstones`).
+
+    ``updated`` and ``clocks`` are its clocks, where the row does not hold them itself.
+    """
+    updated, clocks = updated or f"{row}.last_updated", clocks or f"{row}.field_timestamps"
     calls = []
     for start in range(0, len(table.kept), _FIELDS_OF_ONE_CALL):
         pairs = (
-            f"{literal(field.name)}, {_raw_value(field, _column(connection, field, row))}"
+            f"{literal(field.name)}, {_raw_value(field, column(connection, field, row))}"
             for field in table.kept[start : start + _FIELDS_OF_ONE_CALL]
         )
         calls.append(f"json_object({', '.join(pairs)})")
@@ -196,12 +206,12 @@ def row_json(connection: BaseDatabaseWrapper, table: TrackedTable, row: str) -> 
         inner = " || ',' || ".join(f"substr({call}, 2, length({call}) - 2)" for call in calls)
         calls = [f"json('{{' || {inner} || '}}')"]
     fields = calls[0] if calls else "json('{}')"
-    return f"json_object('updated', {row}.last_updated, 'clocks', json({row}.field_timestamps), 'fields', {fields})"
+    return f"json_object('updated', {updated}, 'clocks', json({clocks}), 'fields', {fields})"
 
 
 def differs(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", old: str, new: str) -> str:
     """Whether a column's value is another one in ``new`` than in ``old``, nulls and collations considered."""
-    left, right = _column(connection, field, new), _column(connection, field, old)
+    left, right = column(connection, field, new), column(connection, field, old)
     if is_json(field):
         return f"({left} IS NOT {right} AND json({left}) IS NOT json({right}))"
     if is_collated(field):
@@ -216,16 +226,24 @@ def differs_from_copy(
 
     A copy's columns have lost their types, so it is the values' storage that tells whether the type was changed.
     """
-    new, old = _column(connection, field, "t"), _column(connection, field, "c")
+    new, old = column(connection, field, "t"), column(connection, field, "c")
     same_type = f"(typeof({new}) = typeof({old}) OR CAST({new} AS TEXT) IS NOT CAST({old} AS TEXT))"
     return f"({differs(connection, field, 'c', 't')} AND {same_type})"
 
 
-def enter_sql(connection: BaseDatabaseWrapper, source: str, entry: str | None = None) -> str:
-    """The upsert of the entries that a query yields: ``(model, pk, scope, kind, at, row)``."""
+def enter_sql(
+    connection: BaseDatabaseWrapper, source: str, entry: str | None = None, *, clocks: bool = False
+) -> str:
+    """The upsert of the entries that a query yields: ``(model, pk, scope, kind, at, row)``.
+
+    With ``clocks`` the query yields ``updated`` and ``clocks`` as well; without, entries keep those that they have.
+    """
+    more, taken = "", ""
+    if clocks:
+        more, taken = ', "updated", "clocks"', ', "updated" = excluded."updated", "clocks" = excluded."clocks"'
     return f"""
-INSERT INTO {entry or connection.ops.quote_name(ENTRY_TABLE)} ("model", "pk", "scope", "kind", "at", "row")
-SELECT * FROM ({source}) WHERE true{_ON_CONFLICT}"""
+INSERT INTO {entry or connection.ops.quote_name(ENTRY_TABLE)} ("model", "pk", "scope", "kind", "at", "row"{more})
+SELECT * FROM ({source}) WHERE true{_ON_CONFLICT}{taken}"""
 
 
 def stamp_from_copy_sql(
@@ -239,7 +257,7 @@ def stamp_from_copy_sql(
     ts = f"max({NOW}, c.last_updated + 1)"
     return f"""
 UPDATE {connection.ops.quote_name(table.name)} AS t
-SET last_updated = {ts}, field_timestamps = {_patched("t.field_timestamps", changed, ts)}
+SET last_updated = {ts}, field_timestamps = {patched("t.field_timestamps", changed, ts)}
 FROM {copy} AS c
 WHERE c.{pk} = t.{pk} AND t.field_timestamps IS c.field_timestamps
   AND NOT {_empty("t.field_timestamps")} AND ({" OR ".join(changed.values())})"""
@@ -260,7 +278,7 @@ _ON_CONFLICT = """
   SET "checkpoint" = NULL, "kind" = excluded."kind", "at" = excluded."at", "row" = excluded."row\""""
 
 
-def _trigger(
+def trigger(
     connection: BaseDatabaseWrapper, table: TrackedTable, purpose: str, event: str, body: str
 ) -> Trigger:
     quote = connection.ops.quote_name
@@ -279,9 +297,9 @@ def _stamp_insert(connection: BaseDatabaseWrapper, table: TrackedTable, rowid: s
     # A row may be made again within the millisecond of its deletion: its clocks must still be later ones.
     deleted = (
         f'(SELECT max("at") + 1 FROM {connection.ops.quote_name(ENTRY_TABLE)} WHERE "model" = {literal(table.label)}'
-        f' AND "pk" = {wire_text(table.pk, _column(connection, table.pk, "NEW"))})'
+        f' AND "pk" = {wire_text(table.pk, column(connection, table.pk, "NEW"))})'
     )
-    left = _leave_other_scopes(connection, table) if table.moves else ""
+    left = leave_other_scopes(connection, table) if table.moves else ""
     return f"""{left}  UPDATE {connection.ops.quote_name(table.name)}
   SET (last_updated, field_timestamps) = (
     SELECT s.ts, json_object('*', s.ts) FROM (SELECT max({NOW}, coalesce({deleted}, 0)) AS ts) AS s)
@@ -294,12 +312,12 @@ def _stamp_update(connection: BaseDatabaseWrapper, table: TrackedTable, rowid: s
     ts = f"max({NOW}, OLD.last_updated + 1)"
     known = f"CASE WHEN {_empty('OLD.field_timestamps')} THEN json_object('*', {ts}) ELSE OLD.field_timestamps END"
     return f"""  UPDATE {connection.ops.quote_name(table.name)}
-  SET last_updated = {ts}, field_timestamps = {_patched(known, changed, ts)}
+  SET last_updated = {ts}, field_timestamps = {patched(known, changed, ts)}
   WHERE {rowid} = NEW.{rowid};
 """
 
 
-def _patched(clocks: str, changed: Mapping[str, str], ts: str) -> str:
+def patched(clocks: str, changed: Mapping[str, str], ts: str) -> str:
     """Clocks with those of the changed fields replaced. The null member is no clock: merging a patch drops it."""
     members = "".join(
         f" || CASE WHEN {condition} THEN ',\"{name}\":' || {ts} ELSE '' END"
@@ -309,7 +327,7 @@ def _patched(clocks: str, changed: Mapping[str, str], ts: str) -> str:
 
 
 def _enter(connection: BaseDatabaseWrapper, table: TrackedTable, row: str, kind: int) -> str:
-    pk = wire_text(table.pk, _column(connection, table.pk, row))
+    pk = wire_text(table.pk, column(connection, table.pk, row))
     at = NOW if kind == ROW else f"max({NOW}, OLD.last_updated + 1)"
     kept = row_json(connection, table, row) if kind == DELETED else "NULL"
     return f"""  INSERT INTO {connection.ops.quote_name(ENTRY_TABLE)} ("model", "pk", "scope", "kind", "at", "row")
@@ -317,11 +335,11 @@ def _enter(connection: BaseDatabaseWrapper, table: TrackedTable, row: str, kind:
 """
 
 
-def _leave_other_scopes(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
+def leave_other_scopes(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
     """Departs from the scope of a row that ``INSERT OR REPLACE`` has thrown out without firing a trigger."""
     return f"""  UPDATE {connection.ops.quote_name(ENTRY_TABLE)}
   SET "checkpoint" = NULL, "kind" = {DEPARTED}, "at" = {NOW}
-  WHERE "model" = {literal(table.label)} AND "pk" = {wire_text(table.pk, _column(connection, table.pk, "NEW"))}
+  WHERE "model" = {literal(table.label)} AND "pk" = {wire_text(table.pk, column(connection, table.pk, "NEW"))}
     AND "kind" = {ROW} AND "scope" <> {scope_text(connection, table, "NEW")};
 """
 
@@ -342,7 +360,7 @@ def _rowid(table: TrackedTable) -> str:
     return next(name for name in ("rowid", "_rowid_", "oid") if name not in taken)
 
 
-def _column(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", row: str) -> str:
+def column(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", row: str) -> str:
     return f"{row}.{connection.ops.quote_name(column_name(field))}"
 
 

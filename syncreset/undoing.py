@@ -1,0 +1,77 @@
+"""Giving back what a recovery wrote: each row as it was before, unless somebody has changed it since."""
+
+from dataclasses import replace
+
+from django.db import transaction
+
+from .apply import apply_changes
+from .ledger import Item, item_for, save_items
+from .merging import author_of
+from .protocol import ROW_CLOCK, Change, Policy, Row, now, same
+from .recovery_job import Recovery, hold
+
+__all__ = ["REVIEW", "undo_items"]
+
+#: What was changed since is never overwritten, but asked about.
+REVIEW = Policy(conflicts={"*": "review"}, on_delete="review")
+
+
+def undo_items(recovery: Recovery) -> None:
+    """Undo the items of the recovery that this one undoes, in one transaction, with a ledger of its own.
+
+    Every change back is based on what the recovery had written, so that a later change of the same field or row is a
+    conflict: it is parked, whatever the model's policies say.
+    """
+    with transaction.atomic():
+        hold(recovery)
+        author = replace(author_of(recovery, operator=True), offset=0, policy=REVIEW)
+        changes = _changes_back(recovery)
+        results = apply_changes(changes, author)
+        save_items(
+            [
+                item_for(recovery.client, result, recovery=recovery, line=number)
+                for number, result in enumerate(results, start=1)
+            ]
+        )
+        recovery.position = recovery.changes = len(changes)
+        Recovery.objects.filter(pk=recovery.pk).update(position=len(changes), changes=len(changes))
+
+
+def _changes_back(recovery: Recovery) -> list[Change]:
+    """One change a row: from what the recovery's last item left to what its first one found."""
+    written: dict[tuple[str, str], list[Item]] = {}
+    for item in Item.objects.filter(recovery=recovery.undoes, wrote=True).order_by("line", "part"):
+        written.setdefault((item.change["model"], item.change["pk"]), []).append(item)
+    back = []
+    for (model, pk), items in written.items():
+        change = _change_back(model, pk, _row(items[0].before), _row(items[-1].after))
+        if change is not None:
+            back.append(change)
+    return back
+
+
+def _row(kept: dict[str, object] | None) -> Row | None:
+    return None if kept is None else Row(**kept)  # type: ignore[arg-type]
+
+
+def _change_back(model: str, pk: str, before: Row | None, after: Row | None) -> Change | None:
+    clock = now()
+    if after is None:
+        if before is None:
+            return None
+        return Change(
+            model=model, pk=pk, op="put", fields=before.fields, clocks={ROW_CLOCK: clock}, base=None, restores=True
+        )
+    if before is None:
+        return Change(
+            model=model, pk=pk, op="delete", clocks={ROW_CLOCK: clock}, base={ROW_CLOCK: after.updated}
+        )
+    names = [name for name, value in before.fields.items() if not same(value, after.fields.get(name))]
+    return Change(
+        model=model,
+        pk=pk,
+        op="put",
+        fields={name: before.fields[name] for name in names},
+        clocks=dict.fromkeys(names, clock),
+        base={name: after.clock(name) for name in names},
+    )

@@ -1,0 +1,1 @@
+"""Test models for what the shelters have not: counters, many-to-many relations, models that cannot inherit."""

@@ -1,0 +1,210 @@
+"""Counters: deltas add up, whatever others did meanwhile."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from syncreset.ledger import Item
+from syncreset.protocol import now
+from syncreset.tracking import triggers
+from tests.market.models import Product
+from tests.server.conftest import DeviceFactory
+from tests.server.device import Device
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PRODUCT = "market.product"
+
+
+@pytest.fixture
+def apples(db: None) -> Product:
+    return Product.objects.create(name="Apples", stock=10, sold=2**53, weight="1.50")
+
+
+def delta(device: Device, product: Product, **steps: Any) -> dict[str, Any]:
+    return device.put(PRODUCT, str(product.pk), {name: {"delta": step} for name, step in steps.items()})
+
+
+def test_the_schema_says_which_fields_are_counters(device: DeviceFactory) -> None:
+    (product,) = (model for model in device().get("/schema")["models"] if model["name"] == PRODUCT)
+
+    assert {field["name"] for field in product["fields"] if field.get("counter")} == {
+        "stock",
+        "sold",
+        "weight",
+        "ordered",
+    }
+
+
+def test_deltas_of_several_devices_add_up_and_are_no_conflict(device: DeviceFactory, apples: Product) -> None:
+    phone, tablet = device(), device()
+    phone.pull()
+    tablet.pull()
+
+    for steps in ({"stock": 3, "sold": "-2", "weight": "0.25"}, {"stock": -1, "sold": "1", "weight": "-2.00"}):
+        for one in (phone, tablet):
+            (result,) = one.push(delta(one, apples, **steps))
+            assert (result["state"], "item" in result) == ("applied", False)
+
+    apples.refresh_from_db()
+    assert (apples.stock, apples.sold, str(apples.weight)) == (14, 2**53 - 2, "-2.00")
+    phone.pull()
+    assert phone.rows[PRODUCT, str(apples.pk)]["fields"]["sold"] == str(2**53 - 2)
+
+
+def test_a_delta_has_a_clock_after_the_servers(device: DeviceFactory, apples: Product) -> None:
+    phone, tablet = device(), device()
+    phone.pull()
+    tablet.pull()
+    (first,) = tablet.push(delta(tablet, apples, stock=1))
+    late = delta(phone, apples, stock=1) | {"clocks": {"stock": 1}}
+
+    (second,) = phone.push(late)
+
+    assert second["clocks"]["stock"] == first["clocks"]["stock"] + 1
+
+
+def test_deltas_of_one_push_add_up_and_a_replay_adds_nothing(device: DeviceFactory, apples: Product) -> None:
+    phone = device()
+    phone.pull()
+    body = phone.body(delta(phone, apples, stock=2), delta(phone, apples, stock=3))
+
+    phone.post("/push", body)
+    again = phone.post("/push", body)
+
+    assert [result["state"] for result in again["results"]] == ["duplicate"] * 2
+    apples.refresh_from_db()
+    assert apples.stock == 15
+
+
+def test_a_counter_that_is_null_counts_from_zero(device: DeviceFactory, apples: Product) -> None:
+    phone = device()
+    phone.pull()
+
+    phone.push(delta(phone, apples, ordered=-4))
+
+    apples.refresh_from_db()
+    assert apples.ordered == -4
+
+
+def test_a_delta_of_zero_is_identical(device: DeviceFactory, apples: Product) -> None:
+    phone = device()
+    phone.pull()
+    before = apples.last_updated
+
+    (result,) = phone.push(delta(phone, apples, stock=0, weight="0.00"))
+
+    assert result["state"] == "identical"
+    assert Product.objects.get().last_updated == before
+
+
+def test_a_plain_value_goes_by_the_fields_policy(device: DeviceFactory, apples: Product) -> None:
+    phone, tablet = device(), device()
+    phone.pull()
+    tablet.pull()
+    old = phone.put(PRODUCT, str(apples.pk), {"stock": 1})
+    tablet.push(delta(tablet, apples, stock=5))
+
+    (result,) = phone.push(old)
+
+    assert result["state"] == "superseded"
+    assert result["row"]["fields"]["stock"] == 15
+
+
+@pytest.mark.parametrize(("step", "rest"), [(-11, "Pears"), (40_000, "Plums")])
+def test_a_sum_out_of_range_is_parked_and_the_rest_of_the_change_applied(
+    device: DeviceFactory, apples: Product, step: int, rest: str
+) -> None:
+    phone = device()
+    phone.pull()
+    change = phone.put(PRODUCT, str(apples.pk), {"stock": {"delta": step}, "name": rest})
+
+    (result,) = phone.push(change)
+
+    assert (result["state"], result["problem"]["code"], result["problem"]["field"]) == (
+        "parked",
+        "out_of_range",
+        "stock",
+    )
+    apples.refresh_from_db()
+    assert (apples.stock, apples.name) == (10, rest)
+    item = Item.objects.get(pk=result["item"])
+    assert (item.fields["stock"]["client"], item.fields["stock"]["kept"]) == ({"delta": step}, "review")
+    assert item.fields["name"]["kept"] == "client"
+
+
+def test_a_decimal_sum_with_too_many_digits_is_parked(device: DeviceFactory, apples: Product) -> None:
+    phone = device()
+    phone.pull()
+
+    (result,) = phone.push(delta(phone, apples, weight="9999.00"))
+
+    assert (result["state"], result["problem"]["code"]) == ("parked", "out_of_range")
+
+
+def test_an_increment_restores_a_deleted_product(device: DeviceFactory, apples: Product) -> None:
+    phone = device()
+    phone.pull()
+    Product.objects.all().delete()
+
+    (result,) = phone.push(delta(phone, apples, stock=1))
+
+    assert result["state"] == "applied"
+    assert Product.objects.get().stock == 11
+
+
+@pytest.mark.parametrize(
+    ("field", "step", "code"),
+    [
+        ("stock", "3", "invalid"),
+        ("stock", 1.5, "invalid"),
+        ("stock", True, "invalid"),
+        ("stock", None, "invalid"),
+        ("stock", 2**64, "out_of_range"),
+        ("sold", 3, "invalid"),
+        ("sold", "1" * 30, "invalid"),
+        ("sold", "-0", "invalid"),
+        ("weight", 1, "invalid"),
+        ("weight", "0.001", "invalid"),
+        ("weight", "99999.00", "out_of_range"),
+        ("name", 3, "invalid"),
+    ],
+)
+def test_a_delta_of_another_shape_is_rejected(
+    device: DeviceFactory, apples: Product, field: str, step: Any, code: str
+) -> None:
+    phone = device()
+    phone.pull()
+
+    (result,) = phone.push(delta(phone, apples, **{field: step}))
+
+    assert (result["state"], result["problem"]["code"], result["problem"]["field"]) == ("rejected", code, field)
+
+
+def test_a_new_row_has_the_plain_value_of_its_counter(device: DeviceFactory) -> None:
+    phone = device()
+    phone.pull()
+    fields = {"name": "Figs", "stock": 7, "sold": "0", "weight": "0.00", "ordered": None}
+
+    plain, relative = phone.push(
+        phone.create(PRODUCT, fields), phone.create(PRODUCT, {**fields, "stock": {"delta": 7}})
+    )
+
+    assert plain["state"] == "applied"
+    assert (relative["state"], relative["problem"]["code"]) == ("rejected", "invalid")
+    assert Product.objects.get().stock == 7
+
+
+def test_an_update_by_sql_and_a_delta_both_count(device: DeviceFactory, apples: Product) -> None:
+    phone = device()
+    phone.pull()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE market_product SET stock = stock - 4")
+    assert triggers.missing_or_stale(connection, [Product]) == []
+
+    phone.push(delta(phone, apples, stock=1))
+
+    row = Product.objects.get()
+    assert row.stock == 7
+    assert row.field_timestamps["stock"] <= now()

@@ -1,0 +1,182 @@
+"""Preview, undo, and parked items decided by a person."""
+
+from typing import Any
+
+import pytest
+
+from syncreset.ledger import Item
+from syncreset.protocol import Line, TombstoneLine, now
+from syncreset.recovery import CannotUndo, Recovery, preview, run, undo
+from tests.server.conftest import DeviceFactory
+from tests.server.device import Device
+from tests.server.test_recovery import edited, forced, made_here, recover
+from tests.server.test_sync import DOG, dog_fields
+from tests.shelters.models import Dog, Shelter, Visit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NEW = "0190a5b4-0000-7000-8000-000000000001"
+
+
+def rows() -> list[tuple[Any, ...]]:
+    return list(Dog.objects.order_by("pk").values_list("pk", "name", "age", "chip", "notes", "mother_id"))
+
+
+def ledger(recovery: Recovery) -> list[tuple[Any, ...]]:
+    items = Item.objects.filter(recovery=recovery).order_by("line", "part")
+    return [(item.line, item.model, item.pk_text, item.op, item.state, item.code) for item in items]
+
+
+class Story:
+    """A snapshot with an edit, a delete, a new row and a clash."""
+
+    def __init__(self, device: DeviceFactory, shelter: Shelter) -> None:
+        self.dogs = {
+            name: Dog.objects.create(shelter=shelter, name=name, age=1) for name in ("Edited", "Deleted", "Other")
+        }
+        self.phone: Device = device(shelter)
+        self.phone.pull()
+        Dog.objects.filter(name="Other").update(chip="taken")
+        self.reset = forced(self.phone)
+        deleted = self.row("Deleted")
+        self.lines: list[Line] = [
+            edited(self.row("Edited"), name="Mine", age=2),
+            made_here(DOG, NEW, dog_fields(shelter, name="New")),
+            made_here(DOG, NEW.replace("1", "2"), dog_fields(shelter, name="Clash", chip="taken")),
+            TombstoneLine(model=DOG, pk=deleted["pk"], at=now(), base=deleted["updated"], pulled=False),
+        ]
+
+    def row(self, name: str) -> dict[str, Any]:
+        return self.phone.rows[DOG, str(self.dogs[name].pk)]
+
+    def recover(self) -> Recovery:
+        return recover(self.phone, self.reset, self.lines)
+
+
+@pytest.fixture
+def story(device: DeviceFactory, shelter: Shelter) -> Story:
+    return Story(device, shelter)
+
+
+def test_a_preview_has_the_ledger_of_the_real_run_and_writes_nothing(story: Story) -> None:
+    queued = Recovery.objects.get(pk=story.phone.upload(story.reset, story.phone.snapshot(story.reset, story.lines)))
+    before = rows()
+
+    rehearsal = preview(queued)
+    run(rehearsal.pk)
+    rehearsal.refresh_from_db()
+    assert rows() == before
+    run(queued.pk)
+    queued.refresh_from_db()
+
+    assert ledger(rehearsal) == ledger(queued)
+    assert rehearsal.totals == queued.totals
+    assert rows() != before
+    assert story.phone.get(f"/resets/{story.reset}")["recovery"] == str(queued.pk)
+
+
+def test_undo_gives_back_the_rows_as_they_were(story: Story) -> None:
+    before = rows()
+    recovery = story.recover()
+    assert rows() != before
+
+    undoing = undo(recovery)
+    run(undoing.pk)
+
+    assert rows() == before
+    recovery.refresh_from_db()
+    undoing.refresh_from_db()
+    assert (recovery.state, undoing.state) == ("undone", "done")
+    assert undoing.totals["applied"] == 3
+    with pytest.raises(CannotUndo):
+        undo(recovery)
+
+
+def test_undo_never_overwrites_what_was_changed_since(story: Story) -> None:
+    recovery = story.recover()
+    Dog.objects.filter(name="Mine").update(name="Somebody's")
+    Visit.objects.create(dog=Dog.objects.get(pk=NEW), shelter=Dog.objects.get(pk=NEW).shelter, at="2026-01-01T00:00Z")
+    Dog.objects.filter(pk=NEW).update(age=12)
+
+    undoing = undo(recovery)
+    run(undoing.pk)
+    undoing.refresh_from_db()
+
+    assert undoing.state == "review"
+    assert Dog.objects.get(name="Somebody's").age == 1
+    assert Dog.objects.filter(pk=NEW).exists()
+    assert undoing.totals["parked"] == 2
+
+
+def parked_notes(device: DeviceFactory, shelter: Shelter) -> tuple[Device, Dog, str]:
+    """A pushed edit of a field whose conflicts wait for a person."""
+    dog = Dog.objects.create(shelter=shelter, name="Rex", notes="old")
+    phone, tablet = device(shelter), device(shelter)
+    phone.pull()
+    tablet.pull()
+    tablet.push(tablet.put(DOG, str(dog.pk), {"notes": "tablet's"}))
+    (result,) = phone.push(phone.put(DOG, str(dog.pk), {"notes": "phone's", "age": 5}))
+    assert result["state"] == "parked"
+    dog.refresh_from_db()
+    assert (dog.notes, dog.age) == ("tablet's", 5)
+    return phone, dog, result["item"]
+
+
+@pytest.mark.parametrize(
+    ("keep", "notes", "state"),
+    [
+        ("client", "phone's", "applied"),
+        ("server", "tablet's", "superseded"),
+        ({"notes": "both"}, "both", "applied"),
+    ],
+)
+def test_a_parked_item_is_decided_by_the_clients_own_user(
+    device: DeviceFactory, shelter: Shelter, keep: Any, notes: str, state: str
+) -> None:
+    phone, dog, item = parked_notes(device, shelter)
+
+    answer = phone.post(f"/items/{item}/resolve", {"keep": keep})
+
+    dog.refresh_from_db()
+    assert (answer["state"], dog.notes) == (state, notes)
+    assert phone.post(f"/items/{item}/resolve", {"keep": keep}, 409)["code"] == "not_parked"
+    stranger = device(shelter)
+    assert stranger.post(f"/items/{item}/resolve", {"keep": keep}, 404)["code"] == "not_found"
+
+
+def test_a_decision_over_a_value_that_has_changed_since_is_asked_again(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
+    phone, dog, item = parked_notes(device, shelter)
+    Dog.objects.update(notes="changed since")
+
+    answer = phone.post(f"/items/{item}/resolve", {"keep": "client"})
+
+    dog.refresh_from_db()
+    assert (answer["state"], dog.notes) == ("parked", "changed since")
+    assert answer["fields"]["notes"]["server"] == "changed since"
+    assert phone.post(f"/items/{item}/resolve", {"keep": "client"})["state"] == "applied"
+
+
+def test_a_clash_is_resolved_with_another_value_and_the_recovery_is_done(story: Story) -> None:
+    recovery = story.recover()
+    assert recovery.state == "review"
+    (item,) = story.phone.get(f"/recoveries/{recovery.pk}/items?state=parked")["items"]
+
+    # The reset is still open: deciding needs no bootstrap.
+    still = story.phone.post(f"/items/{item['id']}/resolve", {"keep": "client"})
+    done = story.phone.post(f"/items/{item['id']}/resolve", {"keep": {"chip": "free"}})
+
+    assert (still["state"], still["problem"]["code"]) == ("parked", "unique")
+    assert done["state"] == "applied"
+    assert Dog.objects.get(chip="free").name == "Clash"
+    recovery.refresh_from_db()
+    assert (recovery.state, recovery.totals["parked"], recovery.totals["applied"]) == ("done", 0, 4)
+
+
+@pytest.mark.parametrize("keep", ["both", 3, None, ["client"]])
+def test_what_is_no_decision_is_refused(device: DeviceFactory, shelter: Shelter, keep: Any) -> None:
+    phone, _, item = parked_notes(device, shelter)
+
+    assert phone.post(f"/items/{item}/resolve", {"keep": keep}, 400)["code"] == "malformed"
+    assert Item.objects.get(pk=item).state == "parked"
