@@ -31,6 +31,8 @@ DEFAULTS: Mapping[str, Any] = {
     "SNAPSHOT_LINE_LIMIT": 8 * 1024**2,
     #: The alias in Django's STORAGES that keeps uploaded snapshots.
     "STORAGE": "default",
+    #: Seconds that one stream of ``GET /events`` lasts; it holds a thread of the server for as long.
+    "EVENTS_SECONDS": 25,
     #: Seconds that tombstones and departures are kept before ``purge`` may remove them.
     "RETENTION": 90 * _DAY,
     #: Seconds after which an unfinished upload expires, and after which a reset's snapshot is no longer awaited.

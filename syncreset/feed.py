@@ -24,6 +24,7 @@ __all__ = [
     "begin_epoch",
     "entries_after",
     "feed_state",
+    "has_entries_after",
     "purge",
     "stamp",
     "standing_of",
@@ -171,6 +172,11 @@ def entries_after(
         return list(within.filter(checkpoint__isnull=True).order_by("id")[:limit])
     later = Q(checkpoint__gt=number) | Q(checkpoint=number, id__gt=entry)
     return list(within.filter(later).order_by("checkpoint", "id")[:limit])
+
+
+def has_entries_after(number: int, scopes: Collection[str]) -> bool:
+    """Whether anything in the scopes has been stamped after checkpoint ``number``."""
+    return Entry.objects.filter(scope__in=scopes, checkpoint__gt=number).exists()
 
 
 def unseen(model: str, pks: Collection[str], number: int) -> Iterator[str]:

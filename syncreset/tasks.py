@@ -33,7 +33,7 @@ def sweep() -> int:
 
 @shared_task(name="syncreset.purge", ignore_result=True)
 def purge() -> dict[str, int | None]:
-    """Remove what the settings no longer keep (`syncreset.retention`). Schedule it once a day or so with Celery beat."""
+    """Remove what the settings no longer keep. Schedule it once a day or so with Celery beat."""
     purged = asdict(retention.purge())
     logger.info("purged: %s", purged)
     return purged

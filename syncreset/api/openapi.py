@@ -80,6 +80,16 @@ _SCHEMAS: Mapping[str, Schema] = {
         "description": "Field names to times; `*` stands for the row and for all others.",
         "additionalProperties": _TIME,
     },
+    "Decide": _object(
+        {
+            "keep": {
+                "oneOf": [
+                    _word("client", "server"),
+                    _FIELDS | {"description": "A value for each field that shall not be the server's."},
+                ]
+            }
+        }
+    ),
     "Root": _object(
         {
             "protocol": {"type": "integer"},
@@ -96,6 +106,7 @@ _SCHEMAS: Mapping[str, Schema] = {
         {
             "name": _TEXT,
             "primary_key": _TEXT,
+            "primary_key_type": _word("UUID", "Integer", "Char"),
             "scope": _nullable("string"),
             "fields": _array(_ref("Field")),
         }
@@ -109,6 +120,7 @@ _SCHEMAS: Mapping[str, Schema] = {
             "choices": _array(_array({}, minItems=2, maxItems=2)),
             "to": _TEXT,
             "read_only": _FLAG,
+            "counter": _FLAG,
         },
     ),
     "Registration": _object({}, {"client": _UUID, "name": _TEXT, "platform": _TEXT, "schema": _TEXT}),
@@ -189,7 +201,7 @@ _SCHEMAS: Mapping[str, Schema] = {
             "id": _UUID,
             "reset": _UUID,
             "state": _TEXT
-            | {"description": "queued, merging, review, done or failed; later servers may say more."},
+            | {"description": "queued, merging, review, done, failed or undone; later servers may say more."},
             "strategy": _TEXT,
             "progress": _object({"done": _COUNT, "total": _COUNT}),
             "totals": {
@@ -320,6 +332,9 @@ _OPERATIONS: Mapping[tuple[str, str], Operation] = {
         query={"state": _word(*_STATES), "start": _COUNT},
         response="Items",
         problems=(400, 404),
+    ),
+    ("items/{item_id}/resolve", "post"): Operation(
+        summary="Decide a parked item", request="Decide", response="Item", problems=(*_BODY, 404, 409)
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from .events import EventsView
 from .tus import SnapshotView, UploadView
 from .views import (
     ClientsView,
@@ -24,6 +25,7 @@ urlpatterns = [
     path("clients", ClientsView.as_view(), name="clients"),
     path("pull", PullView.as_view(), name="pull"),
     path("push", PushView.as_view(), name="push"),
+    path("events", EventsView.as_view(), name="events"),
     path("resets/<uuid:reset_id>", ResetView.as_view(), name="reset"),
     path("resets/<uuid:reset_id>/snapshot", SnapshotView.as_view(), name="snapshot"),
     path("uploads/<uuid:upload_id>", UploadView.as_view(), name="upload"),

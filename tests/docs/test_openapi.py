@@ -157,6 +157,22 @@ def test_live_answers_of_a_reset_are_as_described(device: DeviceFactory, shelter
     assert faults("Reset", phone.get(f"/resets/{reset}")) == []
 
 
+def test_the_answer_to_a_decision_is_as_described(device: DeviceFactory, shelter: Shelter) -> None:
+    dog = Dog.objects.create(shelter=shelter, name="Rex", notes="old")
+    phone = device(shelter)
+    phone.pull()
+    Dog.objects.filter(pk=dog.pk).update(notes="the server's")
+    (result,) = phone.push(phone.put(DOG, str(dog.pk), {"notes": "the client's"}))
+    decision = {"keep": "client"}
+    assert faults("Decide", decision) == []
+
+    resolved = phone.post(f"/items/{result['item']}/resolve", decision)
+
+    assert faults("Item", resolved) == []
+    assert resolved["state"] == "applied"
+    assert faults("Problem", phone.post(f"/items/{result['item']}/resolve", decision, 409)) == []
+
+
 def test_problems_are_as_described(device: DeviceFactory, shelter: Shelter) -> None:
     phone = device(shelter)
 

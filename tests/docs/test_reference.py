@@ -1,6 +1,7 @@
 """The reference pages against the code: everything public is on its page, under the name that the code has."""
 
 import re
+from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from django.dispatch import Signal
 
 from syncreset import conf, refusals, sdk, signals
+from syncreset.management.subcommands import SUBCOMMANDS
 from syncreset.protocol import STRATEGIES
 from syncreset.resets import ResetReason
 from syncreset.tracking.options import POLICIES, SyncOptions
-from tests.docs.pages import ROOT, code_spans, page, pages
+from tests.docs.pages import ROOT, code_spans, page, pages, section
 
 CODE = sorted((ROOT / "syncreset").rglob("*.py"))
 
@@ -74,6 +76,16 @@ def test_the_defaults_of_sync_meta_are_the_codes() -> None:
     for name in SyncOptions.__dataclass_fields__:
         (row,) = re.findall(rf"^\| `{name}` \| `(.*?)` \|", text, re.MULTILINE)
         assert row.replace('"', "'") == repr(getattr(SyncOptions(), name)), name
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_subcommand_and_each_of_its_options_is_documented(name: str) -> None:
+    parser = ArgumentParser()
+    SUBCOMMANDS[name].add_arguments(parser)
+    options = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+    described = section(page("docs/reference/commands.md"), f"## `{name}`")
+
+    assert sorted(set(options) - {"--help"}) == sorted(set(re.findall(r"`(--[\w-]+)`", described)))
 
 
 def test_every_signal_is_documented() -> None:

@@ -26,7 +26,7 @@ def run(options: dict[str, Any], console: Console) -> Report:
     )
     clients, pending = told["clients"], told["pending"] or 0
     follows = [
-        f"{counted(clients, 'client')} must reset at the next contact ({counted(pending, 'unsynced change')} reported).",
+        f"{counted(clients, 'client')} must reset at the next contact; {counted(pending, 'unsynced change')} reported.",
         "Each downloads everything afresh and uploads its whole store. Rows and values that are newer there than here",
         "are taken over, whoever wrote them; its unsynced changes are recovered as ever.",
         "A restored backup is noticed without this. There is no way back to the old epoch.",

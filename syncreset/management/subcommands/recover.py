@@ -128,8 +128,8 @@ def _run_here(recovery: Recovery, console: Console) -> None:
         raise CommandError(f"The recovery {recovery.pk} failed: {error.detail}") from error
     except Exception as error:
         raise CommandError(
-            f"The recovery {recovery.pk} crashed: {type(error).__name__}: {error}. What is merged stays; it is tried again"
-            " when the sweeper or `syncreset recover` runs it."
+            f"The recovery {recovery.pk} crashed: {type(error).__name__}: {error}. What is merged stays; it is tried"
+            " again when the sweeper or `syncreset recover` runs it."
         ) from error
 
 

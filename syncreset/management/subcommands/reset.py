@@ -133,6 +133,7 @@ def _planned(clients: "QuerySet[Client]", at: int, waves: int, every: int) -> It
             yield Order(client=client, outcome="kept", wave=None, not_before=reset.not_before, reset=reset.pk)
         else:
             waiting.append((client, reset))
+    waves = min(waves, len(waiting))
     for place, (client, reset) in enumerate(waiting):
         wave = place * waves // len(waiting)
         due = at + wave * every
@@ -217,10 +218,13 @@ def _lines(orders: Sequence[Order], dry_run: bool, at: int) -> Iterator[str]:
     fresh = [order for order in orders if order.outcome != "kept"]
     verb = "would be ordered" if dry_run else ("was ordered" if len(fresh) == 1 else "were ordered")
     yield f"{counted(len(fresh), 'client')} {verb} to reset; {len(orders) - len(fresh):,} keep an open reset."
-    yield (
-        f"When they last pulled, {counted(unsynced['clients'], 'client')} of them reported"
-        f" {counted(unsynced['changes'], 'unsynced change')}. A reset uploads these, and they are recovered."
-    )
+    if unsynced["changes"]:
+        yield (
+            f"When they last pulled, {unsynced['clients']:,} of them reported"
+            f" {counted(unsynced['changes'], 'unsynced change')}. A reset uploads these, and they are recovered."
+        )
+    else:
+        yield "None of them reported unsynced changes when it last pulled."
     waves = list(_by_wave(orders))
     if len(waves) > 1:
         yield ""
