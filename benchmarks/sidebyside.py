@@ -24,7 +24,7 @@ def database() -> Iterator[None]:
     with ExitStack() as stack:
         if connection.vendor == "postgresql":
             connection.settings_dict["HOST"] = str(stack.enter_context(embedded_postgresql()).socket)
-        made = setup_databases(verbosity=0, interactive=False)
+        made = setup_databases(verbosity=0, interactive=False, serialized_aliases=set())
         stack.callback(teardown_databases, made, verbosity=0)
         yield
 

@@ -10,12 +10,12 @@ from django.db.models import ProtectedError, RestrictedError
 from .cascades import UnseenRows, delete_rows
 from .codec import ValueFault, decode, decode_key
 from .feed import tombstones
-from .preparing import Author, Prepared, missing_fields, prepare
+from .preparing import Author, Prepared, missing_fields, needs_unsynced_fields, prepare
 from .protocol import Change, Decision, Outcome, Policy, Problem, Row, Tombstone, is_delta, merge, same
 from .refusals import problem_of
-from .rows import instance_of, lock_instances, row_of, stored_rows, tombstone_of
+from .row_clocks import RowClocks, clock_columns, clocks_in_entries, keep_in_entries, set_own_clocks
+from .rows import instance_of, lock_instances, row_of, scope_of_row, stored_rows, tombstone_of
 from .signals import changes_applied
-from .tracking.fields import MergedClocks, MergedTimestamp
 from .tracking.registry import dependency_order, options_for
 from .writing import missing_targets, write_problem
 
@@ -241,11 +241,12 @@ def _load(batch: list[Prepared], author: Author) -> dict[Key, _Slot]:
     for model in sorted(by_model, key=dependency_order().index):
         pks = by_model[model]
         instances = lock_instances(model, pks)
+        clocks = clocks_in_entries(model, instances.keys())
         buried = tombstones(model._meta.label_lower, pks - instances.keys(), author.scopes)
         for pk in pks:
             slot = _Slot(instance=instances.get(pk))
             if slot.instance is not None:
-                stored = row_of(slot.instance)
+                stored = row_of(slot.instance, clocks.get(pk))
                 slot.hidden = not author.operator and stored.scope not in author.scopes
                 slot.stored = slot.row = None if slot.hidden else stored.row
             elif pk in buried:
@@ -267,6 +268,8 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: set[str]
         missing = missing_fields(model, outcome.row.fields)
         if missing:
             return _stopped(change, "row_missing", f"a new row needs a value for {', '.join(missing)}")
+        if needs_unsynced_fields(model):
+            return _stopped(change, "row_missing", "only the server can make rows of this model")
     if outcome.writes:
         problem = write_problem(prepared.model, change, slot.instance, slot.row, outcome, author)
         if problem is not None:
@@ -352,6 +355,7 @@ def _write(slots: Mapping[Key, _Slot], author: Author) -> None:
     updated: dict[type[models.Model], list[models.Model]] = {}
     touched: dict[type[models.Model], set[str]] = {}
     deleted: dict[type[models.Model], list[models.Model]] = {}
+    merged: dict[type[models.Model], dict[tuple[str, str], RowClocks]] = {}
     for (model, pk), slot in slots.items():
         if slot.row is slot.stored:
             continue
@@ -369,13 +373,16 @@ def _write(slots: Mapping[Key, _Slot], author: Author) -> None:
                 setattr(instance, attname, getattr(fresh, attname))
             updated.setdefault(model, []).append(instance)
             touched.setdefault(model, set()).update(slot.touched)
-        instance.last_updated = MergedTimestamp(slot.row.updated)
-        instance.field_timestamps = MergedClocks(slot.row.clocks)
+        clocks = RowClocks(updated=slot.row.updated, clocks=slot.row.clocks)
+        set_own_clocks(instance, clocks)
+        merged.setdefault(model, {})[pk, scope_of_row(model, pk, slot.row)] = clocks
     for model in dependency_order():
         if model in created:
             model._base_manager.bulk_create(created[model])
         if model in updated:
             _update(model, updated[model], touched[model])
+        if model in merged:
+            keep_in_entries(model, merged[model])
     for model in reversed(dependency_order()):
         if model in deleted:
             delete_rows(model, deleted[model], deleted, author)
@@ -390,7 +397,7 @@ def _update(model: type[models.Model], instances: list[models.Model], touched: s
         instances,
         update_conflicts=True,
         unique_fields=[model._meta.pk.name],
-        update_fields=sorted(touched | own_time | {"last_updated", "field_timestamps"}),
+        update_fields=sorted(touched | own_time | {*clock_columns(model)}),
     )
 
 

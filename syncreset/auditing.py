@@ -7,10 +7,9 @@ from django.db import router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import JSONField, Model, Q, Value
 
-from .feed import EntryKind
+from .feed import Entry, EntryKind
 from .tracking import triggers
-from .tracking.fields import CLOCK_FIELDS
-from .tracking.registry import tracked_models
+from .tracking.registry import keeps_own_clocks, tracked_models
 
 __all__ = ["FAULTS", "Finding", "audit"]
 
@@ -101,8 +100,13 @@ def _wrong_triggers(
 
 
 def _unstamped(connection: BaseDatabaseWrapper, model: type[Model]) -> tuple[int, Sequence[str]]:
-    if not set(CLOCK_FIELDS) <= {field.name for field in model._meta.concrete_fields}:
-        return 0, []  # Its clocks are its entries', which are compared as entries.
+    if not keeps_own_clocks(model):
+        entries = Entry.objects.using(connection.alias).filter(
+            model=model._meta.label_lower, kind=EntryKind.ROW, clocks__isnull=True
+        )
+        return entries.count(), list(
+            entries.order_by("pk_text").values_list("pk_text", flat=True)[:_EXAMPLES]
+        )
     empty = (
         Q(field_timestamps={})
         | Q(field_timestamps=Value(None, JSONField()))

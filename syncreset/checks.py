@@ -34,10 +34,19 @@ from syncreset.tracking.options import (
     parse_options,
     unknown_attributes,
 )
-from syncreset.tracking.registry import tracked_models
+from syncreset.tracking.registrations import registration_of
+from syncreset.tracking.registry import synced_fields, tracked_by_label, tracked_models
 from syncreset.tracking.triggers.base import stored_field
+from syncreset.upcasting import upcasters
 
-__all__ = ["check_databases", "check_models", "check_scopes_setting", "check_triggers", "register_all"]
+__all__ = [
+    "check_databases",
+    "check_models",
+    "check_scopes_setting",
+    "check_triggers",
+    "check_upcasters",
+    "register_all",
+]
 
 _KEYS = (UUIDField, CharField, TextField, IntegerField)
 _NUMBERED = (AutoField, BigAutoField, SmallAutoField)
@@ -52,18 +61,20 @@ def register_all() -> None:
     """Register every check. Called when the app is ready."""
     register(check_models, Tags.models)
     register(check_scopes_setting)
+    register(check_upcasters)
     register(check_databases)
     register(check_triggers, Tags.database)
 
 
 def check_models(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """What the models that inherit `SyncTrackedModel` say of themselves."""
+    """What the models that inherit `SyncTrackedModel` say of themselves, and what was said at registrations."""
     configs = apps.get_app_configs() if app_configs is None else app_configs
     models = [model for config in configs for model in config.get_models()]
     return [
         message
         for model in models
-        if issubclass(model, SyncTrackedModel) and not model._meta.proxy
+        if (issubclass(model, SyncTrackedModel) and not model._meta.proxy)
+        or registration_of(model) is not None
         for message in check_model(model)
     ]
 
@@ -85,6 +96,8 @@ def check_model(model: type[Model]) -> list[CheckMessage]:
         *_check_fields(model, options),
         *_check_choices(model, options),
         *_check_counters(model, options),
+        *_check_registration(model, options),
+        *_check_renames(model, options),
     ]
 
 
@@ -105,6 +118,23 @@ def check_scopes_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
             id="syncreset.W004",
         )
     ]
+
+
+def check_upcasters(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether each function registered with ``@upcast`` is for a field that there is."""
+    messages: list[CheckMessage] = []
+    for entry in upcasters():
+        model = tracked_by_label(entry.model)
+        named = f"@upcast({entry.model!r}, {entry.field!r})"
+        if model is None:
+            hint = "Name a tracked model as it is called now, such as `shelters.dog`."
+            messages.append(Error(f"{named} is for no tracked model.", hint=hint, id="syncreset.E022"))
+        elif entry.field not in {model._meta.pk.name, *(field.name for field in synced_fields(model))}:
+            hint = "Name the field that takes the value now; `source` names the old one."
+            messages.append(
+                Error(f"{named} is for no synced field of the model.", hint=hint, id="syncreset.E022")
+            )
+    return messages
 
 
 def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -161,7 +191,7 @@ def _check_key(model: type[Model]) -> Iterator[CheckMessage]:
             obj=model,
             id="syncreset.E002",
         )
-    elif isinstance(pk, _NUMBERED):
+    elif isinstance(pk, _NUMBERED) and registration_of(model) is None:
         yield CheckWarning(
             f"The server's database numbers the rows of {model._meta.label}, so a client that is offline cannot make"
             " any: it would not know the number, and two clients would choose the same.",
@@ -267,13 +297,76 @@ def _check_counters(model: type[Model], options: SyncOptions) -> Iterator[CheckM
             )
 
 
+def _check_registration(model: type[Model], options: SyncOptions) -> Iterator[CheckMessage]:
+    registered = registration_of(model)
+    if registered is None:
+        return
+    synced = {field.name for field in synced_fields(model)}
+    for name in registered["fields"]:
+        if name not in synced:
+            yield Error(
+                f"register() of {model._meta.label} names {name!r}, which is not a field that can be synced.",
+                hint="Name the model's own fields as the model does, without its primary key.",
+                obj=model,
+                id="syncreset.E015",
+            )
+    said = {*options.read_only, *options.counters, *(name for name in options.conflicts if name != "*")}
+    said |= {options.scope} if options.scope is not None else set()
+    pk: Any = model._meta.pk
+    for name in sorted(said - {*registered["fields"], pk.name}):
+        yield Error(
+            f"register() of {model._meta.label} says something about {name!r}, which is not among its fields.",
+            hint="Only what is named in `fields` is synced. A row's scope is known to its clients, so it must be there.",
+            obj=model,
+            id="syncreset.E016",
+        )
+
+
 def _scoped_well(models: Sequence[type[Model]]) -> list[type[Model]]:
     """The models whose options can be used; the others have errors of their own."""
     return [model for model in models if not any(message.is_serious() for message in check_model(model))]
 
 
 def _declared_scope(model: type[Model]) -> Any:
-    return getattr(getattr(model, "SyncMeta", None), "scope", None)
+    registered = registration_of(model)
+    return (
+        getattr(getattr(model, "SyncMeta", None), "scope", None)
+        if registered is None
+        else registered.get("scope")
+    )
+
+
+def _check_renames(model: type[Model], options: SyncOptions) -> Iterator[CheckMessage]:
+    synced = {field.name for field in synced_fields(model)}
+    for old, new in options.renamed.items():
+        if old == new or not (new in synced or new in options.renamed):
+            yield Error(
+                f"SyncMeta.renamed says that {old!r} is {new!r} now, which is no synced field of the model.",
+                hint="It maps old names of fields to new ones; a new one may have been renamed again.",
+                obj=model,
+                id="syncreset.E020",
+            )
+    for label in options.renamed_from:
+        claimed = [
+            other._meta.label
+            for other in tracked_models()
+            if other is not model and label in _former_labels(other)
+        ]
+        if label.count(".") != 1 or label == model._meta.label_lower or claimed:
+            yield Error(
+                f"SyncMeta.renamed_from names {label!r}, which cannot be what {model._meta.label} was called"
+                + (f": {', '.join(claimed)} says so as well." if claimed else "."),
+                hint="Name the label that the model had before, such as `shelters.hound`, or a list of them.",
+                obj=model,
+                id="syncreset.E021",
+            )
+
+
+def _former_labels(model: type[Model]) -> tuple[str, ...]:
+    try:
+        return parse_options(model).renamed_from
+    except (ImportError, TypeError, ValueError):
+        return ()  # That this model's SyncMeta cannot be read is told of the model itself.
 
 
 def _field(model: type[Model], name: Any) -> "Field[Any, Any] | None":

@@ -192,12 +192,17 @@ def _resets() -> dict[str, dict[str, int]]:
 
 def _uploads(at: int) -> dict[str, int]:
     partial = Q(offset__lt=F("length"))
-    return Upload.objects.aggregate(
-        receiving=Count("pk", filter=partial & Q(expires__gte=at)),
-        expired=Count("pk", filter=partial & Q(expires__lt=at)),
-        refused=Count("pk", filter=~Q(refused="")),
-        waiting=Count("pk", filter=Q(offset=F("length"), refused="", recoveries__isnull=True)),
+    kinds = {
+        "receiving": partial & Q(expires__gte=at),
+        "expired": partial & Q(expires__lt=at),
+        "refused": ~Q(refused=""),
+        "waiting": Q(offset=F("length"), refused="", recoveries__isnull=True),
+    }
+    # An aggregate that is named like a column would hide it from the others.
+    counted = Upload.objects.aggregate(
+        **{f"{kind}_count": Count("pk", filter=among, distinct=True) for kind, among in kinds.items()}
     )
+    return {kind: counted[f"{kind}_count"] for kind in kinds}
 
 
 def _counted(records: "QuerySet[Any]", column: str, states: Any) -> dict[str, int]:

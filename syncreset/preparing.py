@@ -10,6 +10,7 @@ from django.db import models
 from .clients import Client
 from .codec import ValueFault, decode, decode_delta, decode_key, encode, encode_key, is_server_computed
 from .protocol import ROW_CLOCK, Change, Decision, Outcome, Policy, Problem, Row, corrected, is_delta, same
+from .tracking.fields import CLOCK_FIELDS
 from .tracking.registry import options_for, synced_fields, tracked_by_label
 
 __all__ = ["Author", "Prepared", "prepare"]
@@ -155,6 +156,20 @@ def missing_fields(model: type[models.Model], fields: Mapping[str, Any]) -> list
         and field.name not in options_for(model).read_only
         and not (field.null or field.has_default() or field.has_db_default())
     ]
+
+
+def needs_unsynced_fields(model: type[models.Model]) -> bool:
+    """Whether a new row needs values of fields that are not synced, so that no change can make one."""
+    synced = synced_fields(model)
+    return any(
+        not field.primary_key
+        and field not in synced
+        and field.name not in CLOCK_FIELDS
+        and not is_server_computed(field)
+        and not (field.null or field.has_default() or field.has_db_default())
+        and not (field.blank and field.empty_strings_allowed)
+        for field in model._meta.concrete_fields
+    )
 
 
 def _may_not_set(model: type[models.Model], field: "models.Field[Any, Any]", author: Author) -> bool:

@@ -8,7 +8,8 @@ from django.db import connection, models
 from .codec import ValueFault, codec_for, decode_key, encode_key, restore
 from .feed import Entry
 from .protocol import Row, Tombstone
-from .tracking.models import SyncTrackedModel
+from .row_clocks import RowClocks, clock_columns, clocks_in_entries, clocks_of
+from .tracking.fields import CLOCK_FIELDS
 from .tracking.registry import EVERYONE, scope_field, scope_key, scope_model, synced_fields
 from .tracking.tombstones import read_fields
 
@@ -82,15 +83,15 @@ def _read(model: type[models.Model], rows: "models.QuerySet[Any]") -> Iterator[S
     encoders = [codec_for(field).encode for field in fields]
     names = [field.name for field in fields]
     files = [field for field in fields if isinstance(field, models.FileField)]
-    columns = [
-        "pk",
-        "last_updated",
-        "field_timestamps",
-        _scope_attname(model),
-        *(field.attname for field in fields),
-    ]
+    in_row = clock_columns(model)
+    columns = ["pk", _scope_attname(model), *in_row, *(field.attname for field in fields)]
     pk_field = model._meta.pk
-    for pk, updated, clocks, scope, *values in rows.values_list(*columns):
+    found = rows.values_list(*columns)
+    in_entries = {} if in_row else clocks_in_entries(model, [encode_key(pk_field, row[0]) for row in found])
+    for key, scope, *values in found:
+        pk = encode_key(pk_field, key)
+        clocks = RowClocks(*values[:2]) if in_row else in_entries.get(pk, RowClocks(updated=0, clocks={}))
+        del values[: len(in_row)]
         wire = {
             name: None if value is None else encode(value)
             for name, encode, value in zip(names, encoders, values, strict=True)
@@ -98,13 +99,13 @@ def _read(model: type[models.Model], rows: "models.QuerySet[Any]") -> Iterator[S
         for field in files:
             wire[field.name] = codec_for(field).encode(field.attr_class(None, field, wire[field.name]))
         yield StoredRow(
-            pk=encode_key(pk_field, pk),
+            pk=pk,
             scope=_scope_of_value(model, scope),
-            row=Row(fields=wire, updated=updated, clocks=clocks),
+            row=Row(fields=wire, updated=clocks.updated, clocks=clocks.clocks),
         )
 
 
-def lock_instances(model: type[models.Model], pks: Collection[str]) -> dict[str, SyncTrackedModel]:
+def lock_instances(model: type[models.Model], pks: Collection[str]) -> dict[str, models.Model]:
     """The instances of these keys, whoever may see them, locked until the transaction ends where locks exist."""
     keys = [decode_key(model._meta.pk, pk) for pk in pks]
     rows = model._base_manager.filter(pk__in=keys).order_by("pk")
@@ -113,9 +114,10 @@ def lock_instances(model: type[models.Model], pks: Collection[str]) -> dict[str,
     return {encode_key(model._meta.pk, instance.pk): instance for instance in rows}
 
 
-def row_of(instance: SyncTrackedModel) -> StoredRow:
-    """The instance in wire values."""
+def row_of(instance: models.Model, clocks: RowClocks | None = None) -> StoredRow:
+    """The instance in wire values. Its ``clocks`` are read where they are not given."""
     model = type(instance)
+    clocks = clocks or clocks_of(instance)
     fields: dict[str, Any] = {}
     for field in synced_fields(model):
         value = getattr(instance, field.attname)
@@ -123,19 +125,34 @@ def row_of(instance: SyncTrackedModel) -> StoredRow:
     return StoredRow(
         pk=encode_key(model._meta.pk, instance.pk),
         scope=_scope_of_value(model, getattr(instance, _scope_attname(model))),
-        row=Row(fields=fields, updated=int(instance.last_updated), clocks=dict(instance.field_timestamps)),
+        row=Row(fields=fields, updated=clocks.updated, clocks=clocks.clocks),
     )
 
 
-def instance_of(model: type[models.Model], pk: str, row: Row) -> models.Model:
-    """A new, unsaved instance with a row's values, those that no client could push today included."""
-    values = {
+def instance_of(
+    model: type[models.Model], pk: str, row: Row, like: models.Model | None = None
+) -> models.Model:
+    """A new, unsaved instance with a row's values, those that no client could push today included.
+
+    What is not synced is that of the instance ``like``, else the default.
+    """
+    values = {} if like is None else _unsynced_values(model, like)
+    values |= {
         field.attname: restore(field, row.fields[field.name])
         for field in synced_fields(model)
         if field.name in row.fields and not getattr(field, "generated", False)
     }
     values[model._meta.pk.attname] = decode_key(model._meta.pk, pk)
     return model(**values)
+
+
+def _unsynced_values(model: type[models.Model], like: models.Model) -> dict[str, Any]:
+    synced = synced_fields(model)
+    return {
+        field.attname: getattr(like, field.attname)
+        for field in model._meta.concrete_fields
+        if field not in synced and field.name not in CLOCK_FIELDS
+    }
 
 
 def scope_of_row(model: type[models.Model], pk: str, row: Row) -> str:

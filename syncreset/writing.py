@@ -46,7 +46,7 @@ def write_problem(
         )
     can_write = options_for(model).can_write
     if can_write is not None:
-        after = None if outcome.row is None else instance_of(model, change.pk, outcome.row)
+        after = None if outcome.row is None else instance_of(model, change.pk, outcome.row, instance)
         if any(row is not None and not can_write(author.user, row) for row in (instance, after)):
             return Problem(code="forbidden", detail="this user may not write this row")
     return None

@@ -12,7 +12,8 @@ from django.utils.html import format_html, format_html_join
 from ..clients import Client
 from ..codec import encode_key
 from ..protocol import ROW_CLOCK
-from ..tracking.registry import EVERYONE, scope_field, scope_key, scope_model
+from ..row_clocks import clocks_of
+from ..tracking.registry import EVERYONE, keeps_own_clocks, scope_field, scope_key, scope_model
 from .display import instant, moment
 from .forcing import clients_holding, force_reset_confirmed
 
@@ -46,6 +47,11 @@ class SyncTrackedAdmin(admin.ModelAdmin):
             actions[name] = (function, name, description)
         return actions
 
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        """A registered model has no column of its clocks to sort by."""
+        sortable = super().get_sortable_by(request)
+        return sortable if keeps_own_clocks(self.model) else [name for name in sortable if name not in _CLOCKS]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [*super().get_readonly_fields(request, obj), *_CLOCKS]
 
@@ -62,12 +68,12 @@ class SyncTrackedAdmin(admin.ModelAdmin):
     @admin.display(description="last updated", ordering="last_updated")
     def sync_updated(self, row: Any) -> str:
         """When the row was last written, by anybody."""
-        return moment(row.last_updated)
+        return moment(clocks_of(row).updated)
 
     @admin.display(description="fields written")
     def sync_clocks(self, row: Any) -> str:
         """When each field was last written; those that were not since the row was made are summed up."""
-        clocks = row.field_timestamps
+        clocks = clocks_of(row).clocks
         written = [
             (field.verbose_name, instant(clocks[field.name]))
             for field in row._meta.concrete_fields

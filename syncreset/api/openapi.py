@@ -289,6 +289,7 @@ _OPERATIONS: Mapping[tuple[str, str], Operation] = {
         response="PushAnswer",
         problems=(*_BODY, 409),
     ),
+    ("events", "get"): Operation(summary="A poke whenever it is worth pulling", response="text/event-stream"),
     ("resets/{reset_id}", "get"): Operation(summary="How far a reset is", response="Reset", problems=(404,)),
     ("resets/{reset_id}/snapshot", "post"): Operation(
         summary="Begin the upload of a snapshot",
@@ -433,7 +434,9 @@ def _described(operation: Operation, operation_id: str, view: Any) -> dict[str, 
 
 def _content(name: str) -> dict[str, Any]:
     if "/" in name:
-        return {name: {"schema": {"type": "string", "format": "binary"}}}
+        return {
+            name: {"schema": _TEXT if name.startswith("text/") else {"type": "string", "format": "binary"}}
+        }
     return {"application/json": {"schema": _ref(name)}}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from syncreset.protocol import (
+    DEFAULT_STRATEGY,
     ROW_CLOCK,
     Counts,
     Header,
@@ -15,6 +16,7 @@ from syncreset.protocol import (
     Row,
     RowLine,
     TombstoneLine,
+    UpdateLine,
     loads,
     now,
     write_snapshot,
@@ -114,7 +116,9 @@ class _Digesting:
         self.target.write(data)
 
 
-def write_snapshot_file(journal: Journal, plan: ResetPlan, strategy: str, device_time: int) -> SnapshotFile:
+def write_snapshot_file(
+    journal: Journal, plan: ResetPlan, strategy: str | None, device_time: int
+) -> SnapshotFile:
     """Write what all unrecovered backups hold into one file beside the newest of them.
 
     ``device_time`` (µs) is on the clock that the stores' times are on.
@@ -130,7 +134,7 @@ def write_snapshot_file(journal: Journal, plan: ResetPlan, strategy: str, device
             reset=plan.reset,
             schema=newest.schema.hash,
             checkpoint=_checkpoint(stores),
-            strategy=strategy,
+            strategy=strategy or DEFAULT_STRATEGY,
             last_synced=dict.fromkeys(newest.schema.models, newest.get("synced_at", 0)),
             full=full,
             created=plan.noted,
@@ -139,7 +143,8 @@ def write_snapshot_file(journal: Journal, plan: ResetPlan, strategy: str, device
         draft = target.with_name(target.name + ".new")
         with draft.open("wb") as content:
             digesting = _Digesting(content)
-            counts: Counts = write_snapshot(digesting, header, _lines(stores, full=full))
+            outlived: list[tuple[str, str]] = []
+            counts: Counts = write_snapshot(digesting, header, _lines(stores, outlived, full=full))
         files.move(draft, target)
     finally:
         for store in stores:
@@ -152,6 +157,7 @@ def write_snapshot_file(journal: Journal, plan: ResetPlan, strategy: str, device
         tombstones=counts.tombstones,
         covers=names,
         written=now(),
+        outlived=tuple(outlived),
     )
 
 
@@ -163,13 +169,15 @@ def _checkpoint(stores: Iterable[Store]) -> str | None:
     return found
 
 
-def _lines(stores: list[Store], *, full: bool) -> Iterator[Line]:
+def _lines(stores: list[Store], outlived: list[tuple[str, str]], *, full: bool) -> Iterator[Line]:
+    """Rows parents first, then the log of their unsynced fields, then deletions children first."""
     models: dict[str, ModelSchema] = {}
     for store in reversed(stores):
         models |= {name: model for name, model in store.schema.models.items() if name not in models}
     tombstones: list[TombstoneLine] = []
+    updates: list[UpdateLine] = []
     for name in models:
-        lines = merged(stores, name)
+        lines = merged(stores, name, outlived)
         for pk in sorted(lines):
             line = lines[pk]
             if isinstance(line, TombstoneLine):
@@ -177,17 +185,30 @@ def _lines(stores: list[Store], *, full: bool) -> Iterator[Line]:
                     tombstones.append(line)
             elif full or line.base is None or line.base:
                 yield line
+                updates += [
+                    UpdateLine(model=name, pk=pk, field=changed, at=line.row.clock(changed))
+                    for changed in line.base or {}
+                ]
+    yield from updates
     order = {name: place for place, name in enumerate(models)}
     tombstones.sort(key=lambda line: (-order[line.model], line.pk))
     yield from tombstones
 
 
-def merged(stores: list[Store], model: str) -> dict[str, RowLine | TombstoneLine]:
-    """What the backups together say of a model's rows, by primary key; the oldest store first."""
+def merged(
+    stores: list[Store], model: str, outlived: list[tuple[str, str]]
+) -> dict[str, RowLine | TombstoneLine]:
+    """What the backups together say of a model's rows, by primary key; the oldest store first.
+
+    Adds to ``outlived`` what was deleted in a store after one with unsynced edits of it.
+    """
     result: dict[str, RowLine | TombstoneLine] = {}
     for store in stores:
         for line in lines_of(store, model):
-            result[line.pk] = overlay(result[line.pk], line) if line.pk in result else line
+            before = result.get(line.pk)
+            result[line.pk] = line if before is None else overlay(before, line)
+            if isinstance(line, TombstoneLine) and not line.pulled and result[line.pk] is not line:
+                outlived.append((model, line.pk))
     return result
 
 
@@ -200,7 +221,9 @@ def lines_of(store: Store, name: str) -> Iterator[RowLine | TombstoneLine]:
         marks = store.marks(name, pk) or Marks(base=None)
         if marks.base is None:
             fields = {
-                field: value for field, value in fields.items() if value is not None or may_be_null(model, field)
+                field: value
+                for field, value in fields.items()
+                if value is not None or may_be_null(model, field)
             }
         yield _row_line(name, pk, fields, marks)
     for pulled in (True, False):

@@ -43,7 +43,7 @@ class Device:
         path: Path,
         *,
         mode: str,
-        strategy: str,
+        strategy: str | None,
         listeners: list[Callable[[ResetEvent], None]],
         hand_over: Callable[[Path], None] | None,
     ) -> None:
@@ -77,7 +77,9 @@ class Device:
 
         The lock is SQLite's own on a file of its own, so that it ends with the process, however that ends.
         """
-        lock = sqlite3.connect(self.path.with_name(self.path.name + ".lock"), isolation_level=None, timeout=LOCK_TIMEOUT)
+        lock = sqlite3.connect(
+            self.path.with_name(self.path.name + ".lock"), isolation_level=None, timeout=LOCK_TIMEOUT
+        )
         try:
             try:
                 lock.execute("BEGIN EXCLUSIVE")

@@ -19,7 +19,10 @@ Step = Literal["set_aside", "renew", "bootstrap", "hand_over", "write", "upload"
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotFile:
-    """The snapshot as written, at ``written`` (µs): its file, what the receipt must say, which backups it covers."""
+    """The snapshot as written, at ``written`` (µs): its file, what the receipt must say, which backups it covers.
+
+    ``outlived`` are the deletions that it leaves out: of rows with unsynced edits in an older backup.
+    """
 
     name: str
     sha256: str
@@ -28,6 +31,7 @@ class SnapshotFile:
     tombstones: int
     covers: tuple[str, ...]
     written: int
+    outlived: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,5 +157,6 @@ class Journal:
 def _plan(value: dict[str, Any]) -> ResetPlan:
     snapshot = value["snapshot"]
     if snapshot is not None:
-        snapshot = SnapshotFile(**{**snapshot, "covers": tuple(snapshot["covers"])})
+        outlived = tuple((model, pk) for model, pk in snapshot["outlived"])
+        snapshot = SnapshotFile(**{**snapshot, "covers": tuple(snapshot["covers"]), "outlived": outlived})
     return ResetPlan(**{**value, "allowed": tuple(value["allowed"]), "snapshot": snapshot})

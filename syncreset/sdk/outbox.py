@@ -239,16 +239,17 @@ def _acknowledge(
         list(model.fields) if marks.base is None else [name for name in marks.base if name in model.fields]
     )
     server = Marks(clocks=known)
-    base, local = {}, {}
+    bases: dict[str, int] = {}
+    local: dict[str, int] = {}
     for name in candidates:
         if _edited_since(change, marks, name):
             acknowledged_now = name in change["fields"] or marks.base is None
-            base[name] = server.clock(name) if acknowledged_now else (marks.base or {}).get(name, UNKNOWN)
+            bases[name] = server.clock(name) if acknowledged_now else (marks.base or {}).get(name, UNKNOWN)
             local[name] = marks.written(name)
         elif name not in change["fields"] and marks.base is not None:
-            base[name], local[name] = marks.base[name], marks.written(name)
+            bases[name], local[name] = marks.base[name], marks.written(name)
     seen = newest if whole and marks.base is None else marks.updated
-    store.set_marks(model.name, pk, Marks(updated=seen, clocks=known, base=base, local=local))
+    store.set_marks(model.name, pk, Marks(updated=seen, clocks=known, base=bases, local=local))
 
 
 def _replace(

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args
 
 import httpx
 
-from syncreset.protocol import DEFAULT_STRATEGY, uuid7
+from syncreset.protocol import uuid7
 
 from . import engine, files
 from .device import Device
@@ -111,6 +111,7 @@ class Replica(Reader):
     orders a reset: ``recover`` uploads the backup and lets the server merge it, ``manual`` calls
     ``on_manual(before, live)`` with the backup and this replica, ``discard`` takes the server's data alone,
     ``recover_or_discard`` does that only if the server would not recover. A backup is kept in every mode.
+    ``strategy`` names how the server derives changes from the backup; None leaves that to the server.
     ``on_reset`` is a function, or several, called with a ResetEvent at each step. ``client`` is an ``httpx.Client`` to
     send with.
     """
@@ -123,7 +124,7 @@ class Replica(Reader):
         *,
         mode: Mode = "recover",
         name: str | None = None,
-        strategy: str = DEFAULT_STRATEGY,
+        strategy: str | None = None,
         on_reset: Listener | Iterable[Listener] | None = None,
         on_manual: Callable[[BackupView, "Replica"], None] | None = None,
         headers: Mapping[str, str] | None = None,

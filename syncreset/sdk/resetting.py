@@ -161,7 +161,29 @@ def _hand_over(device: Device, plan: ResetPlan) -> None:
 
 def _write(device: Device, plan: ResetPlan) -> ResetPlan:
     snapshot = backup.write_snapshot_file(device.journal, plan, device.strategy, device.store.corrected_now())
+    _keep_outlived(device, snapshot)
     return device.advance(plan, step="upload", snapshot=snapshot, location=None, recovery=None)
+
+
+def _keep_outlived(device: Device, snapshot: SnapshotFile) -> None:
+    """Deletions that the snapshot leaves out, because an older backup holds unsynced edits, are told to the user."""
+    store = device.store
+    listed = {(item.model, item.pk) for item in store.unresolved() if item.code == "edited_before"}
+    with store.transaction():
+        for model, pk in snapshot.outlived:
+            if (model, pk) not in listed:
+                store.add_unresolved(
+                    seq=None,
+                    model=model,
+                    pk=pk,
+                    op="delete",
+                    state="superseded",
+                    fields={},
+                    problem={
+                        "code": "edited_before",
+                        "detail": "edits that the server had not seen outlive the deletion",
+                    },
+                )
 
 
 def _upload(device: Device, plan: ResetPlan) -> Exchange[ResetPlan]:
@@ -194,7 +216,9 @@ def _snapshot(plan: ResetPlan) -> SnapshotFile:
 
 
 def _create_upload(device: Device, plan: ResetPlan, snapshot: SnapshotFile) -> Exchange[ResetPlan]:
-    metadata = {"sha256": snapshot.sha256, "strategy": device.strategy, "mode": "recover"}
+    metadata = {"sha256": snapshot.sha256, "mode": "recover"}
+    if device.strategy is not None:
+        metadata["strategy"] = device.strategy
     encoded = ",".join(
         f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in metadata.items()
     )

@@ -103,7 +103,7 @@ class Store:
 
     @contextmanager
     def applying(self) -> Iterator[None]:
-        """A transaction in which the engine writes what the server said, untracked. Raises ReplicaBusy within another."""
+        """A transaction in which the engine writes what the server said, untracked. Not within another one."""
         if self.connection.in_transaction:
             raise ReplicaBusy("a transaction is open on the replica's connection: commit it before syncing")
         with self.transaction():

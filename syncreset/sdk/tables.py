@@ -1,7 +1,8 @@
 """The tables of a store, and the triggers that track what anybody writes to them with plain SQL.
 
-The triggers use nothing but SQL, so that writes from the ``sqlite3`` shell are tracked as well. They stand still while
-the engine applies the server's data (``mode`` 1) and refuse every write once the store has become a backup (``mode`` 2).
+The triggers use nothing but SQL, so that writes from the ``sqlite3`` shell are tracked as well. They stand still
+while the engine applies the server's data (``mode`` 1) and refuse every write once the store has become a backup
+(``mode`` 2).
 """
 
 import sqlite3
@@ -153,13 +154,17 @@ def _inserted(model: ModelSchema, pk: str) -> list[str]:
     every = _union([f"SELECT {text(field)} AS name" for field in model.fields])
     return [
         _tick(model, pk),
-        f"UPDATE _syncreset_row SET base = {_bases(every)}, local = CASE WHEN base IS NULL "
-        f"THEN json_object('*', (SELECT last FROM _syncreset_clock)) ELSE {_times(every)} END "
-        f"WHERE model = {name} AND pk = {pk}",
-        "INSERT INTO _syncreset_row (model, pk, updated, clocks, base, local, known) "
-        f"SELECT {name}, {pk}, 0, '{{}}', NULL, json_object('*', last), "
-        f"(SELECT base FROM _syncreset_deleted WHERE model = {name} AND pk = {pk} AND NOT pulled) "
-        f"FROM _syncreset_clock WHERE NOT EXISTS (SELECT 1 FROM _syncreset_row WHERE model = {name} AND pk = {pk})",
+        (
+            f"UPDATE _syncreset_row SET base = {_bases(every)}, local = CASE WHEN base IS NULL "
+            f"THEN json_object('*', (SELECT last FROM _syncreset_clock)) ELSE {_times(every)} END "
+            f"WHERE model = {name} AND pk = {pk}"
+        ),
+        (
+            "INSERT INTO _syncreset_row (model, pk, updated, clocks, base, local, known) "
+            f"SELECT {name}, {pk}, 0, '{{}}', NULL, json_object('*', last), "
+            f"(SELECT base FROM _syncreset_deleted WHERE model = {name} AND pk = {pk} AND NOT pulled) "
+            f"FROM _syncreset_clock WHERE NOT EXISTS (SELECT 1 FROM _syncreset_row WHERE model = {name} AND pk = {pk})"
+        ),
         f"DELETE FROM _syncreset_deleted WHERE model = {name} AND pk = {pk}",
     ]
 
@@ -174,8 +179,10 @@ def _updated(model: ModelSchema) -> list[str]:
     pk = f"NEW.{quote(model.primary_key)}"
     return [
         _tick(model, pk),
-        f"UPDATE _syncreset_row SET base = {_bases(changed)}, local = {_times(changed)} "
-        f"WHERE model = {text(model.name)} AND pk = {pk}",
+        (
+            f"UPDATE _syncreset_row SET base = {_bases(changed)}, local = {_times(changed)} "
+            f"WHERE model = {text(model.name)} AND pk = {pk}"
+        ),
     ]
 
 
@@ -185,12 +192,14 @@ def _deleted(model: ModelSchema, pk: str) -> list[str]:
     return [
         _tick(model, pk),
         f"DELETE FROM _syncreset_deleted WHERE model = {name} AND pk = {pk}",
-        "INSERT INTO _syncreset_deleted (model, pk, at, base, clocks, pulled) "
-        "SELECT r.model, r.pk, c.last, CASE WHEN r.base IS NULL THEN r.known ELSE r.updated END, "
-        "json_patch(r.clocks, r.local), 0 "
-        f"FROM _syncreset_row r, _syncreset_clock c WHERE r.model = {name} AND r.pk = {pk} AND ("
-        "r.base IS NOT NULL OR r.known IS NOT NULL OR EXISTS ("
-        f"SELECT 1 FROM _syncreset_outbox o WHERE o.model = {name} AND o.pk = {pk} AND NOT o.acked))",
+        (
+            "INSERT INTO _syncreset_deleted (model, pk, at, base, clocks, pulled) "
+            "SELECT r.model, r.pk, c.last, CASE WHEN r.base IS NULL THEN r.known ELSE r.updated END, "
+            "json_patch(r.clocks, r.local), 0 "
+            f"FROM _syncreset_row r, _syncreset_clock c WHERE r.model = {name} AND r.pk = {pk} AND ("
+            "r.base IS NOT NULL OR r.known IS NOT NULL OR EXISTS ("
+            f"SELECT 1 FROM _syncreset_outbox o WHERE o.model = {name} AND o.pk = {pk} AND NOT o.acked))"
+        ),
         f"DELETE FROM _syncreset_row WHERE model = {name} AND pk = {pk}",
     ]
 

@@ -22,7 +22,7 @@ __all__ = ["Storage", "from_python", "storage_of", "to_sql", "to_wire"]
 Storage = Literal["text", "integer", "boolean", "real", "binary", "json"]
 SqlValue = str | int | float | bytes | None
 
-_STORAGE: Mapping[str, Storage] = {
+_STORAGE: dict[str, Storage] = {
     "Integer": "integer",
     "Boolean": "boolean",
     "Float": "real",
@@ -30,22 +30,18 @@ _STORAGE: Mapping[str, Storage] = {
     "JSON": "json",
     "File": "json",
     "ManyToMany": "json",
-} | dict.fromkeys(
-    (
-        "BigInteger",
-        "Char",
-        "Date",
-        "DateTime",
-        "Decimal",
-        "Duration",
-        "ForeignKey",
-        "GenericIPAddress",
-        "Text",
-        "Time",
-        "UUID",
-    ),
-    "text",
-)
+    "BigInteger": "text",
+    "Char": "text",
+    "Date": "text",
+    "DateTime": "text",
+    "Decimal": "text",
+    "Duration": "text",
+    "ForeignKey": "text",
+    "GenericIPAddress": "text",
+    "Text": "text",
+    "Time": "text",
+    "UUID": "text",
+}
 
 
 def storage_of(field_type: str) -> Storage:

@@ -282,7 +282,7 @@ def _rename_entries(connection: BaseDatabaseWrapper, old: str, new: str) -> None
 
 def _compare(connection: BaseDatabaseWrapper, table: TrackedTable, copy: _Copy) -> None:
     """Stamp what differs from the copy, and keep what the copy knows of rows that have gone."""
-    vendor = triggers.vendor_of(connection)
+    vendor, keeper = triggers.vendor_of(connection), triggers.clocks_of(connection, table)
     quote = connection.ops.quote_name
     found = vendor.columns(connection, [copy.name, table.name])
     old_kinds, kinds = found[copy.name], found[table.name]
@@ -292,10 +292,11 @@ def _compare(connection: BaseDatabaseWrapper, table: TrackedTable, copy: _Copy) 
         if copy.columns.get(field.name) in old_kinds
     }
     pk = copy.columns.get(table.pk.name)
-    if pk is None or any(name not in old_kinds for name in (pk, *CLOCK_FIELDS)):
+    clocks = CLOCK_FIELDS if table.own_clocks else ()
+    if pk is None or any(name not in old_kinds for name in (pk, *clocks)):
         return  # The table was not tracked before, or its rows have other keys now: they are all new.
     selected = [f"{quote(copy.columns[field.name])} AS {quote(column_name(field))}" for field in had]
-    selected = [f"{quote(pk)} AS {quote(column_name(table.pk))}", *CLOCK_FIELDS, *selected]
+    selected = [f"{quote(pk)} AS {quote(column_name(table.pk))}", *clocks, *selected]
     aligned = f"(SELECT {', '.join(selected)} FROM {quote(copy.name)})"
     changed = {
         field.name: vendor.differs_from_copy(connection, field, had[field], kinds[column_name(field)])
@@ -307,10 +308,10 @@ def _compare(connection: BaseDatabaseWrapper, table: TrackedTable, copy: _Copy) 
     )
     with connection.cursor() as cursor:
         if changed:
-            cursor.execute(vendor.stamp_from_copy_sql(connection, table, aligned, changed))
+            cursor.execute(keeper.stamp_from_copy_sql(connection, table, aligned, changed))
         cursor.execute(_vanished_sql(connection, replace(table, fields=comparable), aligned))
         for old, new in copy.renamed.items():
-            cursor.execute(vendor.rename_clock_sql(connection, table, old, new))
+            cursor.execute(keeper.rename_clock_sql(connection, table, old, new))
 
 
 def _vanished_sql(connection: BaseDatabaseWrapper, table: TrackedTable, copy: str) -> str:
@@ -320,7 +321,8 @@ def _vanished_sql(connection: BaseDatabaseWrapper, table: TrackedTable, copy: st
     pk = quote(column_name(table.pk))
     key = vendor.wire_text(table.pk, f"c.{pk}")
     source = f"""
-SELECT e."model", e."pk", e."scope", {DELETED}, e."at", {vendor.row_json(connection, table, "c")}
+SELECT e."model", e."pk", e."scope", {DELETED}, e."at",
+  {triggers.clocks_of(connection, table).vanished_json(connection, table, "c", "e")}
 FROM {copy} AS c
 JOIN {quote(ENTRY_TABLE)} AS e ON e."model" = {literal(table.label)} AND e."pk" = {key}
 LEFT JOIN {quote(table.name)} AS t ON t.{pk} = c.{pk}

@@ -66,7 +66,7 @@ def parse_options(model: type[Model]) -> SyncOptions:
         given["renamed"] = dict(given["renamed"])
     if "renamed_from" in given:
         labels = given["renamed_from"]
-        given["renamed_from"] = tuple(label.lower() for label in ([labels] if isinstance(labels, str) else labels))
+        given["renamed_from"] = tuple(map(str.lower, [labels] if isinstance(labels, str) else labels))
     return SyncOptions(**given)
 
 

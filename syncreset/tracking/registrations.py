@@ -27,7 +27,7 @@ def register(model: "type[Model]", *, fields: Iterable[str], **options: Any) -> 
     if isinstance(fields, str):
         raise TypeError("fields is a text, not a list of field names")
     concrete = model._meta.concrete_model
-    if concrete is None:
+    if concrete is None or model._meta.abstract:
         raise TypeError(f"{model.__name__} is abstract: register the models that inherit it")
     if any(field.name == "field_timestamps" for field in concrete._meta.local_fields):
         raise TypeError(f"{model.__name__} inherits SyncTrackedModel: say in its SyncMeta how it is synced")

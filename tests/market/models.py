@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from syncreset import register
 from syncreset.models import SyncTrackedModel
 from syncreset.protocol import uuid7
 
@@ -21,3 +22,30 @@ class Product(SyncTrackedModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Stand(models.Model):
+    """As if another package had made it: it cannot inherit, and knows nothing of syncing. A scope, too."""
+
+    code = models.CharField(max_length=20, primary_key=True)
+    name = models.CharField(max_length=100)
+
+
+class Trader(models.Model):
+    """As above, with a scope, a secret that must never leave the server, and a field that only the server fills."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    stand = models.ForeignKey(Stand, on_delete=models.CASCADE, related_name="traders")
+    name = models.CharField(max_length=100)
+    phone = models.CharField(max_length=40, null=True, blank=True)
+    debts = models.IntegerField(default=0)
+    notes = models.JSONField(default=dict, blank=True)
+    pin = models.CharField(max_length=20, default="0000")
+    rank = models.CharField(max_length=20, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+register(Stand, fields=["name"], scope="code")
+register(Trader, fields=["stand", "name", "phone", "debts", "notes"], scope="stand", counters=["debts"])

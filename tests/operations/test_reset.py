@@ -121,9 +121,7 @@ def test_a_rehearsal_tells_what_then_happens(device: DeviceFactory, shelter: She
     assert scheduled.not_before < now() + MINUTE + 1
 
 
-def test_waves_begin_with_those_that_have_the_least_to_lose(
-    device: DeviceFactory, shelter: Shelter
-) -> None:
+def test_waves_begin_with_those_that_have_the_least_to_lose(device: DeviceFactory, shelter: Shelter) -> None:
     pending = {str(client_of(device(shelter), pending=number).pk): number for number in (4, 0, 9, 2, 6)}
     begun = now()
 
@@ -150,4 +148,3 @@ def test_more_waves_than_clients_leave_none_empty(device: DeviceFactory, shelter
 
 def test_nobody_to_reset_is_no_error() -> None:
     assert command("reset", "--all") == "No client matches: nothing is ordered.\n"
-

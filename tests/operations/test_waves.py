@@ -74,9 +74,7 @@ def test_the_time_to_upload_begins_when_the_reset_falls_due(device: DeviceFactor
     assert reset.deadline == due + conf.get("RESET_DEADLINE") * 1_000_000
 
 
-def test_a_client_that_is_told_to_reset_alone_need_not_wait(
-    device: DeviceFactory, shelter: Shelter
-) -> None:
+def test_a_client_that_is_told_to_reset_alone_need_not_wait(device: DeviceFactory, shelter: Shelter) -> None:
     phone = device(shelter)
     phone.pull()
     scheduled(phone, now())

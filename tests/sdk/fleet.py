@@ -99,7 +99,9 @@ class Reaper:
         return watched
 
 
-def unreliable(answer: Callable[[Request], Response], *, lost: Callable[[int], bool]) -> Callable[[Request], Response]:
+def unreliable(
+    answer: Callable[[Request], Response], *, lost: Callable[[int], bool]
+) -> Callable[[Request], Response]:
     """Lose the answers (not the requests) whose number ``lost`` says."""
     numbers = iter(range(1_000_000))
 

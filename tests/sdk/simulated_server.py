@@ -24,8 +24,10 @@ from syncreset.protocol import (
     Row,
     RowLine,
     SnapshotReader,
+    Synced,
     Tombstone,
     TombstoneLine,
+    UpdateLine,
     heal,
     merge,
     now,
@@ -296,7 +298,11 @@ class SimulatedServer:
         limit = min(body["limit"], self.page)
         changes: list[dict[str, Any]] = []
         if cursor["load"] is not None:
-            keys = [key for key in sorted(self.state.rows, key=self._order_of) if self._order_of(key) > tuple(cursor["load"])]
+            keys = [
+                key
+                for key in sorted(self.state.rows, key=self._order_of)
+                if self._order_of(key) > tuple(cursor["load"])
+            ]
             changes = [self._put(key) for key in keys[:limit]]
             cursor["load"] = list(self._order_of(keys[limit - 1])) if len(keys) > limit else None
             if cursor["load"] is not None:
@@ -318,9 +324,17 @@ class SimulatedServer:
             client.reset = None
         return self._page(changes, cursor, more=more, client=client)
 
-    def _page(self, changes: list[Any], cursor: dict[str, Any], *, more: bool, client: SimClient) -> dict[str, Any]:
+    def _page(
+        self, changes: list[Any], cursor: dict[str, Any], *, more: bool, client: SimClient
+    ) -> dict[str, Any]:
         encoded = base64.urlsafe_b64encode(json.dumps(cursor).encode()).decode()
-        return {"changes": changes, "checkpoint": encoded, "more": more, "scopes": ["*"], "acked": client.acked}
+        return {
+            "changes": changes,
+            "checkpoint": encoded,
+            "more": more,
+            "scopes": ["*"],
+            "acked": client.acked,
+        }
 
     def _order_of(self, key: Key) -> tuple[str, str]:
         names = [model["name"] for model in self.state.schema["models"]]
@@ -378,7 +392,9 @@ class SimulatedServer:
         row = outcome.row or (before if outcome.state == "identical" else None)
         if row is not None and change.op == "put":
             whole = change.base is None and before is None
-            result["clocks"] = dict(row.clocks) if whole else {name: row.clock(name) for name in change.fields}
+            result["clocks"] = (
+                dict(row.clocks) if whole else {name: row.clock(name) for name in change.fields}
+            )
             result["updated"] = row.updated
         if outcome.problem is not None:
             result["problem"] = outcome.problem.as_wire()
@@ -426,7 +442,7 @@ class SimulatedServer:
             reset=reset,
             length=int(request.headers["upload-length"]),
             sha256=metadata["sha256"],
-            strategy=metadata["strategy"],
+            strategy=metadata.get("strategy", "by_base"),
         )
         return Response(status=201, headers={"location": f"/sync/v1/uploads/{name}"})
 
@@ -492,10 +508,17 @@ class SimulatedServer:
         if isinstance(line, TombstoneLine):
             change = tombstone_change(line, healing=healing)
             return [] if change is None else [change]
+        if isinstance(line, UpdateLine):
+            return []
         assert isinstance(line, RowLine)
         changes = []
-        change = strategy(line, 0)
-        if change is not None and line.base is not None and (line.model, line.pk) not in self.state.rows and healing:
+        change = strategy(line, Synced())
+        if (
+            change is not None
+            and line.base is not None
+            and (line.model, line.pk) not in self.state.rows
+            and healing
+        ):
             change = Change(**{**change.__dict__, "healing": True})
         key = (line.model, line.pk)
         healed = heal(line, self.state.rows.get(key), self.state.tombstones.get(key)) if healing else None
@@ -511,4 +534,6 @@ def _decode(checkpoint: str | None) -> dict[str, Any] | None:
 
 
 def _json(status: int, value: Mapping[str, Any]) -> Response:
-    return Response(status=status, headers={"content-type": "application/json"}, body=json.dumps(value).encode())
+    return Response(
+        status=status, headers={"content-type": "application/json"}, body=json.dumps(value).encode()
+    )

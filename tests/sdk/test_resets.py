@@ -72,11 +72,20 @@ def test_unsent_work_survives_a_reset(server: SimulatedServer, fleet: Fleet, ani
     (backup,) = replica.backups()
     assert (backup.reset, backup.state, backup.reason) == (reset, "receipted", "admin_forced")
     assert backup.path.exists()
-    assert [event.stage for event in events] == ["noted", "backed_up", "downloaded", "uploaded", "recovered", "done"]
+    assert [event.stage for event in events] == [
+        "noted",
+        "backed_up",
+        "downloaded",
+        "uploaded",
+        "recovered",
+        "done",
+    ]
     assert replica.pending() == 0
 
 
-def test_the_upload_holds_only_what_is_unsynced(server: SimulatedServer, fleet: Fleet, replica: Replica) -> None:
+def test_the_upload_holds_only_what_is_unsynced(
+    server: SimulatedServer, fleet: Fleet, replica: Replica
+) -> None:
     work_offline(replica)
     server.force_reset(replica.client_id)
 
@@ -112,7 +121,9 @@ def test_the_server_is_healed_of_a_restore(server: SimulatedServer, fleet: Fleet
     assert same_as_server(theirs, server)
 
 
-def test_a_server_that_has_overtaken_is_found_out_too(server: SimulatedServer, fleet: Fleet, replica: Replica) -> None:
+def test_a_server_that_has_overtaken_is_found_out_too(
+    server: SimulatedServer, fleet: Fleet, replica: Replica
+) -> None:
     before = server.dump()
     replica.create("farm.animal", pk="a9", name="Acknowledged")
     fleet.sync(replica)
@@ -128,7 +139,9 @@ def test_a_server_that_has_overtaken_is_found_out_too(server: SimulatedServer, f
     assert same_as_server(replica, server)
 
 
-def test_a_client_that_the_server_never_knew_heals_it(server: SimulatedServer, fleet: Fleet, replica: Replica) -> None:
+def test_a_client_that_the_server_never_knew_heals_it(
+    server: SimulatedServer, fleet: Fleet, replica: Replica
+) -> None:
     work_offline(replica)
     server.restore(SimulatedServer().state)
 
@@ -217,7 +230,9 @@ def test_a_lost_answer_at_any_request_of_a_reset_loses_nothing(
     assert same_as_server(replica, server)
 
 
-def during(server: SimulatedServer, step: Callable[[Request], bool], act: Callable[[], None]) -> Callable[[Request], Response]:
+def during(
+    server: SimulatedServer, step: Callable[[Request], bool], act: Callable[[], None]
+) -> Callable[[Request], Response]:
     """Answer, but do something once before the first request that ``step`` is true of."""
     done = iter([True])
 
@@ -232,7 +247,9 @@ def during(server: SimulatedServer, step: Callable[[Request], bool], act: Callab
 MOMENTS: dict[str, Callable[[Request], bool]] = {
     "before the bootstrap": lambda request: request.path == "pull" and b'"reset":"' in request.body,
     "before the upload is made": lambda request: request.path.endswith("/snapshot"),
-    "within the upload": lambda request: request.method == "PATCH" and request.headers["upload-offset"] != "0",
+    "within the upload": lambda request: (
+        request.method == "PATCH" and request.headers["upload-offset"] != "0"
+    ),
     "before the receipt": lambda request: request.path.startswith("recoveries/"),
 }
 
@@ -267,7 +284,11 @@ def test_a_second_reset_in_the_middle_starts_over_and_loses_nothing(
     monkeypatch.setattr("syncreset.sdk.resetting.CHUNK", 200)
     work_offline(replica)
     server.force_reset(replica.client_id)
-    answer = during(server, MOMENTS[moment], lambda: server.force_reset(replica.client_id, "checkpoint_expired") and None)
+
+    def another_reset() -> None:
+        server.force_reset(replica.client_id, "checkpoint_expired")
+
+    answer = during(server, MOMENTS[moment], another_reset)
 
     sync(replica, answer)
 
@@ -284,7 +305,10 @@ def test_edits_in_both_backups_of_a_reset_started_over_arrive(
     replica.create("farm.animal", pk="a4", name="Made in the first")
     server.force_reset(replica.client_id)
     with pytest.raises(ServerUnavailable):
-        sync(replica, unreliable(server.answer, lost=lambda number: server.requests[-1].path.endswith("/snapshot")))
+        sync(
+            replica,
+            unreliable(server.answer, lost=lambda number: server.requests[-1].path.endswith("/snapshot")),
+        )
     replica.update("farm.animal", "a1", name="Second backup")
     replica.update("farm.animal", "a3", name="Only in the second")
     server.state.resets.clear()
@@ -302,6 +326,32 @@ def test_edits_in_both_backups_of_a_reset_started_over_arrive(
     assert animals["a4"]["name"] == "Made in the first"
     assert same_as_server(replica, server)
     assert len(replica.backups()) == 2
+
+
+def test_a_deletion_that_older_unsynced_edits_outlive_is_told(
+    server: SimulatedServer, fleet: Fleet, replica: Replica
+) -> None:
+    replica.update("farm.animal", "a1", name="First backup")
+    server.force_reset(replica.client_id)
+    with pytest.raises(ServerUnavailable):
+        sync(
+            replica,
+            unreliable(server.answer, lost=lambda number: server.requests[-1].path.endswith("/snapshot")),
+        )
+    replica.delete("farm.animal", "a1")
+    server.state.resets.clear()
+    server.state.clients.clear()
+
+    try:
+        fleet.sync(replica)
+    except RecoveryFailed:
+        fleet.sync(replica)
+
+    assert server.fields("farm.animal")["a1"]["name"] == "First backup"
+    assert [(item.op, item.pk, item.code) for item in replica.unresolved()] == [
+        ("delete", "a1", "edited_before")
+    ]
+    assert same_as_server(replica, server)
 
 
 def test_the_same_reset_again_after_it_was_done_fails_loudly(
@@ -325,7 +375,9 @@ def test_a_server_that_never_takes_the_bootstrap_is_a_loop(server: SimulatedServ
 
     def answer(request: Request) -> Response:
         if request.path == "pull":
-            request = Request(method="POST", path="pull", body=request.body.replace(b'"reset":"', b'"reset":"x'))
+            request = Request(
+                method="POST", path="pull", body=request.body.replace(b'"reset":"', b'"reset":"x')
+            )
         return server.answer(request)
 
     with pytest.raises(ResetLoop):
@@ -347,7 +399,9 @@ def test_other_resets_without_end_are_a_loop(server: SimulatedServer, replica: R
         sync(replica, answer)
 
 
-def test_discard_backs_up_first_and_sends_nothing(server: SimulatedServer, fleet: Fleet, animals: None) -> None:
+def test_discard_backs_up_first_and_sends_nothing(
+    server: SimulatedServer, fleet: Fleet, animals: None
+) -> None:
     replica = fleet.synced(mode="discard")
     work_offline(replica)
     server.force_reset(replica.client_id)
@@ -584,7 +638,9 @@ def test_another_replica_of_the_same_file_notices_the_reset(
     assert replica.pending() == 1
 
 
-def test_names_from_the_server_never_become_paths(server: SimulatedServer, fleet: Fleet, replica: Replica, tmp_path: Path) -> None:
+def test_names_from_the_server_never_become_paths(
+    server: SimulatedServer, fleet: Fleet, replica: Replica, tmp_path: Path
+) -> None:
     work_offline(replica)
     server.force_reset(replica.client_id)
     evil = "../../evil/reset"
@@ -595,9 +651,7 @@ def test_names_from_the_server_never_become_paths(server: SimulatedServer, fleet
 
     def answer(request: Request) -> Response:
         if "/snapshot" in request.path:
-            request = Request(
-                method="POST", path="resets/x/snapshot", headers=request.headers
-            )
+            request = Request(method="POST", path="resets/x/snapshot", headers=request.headers)
             server.state.resets["x"] = reset
         return server.answer(request)
 
@@ -639,7 +693,9 @@ def test_what_was_unresolved_before_a_reset_is_still_listed(
     assert [item.pk for item in replica.unresolved()] == ["a9"]
 
 
-def test_sequence_numbers_go_on_after_a_reset(server: SimulatedServer, fleet: Fleet, replica: Replica) -> None:
+def test_sequence_numbers_go_on_after_a_reset(
+    server: SimulatedServer, fleet: Fleet, replica: Replica
+) -> None:
     replica.update("farm.animal", "a1", age=4)
     fleet.sync(replica)
     server.force_reset(replica.client_id)

@@ -92,7 +92,9 @@ class World:
             return True
         for item in self.server.state.ledger:
             change = item.change
-            if change.pk == pk and (change.op == "delete" if column == "*" else change.fields.get(column) == value):
+            if change.pk == pk and (
+                change.op == "delete" if column == "*" else change.fields.get(column) == value
+            ):
                 return True
         return any(
             item.pk == pk and (item.op == "delete" if column == "*" else item.fields.get(column) == value)
@@ -133,7 +135,7 @@ def world() -> Iterator[World]:
             fleet.close()
 
 
-bounded = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+bounded = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @bounded

@@ -7,7 +7,16 @@ from collections.abc import Callable
 import pytest
 
 from syncreset.protocol import Policy
-from syncreset.sdk import MissingRow, Replica, ReplicaBusy, Request, Response, ServerUnavailable, UnknownField, UnknownModel
+from syncreset.sdk import (
+    MissingRow,
+    Replica,
+    ReplicaBusy,
+    Request,
+    Response,
+    ServerUnavailable,
+    UnknownField,
+    UnknownModel,
+)
 from tests.sdk.fleet import Fleet, sync, unreliable
 from tests.sdk.simulated_server import SCHEMA, SimulatedServer
 
@@ -15,7 +24,10 @@ from tests.sdk.simulated_server import SCHEMA, SimulatedServer
 def same_as_server(replica: Replica, server: SimulatedServer) -> bool:
     """Whether the replica holds exactly the server's rows, with nothing left to send."""
     return replica.pending() == 0 and all(
-        {row["id"]: {name: value for name, value in row.items() if name != "id"} for row in replica.all(model)}
+        {
+            row["id"]: {name: value for name, value in row.items() if name != "id"}
+            for row in replica.all(model)
+        }
         == server.fields(model)
         for model in ("farm.barn", "farm.animal")
     )
@@ -119,7 +131,9 @@ def test_a_rejected_edit_gives_way_to_the_server_s_row(server: SimulatedServer, 
     assert same_as_server(ours, server)
 
 
-def test_what_is_edited_while_a_push_is_under_way_is_pushed_next(server: SimulatedServer, fleet: Fleet) -> None:
+def test_what_is_edited_while_a_push_is_under_way_is_pushed_next(
+    server: SimulatedServer, fleet: Fleet
+) -> None:
     server.put("farm.animal", "a1", name="Rex", age=3)
     ours = fleet.synced()
     ours.update("farm.animal", "a1", age=4, name="Max")
@@ -180,7 +194,9 @@ def test_a_lost_answer_changes_nothing(
     assert same_as_server(ours, server)
 
 
-def test_an_edit_with_a_lost_answer_and_then_a_delete_ends_deleted(server: SimulatedServer, fleet: Fleet) -> None:
+def test_an_edit_with_a_lost_answer_and_then_a_delete_ends_deleted(
+    server: SimulatedServer, fleet: Fleet
+) -> None:
     server.put("farm.animal", "a1", name="Rex", age=3)
     ours = fleet.synced()
     ours.update("farm.animal", "a1", age=4)
@@ -210,7 +226,9 @@ def test_a_replayed_change_is_the_same_to_the_byte(server: SimulatedServer, flee
     assert server.fields("farm.animal")["a1"]["name"] == "Max"
 
 
-def test_a_server_that_forgot_acknowledged_changes_gets_them_again(server: SimulatedServer, fleet: Fleet) -> None:
+def test_a_server_that_forgot_acknowledged_changes_gets_them_again(
+    server: SimulatedServer, fleet: Fleet
+) -> None:
     ours = fleet.synced()
     before = server.dump()
     ours.create("farm.animal", pk="a1", name="Rex")
@@ -279,7 +297,9 @@ def test_a_row_that_leaves_the_scope_goes_and_its_unsent_edits_are_kept(
     sync(ours, answer)
 
     assert ours.all("farm.animal") == []
-    assert [(item.pk, item.state, item.fields) for item in ours.unresolved()] == [("a1", "removed", {"age": 4})]
+    assert [(item.pk, item.state, item.fields) for item in ours.unresolved()] == [
+        ("a1", "removed", {"age": 4})
+    ]
     store = ours._device.store
     assert list(store.deletions(pulled=True)) == []
 
@@ -292,7 +312,9 @@ def test_pulled_deletions_are_remembered_for_healing(server: SimulatedServer, fl
     fleet.sync(ours)
 
     assert ours.all("farm.animal") == []
-    assert [(model, pk) for model, pk, _ in ours._device.store.deletions(pulled=True)] == [("farm.animal", "a1")]
+    assert [(model, pk) for model, pk, _ in ours._device.store.deletions(pulled=True)] == [
+        ("farm.animal", "a1")
+    ]
 
 
 def test_pages_are_committed_together_and_an_interrupted_pull_goes_on(
@@ -314,7 +336,9 @@ def test_pages_are_committed_together_and_an_interrupted_pull_goes_on(
     assert pulls[0]["checkpoint"] is not None
 
 
-def test_a_change_that_no_request_can_carry_does_not_stop_the_queue(server: SimulatedServer, fleet: Fleet) -> None:
+def test_a_change_that_no_request_can_carry_does_not_stop_the_queue(
+    server: SimulatedServer, fleet: Fleet
+) -> None:
     server.put("farm.animal", "a0", name="Rex", tags="fine")
     ours = fleet.synced()
     ours.update("farm.animal", "a0", tags="poison")
@@ -394,7 +418,9 @@ def test_sync_within_an_open_transaction_is_refused(server: SimulatedServer, fle
         fleet.sync(ours)
 
 
-def test_two_syncs_at_once_are_refused(server: SimulatedServer, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_syncs_at_once_are_refused(
+    server: SimulatedServer, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours = fleet.synced()
     monkeypatch.setattr("syncreset.sdk.device.LOCK_TIMEOUT", 0.0)
 

@@ -21,10 +21,16 @@ TYPES: dict[str, st.SearchStrategy[Any]] = {
     "Integer": st.integers(-(2**31), 2**31 - 1),
     "Boolean": st.booleans(),
     "Float": st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0),
-    "Decimal": st.decimals(allow_nan=False, allow_infinity=False, places=2).map(lambda value: format(value, "f")),
+    "Decimal": st.decimals(allow_nan=False, allow_infinity=False, places=2).map(
+        lambda value: format(value, "f")
+    ),
     "Binary": st.binary().map(lambda data: from_python("binary", data)),
     "JSON": st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
         max_leaves=8,
     ),
@@ -147,5 +153,3 @@ def test_python_values_without_a_wire_form_are_refused(
 ) -> None:
     with pytest.raises(error):
         from_python(storage, value)
-
-

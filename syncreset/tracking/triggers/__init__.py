@@ -11,7 +11,7 @@ from django.db import NotSupportedError, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from syncreset.tracking.triggers import postgresql, sqlite
+from syncreset.tracking.triggers import postgresql, postgresql_entries, sqlite, sqlite_entries
 from syncreset.tracking.triggers.base import (
     DELETED,
     DEPARTED,
@@ -31,6 +31,7 @@ __all__ = [
     "Installed",
     "TrackedTable",
     "Trigger",
+    "clocks_of",
     "discrepancies",
     "drop",
     "drop_triggers_of",
@@ -45,6 +46,7 @@ __all__ = [
 
 _VENDORS: dict[str, ModuleType] = {"postgresql": postgresql, "sqlite": sqlite}
 SUPPORTED_VENDORS = tuple(_VENDORS)
+_ENTRY_CLOCKS: dict[str, ModuleType] = {"postgresql": postgresql_entries, "sqlite": sqlite_entries}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,12 @@ def vendor_of(connection: BaseDatabaseWrapper) -> ModuleType:
         raise NotSupportedError(f"syncreset cannot track writes on {connection.display_name}") from None
 
 
+def clocks_of(connection: BaseDatabaseWrapper, table: TrackedTable) -> ModuleType:
+    """The module that writes a table's clocks: into its own columns, or into its rows' entries."""
+    vendor = vendor_of(connection)
+    return vendor if table.own_clocks else _ENTRY_CLOCKS[connection.vendor]
+
+
 def tables_of(connection: BaseDatabaseWrapper, models: Iterable[type[Model]]) -> list[TrackedTable]:
     """The tables of those models that can be tracked on this database now: they and the feed's table exist there."""
     here = [model for model in models if router.allow_migrate_model(connection.alias, model)]
@@ -82,7 +90,7 @@ def tables_of(connection: BaseDatabaseWrapper, models: Iterable[type[Model]]) ->
 
 def expected(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Trigger]:
     """The triggers that a table should have."""
-    triggers: list[Trigger] = vendor_of(connection).statements(connection, table)
+    triggers: list[Trigger] = clocks_of(connection, table).statements(connection, table)
     return triggers
 
 
@@ -128,8 +136,8 @@ def reconcile(connection: BaseDatabaseWrapper, table: TrackedTable) -> None:
     with connection.cursor() as cursor:
         if lock is not None:
             cursor.execute(lock)
-        cursor.execute(vendor.backfill(connection, table))
         cursor.execute(vendor.enter_sql(connection, _unentered_sql(connection, table)))
+        cursor.execute(clocks_of(connection, table).backfill(connection, table))
 
 
 def discrepancies(

@@ -50,6 +50,7 @@ __all__ = [
     "statements",
     "trigger",
     "truncate_body",
+    "vanished_json",
     "wire_text",
 ]
 
@@ -209,6 +210,11 @@ def differs_from_copy(
     if old_kind == kind:
         return differs(connection, field, "c", "t")
     return f"{column(connection, field, 't')}::text IS DISTINCT FROM {column(connection, field, 'c')}::text"
+
+
+def vanished_json(connection: BaseDatabaseWrapper, table: TrackedTable, row: str, entry: str) -> str:
+    """A row that is gone, as its tombstone keeps it."""
+    return row_json(connection, table, row)
 
 
 def enter_sql(

@@ -56,6 +56,7 @@ __all__ = [
     "stamp_from_copy_sql",
     "statements",
     "trigger",
+    "vanished_json",
     "wire_text",
 ]
 
@@ -229,6 +230,11 @@ def differs_from_copy(
     new, old = column(connection, field, "t"), column(connection, field, "c")
     same_type = f"(typeof({new}) = typeof({old}) OR CAST({new} AS TEXT) IS NOT CAST({old} AS TEXT))"
     return f"({differs(connection, field, 'c', 't')} AND {same_type})"
+
+
+def vanished_json(connection: BaseDatabaseWrapper, table: TrackedTable, row: str, entry: str) -> str:
+    """A row that is gone, as its tombstone keeps it."""
+    return row_json(connection, table, row)
 
 
 def enter_sql(

@@ -1,0 +1,65 @@
+"""Two backups' lines of one row become one that loses nothing of either."""
+
+from syncreset.protocol import Row, RowLine, TombstoneLine
+from syncreset.sdk.backup import overlay
+
+
+def row(
+    fields: dict[str, object], clocks: dict[str, int], base: dict[str, int] | None, updated: int = 0
+) -> RowLine:
+    held = Row(fields=fields, updated=updated or max(clocks.values()), clocks=clocks)
+    return RowLine(model="farm.animal", pk="a1", row=held, base=base)
+
+
+def tombstone(at: int, *, pulled: bool) -> TombstoneLine:
+    return TombstoneLine(model="farm.animal", pk="a1", at=at, base=None if pulled else 10, pulled=pulled)
+
+
+def test_edits_of_both_stores_stay_and_the_later_store_wins_a_field() -> None:
+    older = row({"a": "old", "b": "old", "c": "s"}, {"*": 10, "a": 20, "b": 21}, {"a": 10, "b": 10})
+    newer = row({"a": "new", "b": "s2", "c": "new"}, {"*": 10, "a": 40, "b": 35, "c": 41}, {"a": 15, "c": 10})
+
+    merged = overlay(older, newer)
+
+    assert isinstance(merged, RowLine)
+    assert merged.row.fields == {"a": "new", "b": "old", "c": "new"}
+    assert merged.base == {"a": 10, "b": 10, "c": 10}
+    assert [merged.row.clock(name) for name in "abc"] == [40, 21, 41]
+
+
+def test_of_acknowledged_data_the_newest_clock_wins() -> None:
+    older = row({"a": "healed", "b": "x"}, {"*": 10, "a": 90}, {})
+    newer = row({"a": "restored", "b": "y"}, {"*": 10, "b": 50}, {})
+
+    merged = overlay(older, newer)
+
+    assert isinstance(merged, RowLine)
+    assert (merged.row.fields, merged.base) == ({"a": "healed", "b": "y"}, {})
+
+
+def test_a_row_made_in_the_older_store_and_downloaded_by_the_newer_keeps_only_what_is_newer() -> None:
+    older = row({"a": "mine", "b": "mine"}, {"*": 20, "b": 60}, None)
+    newer = row({"a": "theirs", "b": "mine before"}, {"*": 20, "a": 40}, {})
+
+    merged = overlay(older, newer)
+
+    assert isinstance(merged, RowLine)
+    assert merged.row.fields == {"a": "theirs", "b": "mine"}
+    assert merged.base == {"b": -1}
+
+
+def test_an_unsynced_edit_outlives_a_deletion() -> None:
+    edited = row({"a": "edited"}, {"*": 10, "a": 20}, {"a": 10})
+
+    assert overlay(edited, tombstone(30, pulled=False)) == edited
+    assert overlay(tombstone(30, pulled=True), edited) == edited
+
+
+def test_a_deletion_outlives_acknowledged_data_unless_that_is_newer() -> None:
+    held = row({"a": "x"}, {"*": 10}, {})
+    newer = row({"a": "y"}, {"*": 10, "a": 50}, {})
+
+    assert overlay(held, tombstone(30, pulled=False)) == tombstone(30, pulled=False)
+    assert overlay(tombstone(30, pulled=False), held) == tombstone(30, pulled=False)
+    assert overlay(held, tombstone(30, pulled=True)) == tombstone(30, pulled=True)
+    assert overlay(tombstone(30, pulled=True), newer) == newer
