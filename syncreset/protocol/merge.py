@@ -226,12 +226,19 @@ def _put_on_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> O
     outcome = _put(tombstone.row, change, policy)
     if outcome.state == "parked":
         return replace(outcome, row=None, problem=_DELETED)
+    if outcome.row is None and policy.on_delete == "keep" and _made_after(change, tombstone):
+        outcome = _create(change)
     if outcome.row is None or policy.on_delete == "delete":
         return Outcome(state="superseded", decisions=_all_kept(outcome, "server"), problem=_DELETED)
     if policy.on_delete == "review":
         return Outcome(state="parked", decisions=_all_kept(outcome, "review"), problem=_DELETED)
     restored = replace(outcome.row, updated=max(outcome.row.updated, tombstone.deleted + 1))
     return replace(outcome, row=restored)
+
+
+def _made_after(change: Change, tombstone: Tombstone) -> bool:
+    """Whether the client made the row anew after it was deleted, be it with the very same values."""
+    return change.base is None and change.clock(ROW_CLOCK) > tombstone.deleted
 
 
 def _all_kept(outcome: Outcome, kept: Kept) -> dict[str, Decision]:

@@ -24,13 +24,14 @@ from .errors import (
 )
 from .messages import Exchange, Request, Response
 from .replica import BackupView, Mode, Replica
-from .reports import Backup, PendingChange, ResetEvent, ResetOutcome, SyncReport, Unresolved
+from .reports import Backup, LedgerItem, PendingChange, ResetEvent, ResetOutcome, SyncReport, Unresolved
 
 __all__ = [
     "Backup",
     "BackupView",
     "CallbackFailed",
     "Exchange",
+    "LedgerItem",
     "MissingRow",
     "Mode",
     "PendingChange",

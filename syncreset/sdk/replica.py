@@ -13,11 +13,11 @@ import httpx
 
 from syncreset.protocol import uuid7
 
-from . import engine, files
+from . import deciding, engine, files
 from .device import Device
 from .errors import MissingRow, UnknownField
 from .http import HttpDriver
-from .reports import Backup, PendingChange, ResetEvent, SyncReport, Unresolved
+from .reports import Backup, LedgerItem, PendingChange, ResetEvent, SyncReport, Unresolved
 from .schema import ModelSchema
 from .store import Store
 from .tables import quote
@@ -237,6 +237,30 @@ class Replica(Reader):
     def acknowledge(self, *items: Unresolved | int) -> None:
         """The app or its user has seen these; they are no longer listed."""
         self._device.store.acknowledge(item if isinstance(item, int) else item.id for item in items)
+
+    def items(self, state: str | None = "parked") -> list[LedgerItem]:
+        """The items of the ledgers of this replica's recoveries, by default those that wait for a decision.
+
+        Asks the server. Changes that were parked when pushed are in ``unresolved``, with their item's id.
+        """
+        recoveries = [backup.recovery for backup in self.backups() if backup.recovery is not None]
+        return self._driver.run(deciding.items_of(dict.fromkeys(recoveries), state))
+
+    def resolve(self, item: LedgerItem | Unresolved | str, keep: deciding.Keep) -> LedgerItem:
+        """Decide a parked item: keep ``"client"``, ``"server"``, or ``{field: value}``. The next sync brings the row.
+
+        Returns the item as it is then: still parked where the server's value has changed since, or where the values
+        cannot be written. Raises ProblemReceived ``not_parked`` for one that is decided, ValueError for one without
+        an id.
+        """
+        if isinstance(item, Unresolved):
+            if item.item is None:
+                raise ValueError("the server keeps no item of this change")
+            decided = self._driver.run(deciding.resolve(item.item, keep))
+            if decided.state != "parked":
+                self.acknowledge(item)
+            return decided
+        return self._driver.run(deciding.resolve(item if isinstance(item, str) else item.id, keep))
 
     # -- backups --------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Backup", "PendingChange", "ResetEvent", "ResetOutcome", "SyncReport", "Unresolved"]
+__all__ = ["Backup", "LedgerItem", "PendingChange", "ResetEvent", "ResetOutcome", "SyncReport", "Unresolved"]
 
 ResetState = Literal["recovered", "waiting", "refused", "discarded", "handed_over"]
 Stage = Literal["noted", "backed_up", "downloaded", "uploaded", "recovering", "recovered", "refused", "done"]
@@ -42,6 +42,20 @@ class Unresolved:
     fields: Mapping[str, Any]
     server: Mapping[str, Any] | None
     at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerItem:
+    """One item of the server's ledger. ``fields`` has, by name, ``client``, ``server``, ``base_clock`` and ``kept``."""
+
+    id: str
+    model: str
+    pk: str
+    op: Literal["put", "delete"]
+    state: str
+    fields: Mapping[str, Mapping[str, Any]]
+    code: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,3 +121,46 @@ def test_a_restored_server_is_healed_by_the_device_that_knows_more(
     assert Dog.objects.get(pk=old.pk).notes == "made after the restore"
     assert set(Item.objects.values_list("state", flat=True)) == {"applied"}
     assert {row["name"] for row in phone.all(DOG)} == {"Old", "Acknowledged"}
+
+
+def test_parked_items_are_listed_and_decided_on_the_device(
+    replica: ReplicaFactory, shelter: Shelter, celery_on_redis: Celery, worker: WorkerFactory
+) -> None:
+    worker(concurrency=1)
+    dog = Dog.objects.create(shelter=shelter, name="Rex", notes="old")
+    phone = replica("ada")
+    phone.sync()
+    phone.update(DOG, dog.pk, notes="the phone's")
+    Dog.objects.update(notes="the server's")
+    force_reset(Client.objects.all())
+    phone.sync(wait=True)
+
+    (parked,) = phone.items()
+    assert (parked.model, parked.pk, parked.fields["notes"]["server"]) == (DOG, str(dog.pk), "the server's")
+    decided = phone.resolve(parked, {"notes": "both"})
+    phone.sync()
+
+    assert decided.state == "applied"
+    assert phone.items() == []
+    row = phone.get(DOG, dog.pk)
+    assert row is not None
+    assert row["notes"] == "both"
+
+
+def test_a_change_parked_when_pushed_is_decided_on_the_device(replica: ReplicaFactory, shelter: Shelter) -> None:
+    Dog.objects.create(shelter=shelter, name="Chipped", chip="taken")
+    phone = replica("ada")
+    phone.sync()
+    pk = phone.create(DOG, shelter=shelter.pk, name="New", chip="taken")
+    phone.sync()
+    (parked,) = phone.unresolved()
+    assert (parked.state, parked.code) == ("parked", "unique")
+
+    decided = phone.resolve(parked, {"chip": "free"})
+    phone.sync()
+
+    assert decided.state == "applied"
+    assert phone.unresolved() == []
+    row = phone.get(DOG, pk)
+    assert row is not None
+    assert (row["name"], row["chip"]) == ("New", "free")
