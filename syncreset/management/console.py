@@ -41,29 +41,39 @@ class Report:
 class Console:
     """Where progress and questions go: the error stream, so that the output stays what was asked for.
 
-    On a terminal progress is one line that is written over; elsewhere a line now and then.
+    On a terminal progress is one line that is written over; elsewhere a line now and then, where work takes long.
     """
 
     errors: Errors
     quiet: bool = False
-    _shown: float = field(default=0.0, init=False)
+    _shown: float | None = field(default=None, init=False)
     _open: bool = field(default=False, init=False)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Show how far ``what`` has got."""
-        at, last = time.monotonic(), done >= total
-        if self.quiet or (not last and at - self._shown < (0.1 if self.errors.isatty() else 5.0)):
+        if self.quiet:
             return
-        self._shown = at
         told = f"{what}: {done:,} of {total:,}"
         if not self.errors.isatty():
-            self.errors.write(told)
+            if self._is_time(5.0):
+                self.errors.write(told)
             return
-        filled = _BAR if not total else _BAR * done // total
-        self.errors.write(f"\r[{'#' * filled:<{_BAR}}] {told}\x1b[K", ending="")
-        self._open = True
-        if last:
+        if not self._open or done >= total or self._is_time(0.1):
+            filled = _BAR if not total else _BAR * done // total
+            self.errors.write(f"\r[{'#' * filled:<{_BAR}}] {told}\x1b[K", ending="")
+            self._open = True
+        if done >= total:
             self.close()
+
+    def _is_time(self, seconds: float) -> bool:
+        """Whether that much time has gone by since this was last true, or first asked."""
+        at = time.monotonic()
+        if self._shown is None:
+            self._shown = at
+        if at - self._shown < seconds:
+            return False
+        self._shown = at
+        return True
 
     def close(self) -> None:
         """End the line of progress, if one is open."""

@@ -23,6 +23,8 @@ from tests.shelters.models import Dog, Shelter
 PAGE = "docs/reference/commands.md"
 #: What Django gives every command; it is not ours to document.
 OF_DJANGO = {"-h", "--help"}
+#: What the page says of all subcommands at its beginning.
+OF_ALL = {"--json"}
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -32,7 +34,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def part(name: str) -> str:
-    return section(page(PAGE), f"## {name}")
+    return section(page(PAGE), f"## `{name}`")
 
 
 def documented(name: str) -> Any:
@@ -41,18 +43,29 @@ def documented(name: str) -> Any:
 
 
 def test_every_subcommand_has_its_section_and_every_section_its_subcommand() -> None:
-    assert headings(page(PAGE))[1:] == list(parsers()) == list(SUBCOMMANDS)
+    assert list(parsers()) == list(SUBCOMMANDS)
+    assert headings(page(PAGE)) == ["Commands", *(f"`{name}`" for name in SUBCOMMANDS)]
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_subcommand_prints_json_on_request(name: str) -> None:
+    assert all(parsers()[name]._option_string_actions[option].nargs == 0 for option in OF_ALL)
+    assert documented(name).keys()
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_every_option_is_documented_with_its_value(name: str) -> None:
-    actions = [action for action in parsers()[name]._actions if not OF_DJANGO & set(action.option_strings)]
-    listed = re.findall(r"^- `([^`]+)`", part(name), re.MULTILINE)
+    known = OF_DJANGO | OF_ALL
+    actions = [action for action in parsers()[name]._actions if not known & set(action.option_strings)]
+    listed = [
+        " ".join(found).strip()
+        for found in re.findall(r"^- `(--[\w-]+|[A-Z_]{3,})`(?: ([A-Z]+))?: ", part(name), re.MULTILINE)
+    ]
 
     expected = []
     for action in actions:
         option = action.option_strings[-1] if action.option_strings else ""
-        metavar = "" if action.nargs == 0 else str(action.metavar or "NAME")
+        metavar = "" if action.nargs == 0 else str(action.metavar)
         expected.append(f"{option} {metavar}".strip())
         assert action.help, option
 

@@ -250,7 +250,7 @@ def _begun(device: Device) -> Upload:
     sent = device.api.generic(
         "PATCH",
         f"/sync/v1/uploads/{upload.pk}",
-        b"12345",
+        "12345",
         content_type="application/offset+octet-stream",
         headers={"Tus-Resumable": "1.0.0", "Upload-Offset": "0"},
     )

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from typing import Any, Protocol
 
 from ..console import Console, Report
-from . import audit, items, new_epoch, purge, recover, reset, status
+from . import audit, items, new_epoch, plan, purge, recover, reset, status
 
 __all__ = ["SUBCOMMANDS", "Subcommand"]
 
@@ -27,4 +27,5 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "purge": purge,
     "new_epoch": new_epoch,
     "audit": audit,
+    "plan": plan,
 }
