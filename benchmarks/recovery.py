@@ -72,7 +72,9 @@ def main(rows: int) -> None:
         user = get_user_model()._default_manager.create_superuser("bench", password="bench")  # type: ignore[attr-defined]
         (reset,) = force_reset([Client.objects.create(user=user)])
         Vet.objects.bulk_create((Vet(code=f"v{n}", name="old") for n in range(rows)), batch_size=1000)
-        print(f"{connection.vendor}: a snapshot of {rows:,} rows written, checked and merged, against a loop by hand")
+        print(
+            f"{connection.vendor}: a snapshot of {rows:,} rows written, checked and merged, against a loop by hand"
+        )
         for percent in (1, 10, 100):
             compare(
                 f"{percent} % of the rows changed",

@@ -6,8 +6,8 @@ from typing import Any
 from django.db import connection
 
 from syncreset.clients import scopes_of
-from syncreset.rows import stored_rows, visible
 from syncreset.codec import encode_key
+from syncreset.rows import stored_rows, visible
 from syncreset.sdk import Replica
 from syncreset.tracking.registry import dependency_order
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.db import connection
 
@@ -28,7 +29,7 @@ class Stage:
 
     def __init__(self, *, port: int) -> None:
         self.port = port
-        self.directory = Path(settings.DEMO_DIR)
+        self.directory = Path(str(settings.DEMO_DIR))  # type: ignore[misc]
         self.url = f"http://{services.HOST}:{port}/"
 
     def prepare(self) -> None:
@@ -56,9 +57,11 @@ class Stage:
         """Copy the database as it is now. Nothing may be connected to it on PostgreSQL, as for any template."""
         connection.close()
         if connection.vendor == "sqlite":
-            with contextlib.closing(sqlite3.connect(self._file)) as live:
-                with contextlib.closing(sqlite3.connect(self._backup)) as backup:
-                    live.backup(backup)
+            with (
+                contextlib.closing(sqlite3.connect(self._file)) as live,
+                contextlib.closing(sqlite3.connect(self._backup)) as backup,
+            ):
+                live.backup(backup)
         else:
             _on_server(
                 f'DROP DATABASE IF EXISTS "{self._name}_backup"',
@@ -117,7 +120,7 @@ def _on_server(*statements: str) -> None:
     """Run statements on the PostgreSQL server from outside of the demo's database, for they replace it."""
     parameters: Mapping[str, Any] = connection.get_connection_params()
     elsewhere = "template1" if parameters.get("dbname") == "postgres" else "postgres"
-    database = connection.Database.connect(**{**parameters, "dbname": elsewhere}, autocommit=True)
+    database = psycopg.connect(**{**parameters, "dbname": elsewhere}, autocommit=True)
     with contextlib.closing(database):
         for statement in statements:
             database.execute(statement)

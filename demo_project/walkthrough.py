@@ -14,11 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import django
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_project.settings")
-django.setup()
-
 import httpx
 from django.contrib.auth import get_user_model
 from rich import box
@@ -26,7 +21,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from demo_project import services
+from demo_project import (
+    configured,  # noqa: F401  it comes first, for the others need Django to be set up
+    services,
+)
 from demo_project.comparison import Rows, differences, rows_of_replica, rows_of_server
 from demo_project.operator import Operator
 from demo_project.ramp.people import PASSWORD
@@ -50,7 +48,9 @@ class Inspector:
     def sync(self) -> SyncReport:
         """Sync, and say what happened."""
         report = self.replica.sync(wait=True)
-        results = ", ".join(f"{count} {state}" for state, count in sorted(report.results.items())) or "nothing"
+        results = (
+            ", ".join(f"{count} {state}" for state, count in sorted(report.results.items())) or "nothing"
+        )
         console.print(f"   {self.name}: pushed [b]{results}[/b], pulled [b]{report.pulled}[/b] changes")
         return report
 
@@ -126,10 +126,9 @@ def main() -> int:
 def play(stage: Stage, redis_url: str | None, *, serve: bool) -> int:
     """The walk-through from the first download to the last comparison."""
     with ExitStack() as devices:
-        with stage.up(redis_url):
-            with act(1, "Ada and Ben, both at JFK, download what they may hold"):
-                ada, ben = (devices.enter_context(inspector(stage, name)) for name in ("ada", "ben"))
-                plan = bootstrap(ada, ben)
+        with stage.up(redis_url), act(1, "Ada and Ben, both at JFK, download what they may hold"):
+            ada, ben = (devices.enter_context(inspector(stage, name)) for name in ("ada", "ben"))
+            plan = bootstrap(ada, ben)
         # The services are down for a moment: a backup is taken while nobody writes.
         stage.back_up()
         with stage.up(redis_url):
@@ -147,7 +146,9 @@ def play(stage: Stage, redis_url: str | None, *, serve: bool) -> int:
         with act(5, "Disaster: the database is replaced by the copy from before they worked"):
             stage.restore()
             lost = differences(before, rows_of_server(user("ada")))
-            console.print(f"   The server has forgotten [red]{len(lost)}[/red] things that it had acknowledged.")
+            console.print(
+                f"   The server has forgotten [red]{len(lost)}[/red] things that it had acknowledged."
+            )
         with stage.up(redis_url):
             with act(6, "Both come back, and what their devices hold heals the server"):
                 ledgers = [heal(person) for person in (ada, ben)]
@@ -191,7 +192,8 @@ def bootstrap(ada: Inspector, ben: Inspector) -> Plan:
         "SELECT id FROM ramp_flight ORDER BY sched_dep, id LIMIT 2"
     ).fetchall()
     deleted, rescued = (
-        ada.replica.create(INSPECTION, inspection(ada, shared[0], remarks)) for remarks in ("to go", "to argue over")
+        ada.replica.create(INSPECTION, inspection(ada, shared[0], remarks))
+        for remarks in ("to go", "to argue over")
     )
     ada.sync()
     with console.status("downloading"):
@@ -217,7 +219,13 @@ def work_offline(ada: Inspector, ben: Inspector, plan: Plan) -> None:
     made = ada.replica.create(INSPECTION, inspection(ada, plan.shared, "hydraulic leak"))
     ada.replica.create(
         DEFECT,
-        {"airport": AIRPORT, "inspection": made, "code": "29-10", "severity": "major", "description": "wet wheel well"},
+        {
+            "airport": AIRPORT,
+            "inspection": made,
+            "code": "29-10",
+            "severity": "major",
+            "description": "wet wheel well",
+        },
     )
     ada.replica.update(FLIGHT, plan.shared, gate="B22")
     ada.replica.update(FLIGHT, plan.contested, stand_notes="Ada: belt loader on the left")
@@ -264,7 +272,8 @@ def check_everything_is_there(ada: Inspector, ben: Inspector, plan: Plan) -> Non
         "Ben's edit of what Ada deleted brought it back": rescued.get("remarks") == "found a dent",
         "the other inspection stays deleted": (INSPECTION, plan.deleted) not in rows,
         "both new inspections and the defect are there": (
-            sum(model == INSPECTION for model, _ in rows) == 3 and sum(model == DEFECT for model, _ in rows) == 1
+            sum(model == INSPECTION for model, _ in rows) == 3
+            and sum(model == DEFECT for model, _ in rows) == 1
         ),
         "both devices hold what the server holds": not differences(rows, rows_of_replica(ada.replica))
         and not differences(rows, rows_of_replica(ben.replica)),
@@ -286,7 +295,9 @@ def heal(person: Inspector) -> SyncReport:
 def show_ledger(title: str, reports: list[Any]) -> None:
     """One line a recovery: how many items ended in which state."""
     states = ("applied", "merged", "identical", "superseded", "parked", "rejected")
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.add_column("device")
     for heading in (*states, "items"):
         table.add_column(heading, justify="right")
@@ -326,7 +337,9 @@ def compare(before: Rows, ada: Inspector, ben: Inspector, ledgers: list[SyncRepo
         console.print(f"[red]{len(found)} differences:[/red]")
         console.print("\n".join(found[:20]))
     else:
-        console.print("[green]Nothing is missing, and nothing differs: on the server and on both devices.[/green]")
+        console.print(
+            "[green]Nothing is missing, and nothing differs: on the server and on both devices.[/green]"
+        )
     return len(found)
 
 

@@ -8,15 +8,16 @@ from django.db import DataError, IntegrityError, connection, models, transaction
 from django.db.models import ProtectedError, RestrictedError
 
 from .cascades import UnseenRows, delete_rows
-from .codec import ValueFault, decode, decode_key
+from .codec import ValueFault, decode, decode_key, encode_key
 from .feed import tombstones
+from .many_to_many import elements_of, write_elements
 from .preparing import Author, Prepared, missing_fields, needs_unsynced_fields, prepare
 from .protocol import Change, Decision, Outcome, Policy, Problem, Row, Tombstone, is_delta, merge, same
 from .refusals import problem_of
 from .row_clocks import RowClocks, clock_columns, clocks_in_entries, keep_in_entries, set_own_clocks
 from .rows import instance_of, lock_instances, row_of, scope_of_row, stored_rows, tombstone_of
 from .signals import changes_applied
-from .tracking.registry import dependency_order, options_for
+from .tracking.registry import dependency_order, keeps_own_clocks, options_for, set_fields
 from .writing import missing_targets, write_problem
 
 __all__ = ["Applied", "apply_changes"]
@@ -242,11 +243,12 @@ def _load(batch: list[Prepared], author: Author) -> dict[Key, _Slot]:
         pks = by_model[model]
         instances = lock_instances(model, pks)
         clocks = clocks_in_entries(model, instances.keys())
+        elements = elements_of(model, [instance.pk for instance in instances.values()])
         buried = tombstones(model._meta.label_lower, pks - instances.keys(), author.scopes)
         for pk in pks:
             slot = _Slot(instance=instances.get(pk))
             if slot.instance is not None:
-                stored = row_of(slot.instance, clocks.get(pk))
+                stored = row_of(slot.instance, clocks.get(pk), elements.get(pk, {}))
                 slot.hidden = not author.operator and stored.scope not in author.scopes
                 slot.stored = slot.row = None if slot.hidden else stored.row
             elif pk in buried:
@@ -263,7 +265,12 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: set[str]
         change = replace(change, fields={**change.fields, **dict.fromkeys(nulled)})
     options = options_for(model)
     policy = author.policy or Policy(conflicts=options.conflicts, on_delete=options.on_delete)
-    outcome = _merge_counted(slot, change, replace(policy, counters=frozenset(options.counters)), model)
+    sets = [field.name for field in set_fields(model)]
+    policy = replace(policy, counters=frozenset(options.counters), sets=frozenset(sets))
+    outcome = _merge_counted(slot, change, policy, model)
+    if outcome.row is not None and slot.row is None:
+        complete = {**{name: [] for name in sets}, **outcome.row.fields}
+        outcome = replace(outcome, row=replace(outcome.row, fields=complete))
     if outcome.row is not None and slot.row is None:
         missing = missing_fields(model, outcome.row.fields)
         if missing:
@@ -368,11 +375,13 @@ def _write(slots: Mapping[Key, _Slot], author: Author) -> None:
         if slot.instance is None:
             created.setdefault(model, []).append(instance)
         else:
-            for name in slot.touched:
-                attname = model._meta.get_field(name).attname
+            written = slot.touched - {field.name for field in set_fields(model)}
+            for name in written:
+                field: Any = model._meta.get_field(name)
+                attname = field.attname
                 setattr(instance, attname, getattr(fresh, attname))
             updated.setdefault(model, []).append(instance)
-            touched.setdefault(model, set()).update(slot.touched)
+            touched.setdefault(model, set()).update(written)
         clocks = RowClocks(updated=slot.row.updated, clocks=slot.row.clocks)
         set_own_clocks(instance, clocks)
         merged.setdefault(model, {})[pk, scope_of_row(model, pk, slot.row)] = clocks
@@ -383,6 +392,7 @@ def _write(slots: Mapping[Key, _Slot], author: Author) -> None:
             _update(model, updated[model], touched[model])
         if model in merged:
             keep_in_entries(model, merged[model])
+    _write_sets(slots, [*created.items(), *updated.items()], merged)
     for model in reversed(dependency_order()):
         if model in deleted:
             delete_rows(model, deleted[model], deleted, author)
@@ -390,15 +400,48 @@ def _write(slots: Mapping[Key, _Slot], author: Author) -> None:
         connection.check_constraints()
 
 
+def _write_sets(
+    slots: Mapping[Key, _Slot],
+    written: Iterable[tuple[type[models.Model], list[models.Model]]],
+    merged: Mapping[type[models.Model], Mapping[tuple[str, str], RowClocks]],
+) -> None:
+    """Write the elements of rows that are in their tables now, and give the rows their merged clocks once more.
+
+    Once more, because whoever writes an element has the triggers stamp its owner.
+    """
+    for model, instances in written:
+        rows = {encode_key(model._meta.pk, instance.pk): instance for instance in instances}
+        changed: set[str] = set()
+        for field in set_fields(model):
+            before: dict[str, list[str]] = {}
+            after: dict[str, list[str]] = {}
+            for pk in rows:
+                slot = slots[model, pk]
+                had = [] if slot.stored is None else slot.stored.fields.get(field.name) or []
+                has = had if slot.row is None else slot.row.fields.get(field.name) or []
+                if not same(had, has):
+                    before[pk], after[pk] = had, has
+            write_elements(field, before, after)
+            changed |= after.keys()
+        if changed and keeps_own_clocks(model):
+            _update(model, [rows[pk] for pk in sorted(changed)], set())
+        elif changed:
+            keep_in_entries(
+                model, {key: clocks for key, clocks in merged[model].items() if key[0] in changed}
+            )
+
+
 def _update(model: type[models.Model], instances: list[models.Model], touched: set[str]) -> None:
     """One upsert: the rows are locked, so every untouched column is written back as it is."""
     own_time = {column.name for column in model._meta.concrete_fields if getattr(column, "auto_now", False)}
-    model._base_manager.bulk_create(
-        instances,
-        update_conflicts=True,
-        unique_fields=[model._meta.pk.name],
-        update_fields=sorted(touched | own_time | {*clock_columns(model)}),
-    )
+    columns = sorted(touched | own_time | {*clock_columns(model)})
+    if columns:
+        model._base_manager.bulk_create(
+            instances,
+            update_conflicts=True,
+            unique_fields=[model._meta.pk.name],
+            update_fields=columns,
+        )
 
 
 def _announce(results: list[Applied], author: Author) -> None:

@@ -93,7 +93,7 @@ def _wrong_triggers(
     present = {
         name: trigger.text
         for name, trigger in triggers.installed(connection).items()
-        if trigger.table == table.name
+        if trigger.table in table.names
     }
     wrong = sorted(name for name in {*wanted, *present} if wanted.get(name) != present.get(name))
     return len(wrong), wrong[:_EXAMPLES]

@@ -35,7 +35,7 @@ from syncreset.tracking.options import (
     unknown_attributes,
 )
 from syncreset.tracking.registrations import registration_of
-from syncreset.tracking.registry import synced_fields, tracked_by_label, tracked_models
+from syncreset.tracking.registry import is_tracked, set_fields, synced_fields, tracked_by_label, tracked_models
 from syncreset.tracking.triggers.base import stored_field
 from syncreset.upcasting import upcasters
 
@@ -97,6 +97,7 @@ def check_model(model: type[Model]) -> list[CheckMessage]:
         *_check_choices(model, options),
         *_check_counters(model, options),
         *_check_registration(model, options),
+        *_check_sets(model),
         *_check_renames(model, options),
     ]
 
@@ -242,7 +243,8 @@ def _check_fields(model: type[Model], options: SyncOptions) -> Iterator[CheckMes
     for attribute, names in named.items():
         for name in names:
             field = _field(model, name)
-            if field is None or field.primary_key or field.name != name or name in CLOCK_FIELDS:
+            of_row = field is not None and not field.primary_key and field.name == name and name not in CLOCK_FIELDS
+            if not of_row and name not in {known.name for known in set_fields(model)}:
                 yield Error(
                     f"SyncMeta.{attribute} names {name!r}, which is not a synced field of the model.",
                     hint="Name fields as the model does: `shelter`, not `shelter_id`.",
@@ -301,7 +303,7 @@ def _check_registration(model: type[Model], options: SyncOptions) -> Iterator[Ch
     registered = registration_of(model)
     if registered is None:
         return
-    synced = {field.name for field in synced_fields(model)}
+    synced = {field.name for field in (*synced_fields(model), *set_fields(model))}
     for name in registered["fields"]:
         if name not in synced:
             yield Error(
@@ -316,10 +318,35 @@ def _check_registration(model: type[Model], options: SyncOptions) -> Iterator[Ch
     for name in sorted(said - {*registered["fields"], pk.name}):
         yield Error(
             f"register() of {model._meta.label} says something about {name!r}, which is not among its fields.",
-            hint="Only what is named in `fields` is synced. A row's scope is known to its clients, so it must be there.",
+            hint="Only what is named in `fields` is synced. A row's scope is known to its clients: it must be there.",
             obj=model,
             id="syncreset.E016",
         )
+
+
+def _check_sets(model: type[Model]) -> Iterator[CheckMessage]:
+    registered = registration_of(model)
+    synced = set_fields(model)
+    for field in model._meta.local_many_to_many:
+        if registered is not None and field.name not in registered["fields"]:
+            continue
+        declared: Any = field
+        through, other = declared.remote_field.through, declared.related_model
+        if field not in synced and not is_tracked(through):
+            yield CheckWarning(
+                f"{field} is not synced: its elements are rows of {through._meta.label}, which is not tracked.",
+                hint=f"Have {through.__name__} inherit SyncTrackedModel, or leave out `through`.",
+                obj=model,
+                id="syncreset.W006",
+            )
+        elif field in synced and not is_tracked(other):
+            yield CheckWarning(
+                f"The elements of {field} are rows of {other._meta.label}, which is not tracked: clients get their keys"
+                " and can add none.",
+                hint=f"Track {other.__name__} as well: let it inherit SyncTrackedModel, or register() it.",
+                obj=model,
+                id="syncreset.W007",
+            )
 
 
 def _scoped_well(models: Sequence[type[Model]]) -> list[type[Model]]:

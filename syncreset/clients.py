@@ -2,10 +2,9 @@
 
 import uuid
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
 from django.db.models import QuerySet
 
@@ -14,7 +13,10 @@ from .codec import encode_key
 from .protocol import ProtocolError, now
 from .tracking.registry import EVERYONE
 
-__all__ = ["Client", "ClientForbidden", "LastSynced", "find_client", "record_synced", "scopes_of"]
+__all__ = ["Client", "ClientForbidden", "LastSynced", "SyncUser", "find_client", "record_synced", "scopes_of"]
+
+#: A user: of the project's own model, which nobody else knows.
+SyncUser: TypeAlias = Any
 
 
 class Client(models.Model):
@@ -68,7 +70,7 @@ class ClientForbidden(ProtocolError):
     code = "client_forbidden"
 
 
-def find_client(user: AbstractBaseUser, client_id: uuid.UUID) -> Client | None:
+def find_client(user: SyncUser, client_id: uuid.UUID) -> Client | None:
     """The user's client, or None where the server knows none of this id. Raises ClientForbidden for another's."""
     client = Client.objects.filter(pk=client_id).first()
     if client is not None and client.user_id != user.pk:
@@ -76,7 +78,7 @@ def find_client(user: AbstractBaseUser, client_id: uuid.UUID) -> Client | None:
     return client
 
 
-def scopes_of(user: AbstractBaseUser) -> frozenset[str]:
+def scopes_of(user: SyncUser) -> frozenset[str]:
     """The keys of all scopes that a user may hold, by the function in ``SYNCRESET["SCOPES"]``."""
     function = conf.scopes_function()
     held = {EVERYONE}

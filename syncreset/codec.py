@@ -34,6 +34,7 @@ __all__ = [
     "codec_for",
     "decode_delta",
     "decode_key",
+    "decode_set_change",
     "describe_field",
     "encode_key",
     "is_server_computed",
@@ -121,6 +122,15 @@ def decode_delta(field: "models.Field[Any, Any]", value: Any) -> Any:
     if abs(value) >= 2**64:
         raise ValueFault("out_of_range", "the delta does not fit 64 bits")
     return value
+
+
+def decode_set_change(field: "models.Field[Any, Any]", value: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What is added to a many-to-many field and removed, in canonical keys. Raises ValueFault."""
+    decode_elements = codec_for(field).decode
+    change = {name: decode_elements(value.get(name, [])) for name in ("add", "remove")}
+    if not set(change["add"]).isdisjoint(change["remove"]):
+        raise ValueFault("invalid", "an element cannot be both added and removed")
+    return change
 
 
 def restore(field: "models.Field[Any, Any]", value: Any) -> Any:
@@ -215,7 +225,7 @@ def describe_field(
         description["max_digits"], description["decimal_places"] = field.max_digits, field.decimal_places
     if field.choices:
         description["choices"] = [[encode(field, value), str(label)] for value, label in field.flatchoices]
-    if isinstance(field, models.ForeignKey):
+    if isinstance(field, models.ForeignKey | models.ManyToManyField):
         description["to"] = field.related_model._meta.label_lower
     if read_only or is_server_computed(field):
         description["read_only"] = True
@@ -320,7 +330,7 @@ def _boolean_codec(field: "models.Field[Any, Any]") -> FieldCodec:
 
 
 def _decimal_codec(field: "models.DecimalField[Any, Any]") -> FieldCodec:
-    places = field.decimal_places
+    places: int | None = field.decimal_places
     quantum = None if places is None else Decimal(1).scaleb(-places)
 
     def exactly(number: Decimal) -> Decimal:
@@ -565,6 +575,20 @@ def _relation_codec(field: "models.ForeignKey[Any, Any]") -> FieldCodec:
     )
 
 
+def _set_codec(field: Any) -> FieldCodec:
+    key = field.related_model._meta.pk
+
+    def decode_elements(value: Any) -> list[str]:
+        if not isinstance(value, list):
+            raise ValueFault("invalid", "this field takes an array of keys")
+        try:
+            return sorted({encode_key(key, decode_key(key, element)) for element in value})
+        except ValueFault as fault:
+            raise ValueFault("invalid", f"this field takes an array of keys: {fault.detail}") from fault
+
+    return FieldCodec(type="ManyToMany", encode=sorted, decode=decode_elements)
+
+
 def _generated_codec(field: Any) -> FieldCodec:
     return codec_for(field.output_field)
 
@@ -590,5 +614,6 @@ _FACTORIES: Mapping[type, Callable[[Any], FieldCodec]] = {
     models.GenericIPAddressField: _ip_codec,
     models.FileField: _file_codec,
     models.ForeignKey: _relation_codec,
+    models.ManyToManyField: _set_codec,
     models.GeneratedField: _generated_codec,
 }

@@ -60,8 +60,10 @@ def get(name: str) -> Any:
 def scopes_function() -> Callable[[Any], Iterable[Any]] | None:
     """The function behind ``SCOPES``, or None where it is not set."""
     configured = get("SCOPES")
-    if configured is None or callable(configured):
-        return configured
+    if configured is None:
+        return None
+    if callable(configured):
+        return configured  # type: ignore[no-any-return]
     function = import_string(configured)
     if not callable(function):
         raise ImproperlyConfigured(f"SYNCRESET['SCOPES'] = {configured!r} does not name a function")

@@ -6,7 +6,7 @@ It is signed: a client that could name scopes itself would be told which rows th
 import base64
 import binascii
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from django.conf import settings
 from django.utils.crypto import constant_time_compare, salted_hmac
@@ -30,7 +30,7 @@ class Cursor:
 
     ``salt`` tells the checkpoint from another one of the same number in a restored server's history. While scopes
     change, ``phase`` is ``drop`` (rows of the ``lost`` scopes are being removed) or ``load`` (rows of the ``gained``
-    scopes are being read from the tables, after ``pk`` of ``model``). ``reset`` names the reset whose bootstrap this is.
+    scopes are being read from the tables, after ``pk`` of ``model``). ``reset`` names the reset whose bootstrap it is.
     """
 
     epoch: str
@@ -91,21 +91,26 @@ def _cursor(parts: Any) -> Cursor:
         raise ValueError("not a cursor")
     _, epoch, number, salt, entry, scopes, *rest = parts
     phase, lost, gained, model, pk, reset = rest or ("feed", [], [], "", "", None)
-    if phase not in ("feed", "drop", "load"):
-        raise ValueError("no such phase")
     return Cursor(
         epoch=_text(epoch),
         number=_number(number),
         salt=_text(salt),
         entry=_number(entry),
         scopes=_texts(scopes),
-        phase=phase,
+        phase=_phase(phase),
         lost=_texts(lost),
         gained=_texts(gained),
         model=_text(model),
         pk=_text(pk),
         reset=None if reset is None else _text(reset),
     )
+
+
+def _phase(value: Any) -> Phase:
+    for phase in get_args(Phase):
+        if value == phase:
+            return phase  # type: ignore[no-any-return]
+    raise ValueError("no such phase")
 
 
 def _text(value: Any) -> str:

@@ -133,7 +133,7 @@ def resolve_strategy(name: str) -> Strategy:
 
     Only settings, models and operators may name functions; a snapshot chooses among ``STRATEGIES``.
     """
-    return STRATEGIES[name] if name in STRATEGIES else import_string(name)  # type: ignore[no-any-return]
+    return STRATEGIES[name] if name in STRATEGIES else import_string(name)
 
 
 def absent_rows(

@@ -15,7 +15,7 @@ from .protocol.strict_json import loads
 __all__ = ["Item", "ItemState", "WireField", "as_json", "change_as_json", "item_for", "totals"]
 
 
-class WireField(models.TextField):
+class WireField(models.TextField):  # type: ignore[type-arg]
     """Wire values as ASCII JSON text, exactly as they came: also what the database could not store as JSON."""
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
@@ -46,7 +46,8 @@ class Item(models.Model):
     """One change and what became of it.
 
     ``line`` and ``part`` are its place in the snapshot (None for a push, which has ``seq``). ``fields`` keeps, per
-    field, both values, the base and whose value stands; ``change`` the whole change; ``before`` and ``after`` the row around it.
+    field, both values, the base and whose value stands; ``change`` the whole change; ``before`` and ``after`` the row
+    around it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7)
@@ -95,7 +96,7 @@ def item_for(
     client: Client,
     result: Applied,
     *,
-    recovery: models.Model | None = None,
+    recovery: Any = None,
     line: int | None = None,
     part: int = 0,
 ) -> Item:
@@ -110,8 +111,8 @@ def item_for(
         model=_printable(change.model, 100),
         pk_text=_printable(change.pk, 255),
         op=change.op,
-        change=change_as_json(change),
     )
+    item.change = change_as_json(change)
     renew_item(item, result)
     return item
 
@@ -145,10 +146,8 @@ def save_renewed(items: Sequence[Item]) -> None:
 
 def totals(items: "QuerySet[Item]") -> dict[str, int]:
     """How many items are in each state, every state named."""
-    counted = {state.value: 0 for state in ItemState}
-    for state, count in items.order_by().values_list("state").annotate(count=Count("pk")):
-        counted[state] = count
-    return counted
+    counted = items.order_by().values_list("state").annotate(count=Count("pk"))
+    return {state.value: 0 for state in ItemState} | dict(counted)
 
 
 def change_as_json(change: Change) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from django.db import transaction
 from . import conf
 from .apply import Applied, apply_changes
 from .clients import LastSynced, scopes_of
+from .codec import ValueFault, decode_key, encode_key
 from .cursor import Cursor, decode_cursor
 from .deriving import Derived, Numbered, Rules, UpdateLog, absent_rows, derive
 from .feed import Checkpoint, feed_state
@@ -24,9 +25,10 @@ from .ledger import (
     totals,
 )
 from .preparing import Author
-from .protocol import Malformed, Outcome, SnapshotReader, UpdateLine, now
+from .protocol import Malformed, MalformedLine, Outcome, SnapshotReader, UpdateLine, now
 from .recovery_job import Recovery, hold
-from .upcasting import Upcaster, upcaster_for
+from .tracking.registry import tracked_by_label
+from .upcasting import Upcast, Upcaster, upcaster_for
 from .uploads import open_snapshot, snapshot_limits
 
 __all__ = ["author_of", "merge_snapshot"]
@@ -78,7 +80,7 @@ def _numbered(
     """
     seen: set[tuple[str, str, str]] = set()
     for number, line in enumerate(reader, start=1):
-        upcast = upcaster.upcast(line)
+        upcast = _under_its_key(upcaster.upcast(line))
         repeats = False
         if upcast.key is not None and not isinstance(line, UpdateLine):
             key = (type(line).__name__, *upcast.key)
@@ -86,6 +88,21 @@ def _numbered(
             seen.add(key)
             keys.add(upcast.key)
         yield Numbered(number=number, line=upcast.line, repeats=repeats, left=upcast.left)
+
+
+def _under_its_key(upcast: Upcast) -> Upcast:
+    """The line under its key as the server writes it: a UUID may come in capitals, and is the same row's."""
+    line = upcast.line
+    if line is None or isinstance(line, MalformedLine):
+        return upcast
+    model = tracked_by_label(line.model)
+    if model is None:
+        return upcast
+    try:
+        pk = encode_key(model._meta.pk, decode_key(model._meta.pk, line.pk))
+    except ValueFault:
+        return upcast
+    return upcast if pk == line.pk else replace(upcast, line=replace(line, pk=pk))
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -182,6 +199,7 @@ def _update_log(recovery: Recovery, upcaster: Upcaster) -> UpdateLog:
     held: set[tuple[str, str]] = set()
     with open_snapshot(recovery.upload) as stream:
         for upcast in map(upcaster.upcast, SnapshotReader(stream, snapshot_limits())):
+            upcast = _under_its_key(upcast)
             line = upcast.line
             if isinstance(line, UpdateLine):
                 fields = logged.setdefault((line.model, line.pk), {})

@@ -4,14 +4,34 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
 
-from .clients import Client
-from .codec import ValueFault, decode, decode_delta, decode_key, encode, encode_key, is_server_computed
-from .protocol import ROW_CLOCK, Change, Decision, Outcome, Policy, Problem, Row, corrected, is_delta, same
+from .clients import Client, SyncUser
+from .codec import (
+    ValueFault,
+    decode,
+    decode_delta,
+    decode_key,
+    decode_set_change,
+    encode,
+    encode_key,
+    is_server_computed,
+)
+from .protocol import (
+    ROW_CLOCK,
+    Change,
+    Decision,
+    Outcome,
+    Policy,
+    Problem,
+    Row,
+    corrected,
+    is_delta,
+    is_set_change,
+    same,
+)
 from .tracking.fields import CLOCK_FIELDS
-from .tracking.registry import options_for, synced_fields, tracked_by_label
+from .tracking.registry import options_for, set_fields, synced_fields, tracked_by_label
 
 __all__ = ["Author", "Prepared", "prepare"]
 
@@ -26,7 +46,7 @@ class Author:
     """
 
     client: Client
-    user: AbstractBaseUser | AnonymousUser
+    user: SyncUser
     scopes: frozenset[str]
     seen: int
     received: int
@@ -55,7 +75,7 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
         return Outcome(state="rejected", problem=fault.problem(None))
     fields: dict[str, Any] = {}
     notes: list[Problem] = []
-    known = {field.name: field for field in synced_fields(model)}
+    known = {field.name: field for field in (*synced_fields(model), *set_fields(model))}
     for name, value in change.fields.items() if change.op == "put" else ():
         field = known.get(name)
         if field is None:
@@ -87,6 +107,13 @@ def _canonical(
         if change.base is None or change.whole is not None:
             raise ValueFault("invalid", "a row that is sent as a whole has its counter's value, not a delta")
         return {"delta": decode_delta(field, value["delta"])}
+    if isinstance(field, models.ManyToManyField):
+        if value is None and _makes_row(change):
+            return []
+        if is_set_change(value):
+            if change.base is None or change.whole is not None:
+                raise ValueFault("invalid", "a row that is sent as a whole has its elements as an array")
+            return decode_set_change(field, value)
     return encode(field, decode(field, value))
 
 
@@ -123,6 +150,8 @@ def _believed(
 
 
 def _default(field: "models.Field[Any, Any]") -> Any:
+    if isinstance(field, models.ManyToManyField):
+        return []
     return encode(field, field.get_default()) if field.has_default() else None
 
 

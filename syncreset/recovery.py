@@ -4,10 +4,10 @@ import logging
 import uuid
 from typing import Any
 
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.db.models import F
 
+from .clients import SyncUser
 from .ledger import Item, ItemState, save_items, totals
 from .merging import merge_snapshot
 from .protocol import ProtocolError, now
@@ -108,7 +108,7 @@ def finish_upload(upload: Upload) -> Recovery:
 
 
 def recover_again(
-    recovery: Recovery, *, strategy: str | None = None, by: AbstractBaseUser | None = None
+    recovery: Recovery, *, strategy: str | None = None, by: SyncUser | None = None
 ) -> Recovery:
     """Queue another recovery of the same snapshot. What is merged already turns out identical.
 
@@ -118,7 +118,7 @@ def recover_again(
 
 
 def preview(
-    recovery: Recovery, *, strategy: str | None = None, by: AbstractBaseUser | None = None
+    recovery: Recovery, *, strategy: str | None = None, by: SyncUser | None = None
 ) -> Recovery:
     """Queue a dry run: the same ledger as a recovery would have now, and nothing written.
 
@@ -127,7 +127,7 @@ def preview(
     return _repeat(recovery, RecoveryKind.PREVIEW, strategy, by)
 
 
-def undo(recovery: Recovery, *, by: AbstractBaseUser | None = None) -> Recovery:
+def undo(recovery: Recovery, *, by: SyncUser | None = None) -> Recovery:
     """Queue the undoing of a recovery: its rows are given back as they were.
 
     What was changed since is a conflict, parked and never overwritten. Raises CannotUndo.
@@ -243,8 +243,8 @@ def _finish(recovery: Recovery) -> str:
             settle(recovery)
         else:
             Recovery.objects.filter(pk=recovery.pk).update(state=RecoveryState.FAILED)
-        if recovery.kind == RecoveryKind.UNDO:
-            Recovery.objects.filter(pk=recovery.undoes_id).update(state=RecoveryState.UNDONE)
+        if recovery.undoes is not None:
+            Recovery.objects.filter(pk=recovery.undoes.pk).update(state=RecoveryState.UNDONE)
     recovery.refresh_from_db()
     recovery_finished.send_robust(sender=Recovery, recovery=recovery)
     return recovery.state

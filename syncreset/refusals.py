@@ -37,14 +37,15 @@ _DETAILS = {
 
 def problem_of(error: Exception | None, model: type[models.Model]) -> Problem:
     """The problem that a refusal is. Names the field where the database tells which."""
+    columns: list[str] = []
     if isinstance(error, UnseenRows):
-        code, columns = "unseen_rows", []
+        code = "unseen_rows"
     elif isinstance(error, ProtectedError | RestrictedError):
-        code, columns = "protected", []
+        code = "protected"
     elif isinstance(error, IntegrityError):
         code, columns = _integrity(error)
     else:
-        code, columns = "invalid", []
+        code = "invalid"
     names = [field.name for field in model._meta.concrete_fields if field.column in columns]
     return Problem(code=code, detail=_DETAILS[code], field=names[0] if len(names) == 1 else None)
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, models, transaction
 
 from . import conf
-from .clients import Client, find_client
+from .clients import Client, SyncUser, find_client
 from .cursor import Cursor
 from .feed import feed_state, standing_of
 from .protocol import now
@@ -97,7 +96,7 @@ class ClientResetRequired(Exception):
 def force_reset(
     clients: Iterable[Client],
     *,
-    by: AbstractBaseUser | None = None,
+    by: SyncUser | None = None,
     detail: str = "",
     full: bool = False,
     not_before: int | None = None,
@@ -124,7 +123,7 @@ def order_reset(
     client: Client,
     reason: ResetReason,
     *,
-    by: AbstractBaseUser | None = None,
+    by: SyncUser | None = None,
     detail: str = "",
     full: bool = False,
     replace: bool = True,
@@ -162,7 +161,7 @@ def _create_reset(
     reason: ResetReason,
     current: Reset | None,
     *,
-    by: AbstractBaseUser | None,
+    by: SyncUser | None,
     detail: str,
     full: bool,
     not_before: int,
@@ -204,7 +203,7 @@ def _due_reset(client: Client) -> Reset | None:
 
 
 def require_current(
-    user: AbstractBaseUser,
+    user: SyncUser,
     client_id: uuid.UUID,
     *,
     schema: str,
@@ -229,7 +228,7 @@ def require_current(
     misfit = wrong is not None and (cursor is not None or wrong.reason == ResetReason.SCHEMA_INCOMPATIBLE)
     if reset is not None and (misfit or not (bootstraps and str(reset.pk) == reset_id)):
         raise ClientResetRequired(reset, current_hash)
-    if bootstraps and cursor is None and not client.resets.filter(pk=_uuid(reset_id)).exists():
+    if reset_id is not None and cursor is None and not client.resets.filter(pk=reset_id).exists():
         raise ClientResetRequired(
             order_reset(
                 client, ResetReason.HISTORY_DIVERGED, full=True, detail="the client's reset is unknown"
@@ -255,7 +254,7 @@ def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor 
     return None
 
 
-def _adopt(user: AbstractBaseUser, client_id: uuid.UUID) -> Client:
+def _adopt(user: SyncUser, client_id: uuid.UUID) -> Client:
     Client.objects.get_or_create(pk=client_id, defaults={"user": user})
     client = find_client(user, client_id)
     if client is None:
@@ -263,16 +262,9 @@ def _adopt(user: AbstractBaseUser, client_id: uuid.UUID) -> Client:
     return client
 
 
-def _uuid(text: str | None) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(str(text))
-    except ValueError:
-        return None
-
-
 def mark_bootstrapped(client: Client, reset_id: str) -> None:
     """The last page of the reset's bootstrap has been served: the client may continue."""
-    Reset.objects.filter(pk=_uuid(reset_id), client=client, bootstrapped__isnull=True).update(
+    Reset.objects.filter(pk=reset_id, client=client, bootstrapped__isnull=True).update(
         bootstrapped=now()
     )
 

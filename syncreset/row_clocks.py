@@ -38,7 +38,7 @@ def clocks_in_entries(model: type[models.Model], pks: Collection[str]) -> dict[s
         model=model._meta.label_lower, pk_text__in=pks, kind=EntryKind.ROW, updated__isnull=False
     )
     kept = entries.order_by("updated").values_list("pk_text", "updated", "clocks")
-    return {pk: RowClocks(updated=updated, clocks=clocks) for pk, updated, clocks in kept}
+    return {pk: RowClocks(updated=updated or 0, clocks=clocks or {}) for pk, updated, clocks in kept}
 
 
 def clocks_of(instance: Any) -> RowClocks:

@@ -1,16 +1,17 @@
 """Rows of tracked models in wire values: which of them a set of scopes may see, and how they are read in bulk."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connection, models
 
 from .codec import ValueFault, codec_for, decode_key, encode_key, restore
 from .feed import Entry
+from .many_to_many import elements_of
 from .protocol import Row, Tombstone
 from .row_clocks import RowClocks, clock_columns, clocks_in_entries, clocks_of
 from .tracking.fields import CLOCK_FIELDS
-from .tracking.registry import EVERYONE, scope_field, scope_key, scope_model, synced_fields
+from .tracking.registry import EVERYONE, scope_field, scope_key, scope_model, set_fields, synced_fields
 from .tracking.tombstones import read_fields
 
 __all__ = [
@@ -80,14 +81,14 @@ def load_page(
 
 def _read(model: type[models.Model], rows: "models.QuerySet[Any]") -> Iterator[StoredRow]:
     fields = synced_fields(model)
-    encoders = [codec_for(field).encode for field in fields]
+    encoders = [_column_encoder(field) for field in fields]
     names = [field.name for field in fields]
-    files = [field for field in fields if isinstance(field, models.FileField)]
     in_row = clock_columns(model)
     columns = ["pk", _scope_attname(model), *in_row, *(field.attname for field in fields)]
     pk_field = model._meta.pk
     found = rows.values_list(*columns)
     in_entries = {} if in_row else clocks_in_entries(model, [encode_key(pk_field, row[0]) for row in found])
+    elements = elements_of(model, [row[0] for row in found]) if set_fields(model) else {}
     for key, scope, *values in found:
         pk = encode_key(pk_field, key)
         clocks = RowClocks(*values[:2]) if in_row else in_entries.get(pk, RowClocks(updated=0, clocks={}))
@@ -96,13 +97,21 @@ def _read(model: type[models.Model], rows: "models.QuerySet[Any]") -> Iterator[S
             name: None if value is None else encode(value)
             for name, encode, value in zip(names, encoders, values, strict=True)
         }
-        for field in files:
-            wire[field.name] = codec_for(field).encode(field.attr_class(None, field, wire[field.name]))
+        wire |= elements.get(pk, {})
         yield StoredRow(
             pk=pk,
             scope=_scope_of_value(model, scope),
             row=Row(fields=wire, updated=clocks.updated, clocks=clocks.clocks),
         )
+
+
+def _column_encoder(field: "models.Field[Any, Any]") -> Callable[[Any], Any]:
+    """From what a column holds, never None, to the wire: a file's column holds its name alone."""
+    encode = codec_for(field).encode
+    if not isinstance(field, models.FileField):
+        return encode
+    file: Any = field.attr_class
+    return lambda name: encode(file(None, field, name))
 
 
 def lock_instances(model: type[models.Model], pks: Collection[str]) -> dict[str, models.Model]:
@@ -114,10 +123,16 @@ def lock_instances(model: type[models.Model], pks: Collection[str]) -> dict[str,
     return {encode_key(model._meta.pk, instance.pk): instance for instance in rows}
 
 
-def row_of(instance: models.Model, clocks: RowClocks | None = None) -> StoredRow:
-    """The instance in wire values. Its ``clocks`` are read where they are not given."""
+def row_of(
+    instance: models.Model,
+    clocks: RowClocks | None = None,
+    elements: Mapping[str, list[str]] | None = None,
+) -> StoredRow:
+    """The instance in wire values. Its ``clocks`` and ``elements`` (by field) are read where they are not given."""
     model = type(instance)
     clocks = clocks or clocks_of(instance)
+    if elements is None:
+        elements = elements_of(model, [instance.pk]).get(encode_key(model._meta.pk, instance.pk), {})
     fields: dict[str, Any] = {}
     for field in synced_fields(model):
         value = getattr(instance, field.attname)
@@ -125,7 +140,7 @@ def row_of(instance: models.Model, clocks: RowClocks | None = None) -> StoredRow
     return StoredRow(
         pk=encode_key(model._meta.pk, instance.pk),
         scope=_scope_of_value(model, getattr(instance, _scope_attname(model))),
-        row=Row(fields=fields, updated=clocks.updated, clocks=clocks.clocks),
+        row=Row(fields={**fields, **elements}, updated=clocks.updated, clocks=clocks.clocks),
     )
 
 
@@ -169,15 +184,16 @@ def tombstone_of(model: type[models.Model], entry: Entry) -> Tombstone:
         return Tombstone(deleted=entry.at, row=None)
     fields = synced_fields(model)
     values = read_fields(model, connection.vendor, entry.row["fields"])
-    wire = {}
-    for field in fields:
-        if field.name in values:
-            value = values[field.name]
-            if isinstance(field, models.FileField):
-                value = field.attr_class(None, field, value)
-            wire[field.name] = None if value is None else codec_for(field).encode(value)
+    wire = {
+        field.name: None if values[field.name] is None else _column_encoder(field)(values[field.name])
+        for field in fields
+        if field.name in values
+    }
+    # The database empties a row's sets before it deletes the row: what they held, nobody has kept.
+    sets: dict[str, Any] = {field.name: [] for field in set_fields(model)}
     return Tombstone(
-        deleted=entry.at, row=Row(fields=wire, updated=entry.row["updated"], clocks=entry.row["clocks"])
+        deleted=entry.at,
+        row=Row(fields={**wire, **sets}, updated=entry.row["updated"], clocks=entry.row["clocks"]),
     )
 
 

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -12,12 +12,14 @@ from django.utils import translation
 
 from .codec import codec_for, describe_field, target_key_field
 from .protocol import breaking_changes, now
-from .tracking.registry import dependency_order, options_for, synced_fields
+from .tracking.options import SyncOptions
+from .tracking.registry import dependency_order, options_for, set_fields, synced_fields
 
 __all__ = [
     "PublishedSchema",
     "breaking_changes",
     "current_schema",
+    "describe_model",
     "document_of",
     "key_type",
     "publish",
@@ -46,28 +48,30 @@ def current_schema() -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=8)
 def _describe(tracked: tuple[type[models.Model], ...]) -> dict[str, Any]:
-    described = []
+    return document_of(describe_model(model, options_for(model)) for model in tracked)
+
+
+def describe_model(
+    model: type[models.Model], options: SyncOptions, *, names: Container[str] | None = None
+) -> dict[str, Any]:
+    """A model's entry in the schema, of its fields in ``names`` (None: of all that are synced)."""
     # Labels of choices are translated: the schema must not depend on who asks for it first.
     with translation.override(settings.LANGUAGE_CODE):
-        for model in tracked:
-            options = options_for(model)
-            described.append(
-                {
-                    "name": model._meta.label_lower,
-                    "primary_key": model._meta.pk.name,
-                    "primary_key_type": key_type(model),
-                    "scope": options.scope,
-                    "fields": [
-                        describe_field(
-                            field,
-                            read_only=field.name in options.read_only,
-                            counter=field.name in options.counters,
-                        )
-                        for field in synced_fields(model)
-                    ],
-                }
-            )
-    return document_of(described)
+        return {
+            "name": model._meta.label_lower,
+            "primary_key": model._meta.pk.name,
+            "primary_key_type": key_type(model),
+            "scope": options.scope,
+            "fields": [
+                describe_field(
+                    field,
+                    read_only=field.name in options.read_only,
+                    counter=field.name in options.counters,
+                )
+                for field in (*synced_fields(model), *set_fields(model))
+                if names is None or field.name in names
+            ],
+        }
 
 
 def document_of(described: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

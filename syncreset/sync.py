@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
 from . import conf
 from .apply import Applied, apply_changes
-from .clients import Client, scopes_of
+from .clients import Client, SyncUser, scopes_of
 from .cursor import Cursor
 from .feed import Checkpoint
 from .ledger import item_for, save_items
@@ -59,7 +58,7 @@ class SeqReused(ProtocolError):
     code = "seq_reused"
 
 
-def pull(user: AbstractBaseUser, request: PullRequest) -> dict[str, Any]:
+def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
     """Serve one page. Raises ClientResetRequired and ClientForbidden."""
     client = require_current(
         user, request.client, schema=request.schema, cursor=request.cursor, reset_id=request.reset
@@ -95,7 +94,7 @@ def _tell_synced(client: Client, number: int) -> None:
     synced.send(sender=Client, client=client, checkpoint=number, at=at, models=labels)
 
 
-def push(user: AbstractBaseUser, request: PushRequest) -> dict[str, Any]:
+def push(user: SyncUser, request: PushRequest) -> dict[str, Any]:
     """Apply a client's changes, each on its own. Raises ClientResetRequired, ClientForbidden and SeqReused."""
     require_current(user, request.client, schema=request.schema, cursor=request.cursor)
     received = now()
@@ -149,7 +148,7 @@ def _record(client: Client, applied: Sequence[Applied]) -> dict[int, dict[str, A
             wire["notes"] = [note.as_wire() for note in result.notes]
         if result.outcome.problem is not None:
             wire["problem"] = result.outcome.problem.as_wire()
-        if result.outcome.state not in ("applied", "identical"):
+        if result.outcome.state not in ("applied", "identical") or _restored(result):
             item = item_for(client, result)
             items.append(item)
             wire["item"] = str(item.pk)
@@ -162,6 +161,11 @@ def _record(client: Client, applied: Sequence[Applied]) -> dict[int, dict[str, A
         results[seq] = wire
     save_items(items)
     return results
+
+
+def _restored(result: Applied) -> bool:
+    """Whether an edit has brought back a row that was deleted: what a person may want to know of later."""
+    return result.change.base is not None and result.before is None and result.outcome.row is not None
 
 
 def _clocks(result: Applied) -> dict[str, Any]:

@@ -124,7 +124,7 @@ class Upcast:
 
 @dataclass(frozen=True, kw_only=True)
 class Fate:
-    """What becomes of the values of an old field, or of an old model's rows (``field`` None).
+    """What becomes of the values of an old field, or of an old model's rows and their keys (``field`` None).
 
     ``kind``: ``same``; ``renamed`` by a declaration; ``converted``, for the types mean the same; ``upcast`` by a
     registered function; ``parked``.
@@ -224,8 +224,10 @@ class Upcaster:
                     target=plan.label,
                     detail=f"renamed to {plan.label}",
                 )
-            if plan.key_step is not None and (plan.key_step.kind != "same"):
-                yield _fate(plan, described["primary_key"], plan.key_step)
+            if plan.key_step is not None and (
+                plan.key_step.kind != "same" or plan.key_step.target != described["primary_key"]
+            ):
+                yield replace(_fate(plan, described["primary_key"], plan.key_step), field=None)
             for old in described["fields"]:
                 for step in self._steps(plan, old["name"]):
                     yield _fate(plan, old["name"], step)
@@ -334,7 +336,7 @@ class Upcaster:
         for entry in sourced:
             yield self._upcast_step(plan, entry)
         target = _renamed(name, options_for(plan.model).renamed, plan.described)
-        if target in plan.known:
+        if target in plan.now:
             yield self._field_step(plan, name, target)
         elif not sourced:
             yield _Step(target=name, kind="parked", reason=f"{plan.label} has no field {name} any more")
@@ -349,13 +351,14 @@ class Upcaster:
         )
 
     def _field_step(self, plan: _Plan, name: str, target: str) -> _Step:
-        field = plan.known[target]
+        field = plan.known.get(target)
         old, new = plan.described.get(name), plan.now[target]
-        if is_server_computed(field):
+        if field is not None and is_server_computed(field):
             return _Step(target=target, kind="same", field=field)
         same_field = old is not None and _described_alike(old, new, self._aliases)
         entry = _registered.get((plan.label, target))
-        if entry is not None and entry.source in (None, name) and not (same_field and name == target):
+        asked = field is not None and not (same_field and name == target)
+        if entry is not None and entry.source in (None, name) and asked:
             return self._upcast_step(plan, entry)
         if old is not None and old["type"] == "ForeignKey" and new["type"] == "ForeignKey":
             return self._relation_step(plan, name, target, old, new)
@@ -379,7 +382,9 @@ class Upcaster:
             reason = f"{plan.label}.{target} points to {new['to']} now, and did to {old['to']}"
             return _Step(target=target, kind="parked", reason=reason)
         kind: Literal["same", "renamed"] = "same" if name == target else "renamed"
-        step = _Step(target=target, kind=kind, field=plan.known[target], checked=old["null"] != new["null"])
+        step = _Step(
+            target=target, kind=kind, field=plan.known.get(target), checked=old["null"] != new["null"]
+        )
         key_step = pointed.key_step
         if key_step is None or key_step.kind == "same":
             return step

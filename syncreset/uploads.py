@@ -17,8 +17,17 @@ from django.core.files.storage import Storage, storages
 from django.db import models, transaction
 
 from . import conf
-from .protocol import STRATEGIES, Limits, Malformed, ProtocolError, SnapshotReader, TooLarge, now
-from .protocol.snapshot import Header, InvalidSnapshot
+from .protocol import (
+    STRATEGIES,
+    Header,
+    InvalidSnapshot,
+    Limits,
+    Malformed,
+    ProtocolError,
+    SnapshotReader,
+    TooLarge,
+    now,
+)
 from .resets import Reset
 
 __all__ = [

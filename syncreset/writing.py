@@ -12,7 +12,7 @@ from .feed import tombstones
 from .preparing import Author, Prepared
 from .protocol import Change, Outcome, Problem, Row, same
 from .rows import instance_of, scope_of_row, visible
-from .tracking.registry import is_tracked, options_for, synced_fields
+from .tracking.registry import is_tracked, options_for, set_fields, synced_fields
 
 __all__ = ["missing_targets", "write_problem"]
 
@@ -78,6 +78,10 @@ def missing_targets(
                 wanted.setdefault(relation.related_model, {}).setdefault(key, []).append(
                     (index, relation.name)
                 )
+        for field in set_fields(prepared.model):
+            had = () if present is None else present.fields.get(field.name) or ()
+            for key in {*(outcome.row.fields.get(field.name) or ())}.difference(had):
+                wanted.setdefault(field.related_model, {}).setdefault(key, []).append((index, field.name))
     for model, references in wanted.items():
         there = {key for key in references if states.get((model, key)) is not None}
         gone = {key for key in references if (model, key) in states and states[model, key] is None}

@@ -25,7 +25,16 @@ class PlaneAdmin(SyncTrackedAdmin):
 
 @admin.register(Flight)
 class FlightAdmin(SyncTrackedAdmin):
-    list_display = ["carrier_id", "number", "origin_id", "dest_id", "sched_dep", "dep", "gate", "sync_updated"]
+    list_display = [
+        "carrier_id",
+        "number",
+        "origin_id",
+        "dest_id",
+        "sched_dep",
+        "dep",
+        "gate",
+        "sync_updated",
+    ]
     list_display_links = ["carrier_id", "number"]
     list_filter = ["origin", "carrier"]
     search_fields = ["number", "dest__name", "plane__tailnum"]

@@ -1,6 +1,7 @@
 """The ledger in plain words: what became of a change, why, and what an operator can do about it."""
 
 from ..ledger import Item, ItemState
+from ..recovery import RecoveryKind
 
 __all__ = ["explain", "what_to_do"]
 
@@ -13,6 +14,7 @@ _STATES = {
     ItemState.REJECTED: "The change could not be written; the client's values are kept here.",
 }
 
+_PREVIEW = "This is a preview, so nothing was written. If it were recovered:"
 _MEND_VALUE = (
     "Enter the value in a form that the field can hold in the row itself, or mend the app that wrote it."
 )
@@ -42,6 +44,7 @@ _ADVICE = {
     "purged": "It may have been deleted long ago. If the row should live, make it anew from the values below.",
     "reference_deleted": "If the reference should stay, bring back the row that was deleted and enter it.",
     "row_missing": "If the row should live, make it anew from the values below.",
+    "schema_changed": "The schema changed. Enter the value where it belongs now, or declare how to carry it over.",
     "server_assigned_pk": "Make the row yourself: only the server can number rows of this model.",
     "too_long": _MEND_VALUE,
     "unique": _SEE_OTHER_ROW,
@@ -53,7 +56,10 @@ _ADVICE = {
 
 def explain(item: Item) -> str:
     """What the item's state means, in a sentence."""
-    return _STATES[ItemState(item.state)]
+    sentence = _STATES[ItemState(item.state)]
+    if item.recovery is not None and item.recovery.kind == RecoveryKind.PREVIEW:
+        return f"{_PREVIEW} {sentence}"
+    return sentence
 
 
 def what_to_do(item: Item) -> str:

@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from ..clients import Client
 from ..codec import ValueFault, decode_key
 from ..ledger import Item, totals
+from ..overview import with_reset_state
 from ..recovery import Recovery
 from ..resets import Reset
 from ..schemas import current_schema
@@ -26,12 +27,12 @@ from .display import (
     instant,
     moment,
     printable,
-    progress_bar,
     totals_badges,
 )
-from .filters import ClientStateFilter, newest_checkpoint, with_reset_state
+from .filters import ClientStateFilter, newest_checkpoint
 from .forcing import force_reset_confirmed, with_open_resets
 from .records import ActionButton, RecordAdmin
+from .recoveries import recoveries_table
 
 __all__ = ["ClientAdmin"]
 
@@ -95,7 +96,7 @@ class ClientAdmin(RecordAdmin):
     def made(self, client: Client) -> str:
         return moment(client.created)
 
-    @admin.display(description="unsynced changes", ordering="pending")
+    @admin.display(description="unsynced", ordering="pending")
     def pending_changes(self, client: Client) -> str:
         return badge("waiting", f"{client.pending:,}") if client.pending else "0"
 
@@ -188,20 +189,8 @@ def _recoveries(client: Client) -> Table:
     recoveries = (
         Recovery.objects.filter(client=client).defer("last_synced", "checkpoint").order_by("-created")
     )
-    return Table(
-        caption="Recoveries",
-        columns=["Recovery", "State", "Strategy", "Lines merged", "Items", "Begun"],
-        rows=[
-            [
-                change_link(recovery),
-                badge(recovery.state, recovery.get_state_display()),
-                recovery.strategy,
-                progress_bar(recovery.position, recovery.total),
-                totals_badges(recovery.totals, {"recovery": str(recovery.pk)}),
-                moment(recovery.created),
-            ]
-            for recovery in recoveries[:SHOWN]
-        ],
+    return recoveries_table(
+        recoveries[:SHOWN],
         empty="Nothing was recovered from this client.",
         more=changelist_url("syncreset_recovery", client=client.pk),
     )

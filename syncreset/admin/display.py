@@ -40,7 +40,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TONES = {
     "applied": "good", "done": "good", "bootstrapped": "good", "recovered": "good", "current": "good",
     "merged": "info", "merging": "info", "recovering": "info", "receiving": "info", "queued": "info",
-    "parked": "warn", "review": "warn", "ordered": "warn", "old": "warn", "waiting": "warn",
+    "parked": "warn", "review": "warn", "ordered": "warn", "scheduled": "info", "old": "warn", "waiting": "warn",
     "rejected": "bad", "failed": "bad", "refused": "bad",
 }  # fmt: skip
 

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import Case, CharField, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Q, QuerySet, Subquery
 from django.http import HttpRequest
 
 from ..clients import Client
 from ..feed import Checkpoint
+from ..overview import RESET_STATES
 from ..protocol import now
-from ..recovery import Recovery, RecoveryState
+from ..recovery import Recovery
 from ..resets import Reset
 from ..schemas import current_schema
 from ..tracking.registry import tracked_models
@@ -26,7 +27,6 @@ __all__ = [
     "ResetStateFilter",
     "TrackedModelFilter",
     "newest_checkpoint",
-    "with_reset_state",
 ]
 
 _LONG_AGO = timedelta(days=30)
@@ -35,28 +35,6 @@ _LONG_AGO = timedelta(days=30)
 def newest_checkpoint() -> Subquery:
     """The number of the feed's newest checkpoint, as a column."""
     return Subquery(Checkpoint.objects.order_by("-number").values("number")[:1])
-
-
-def with_reset_state(resets: QuerySet[Any]) -> QuerySet[Any]:
-    """Resets with `syncreset.recovery.reset_state` as ``standing``, so that a list needs no query for each.
-
-    One state more than the protocol has: ``replaced``, of a reset that another one took the place of.
-    """
-    first = Recovery.objects.filter(reset=OuterRef("pk")).order_by("created").values("state")[:1]
-    annotated: QuerySet[Any] = resets.annotate(first_recovery_state=Subquery(first)).annotate(
-        standing=Case(
-            When(
-                first_recovery_state__in=[RecoveryState.QUEUED, RecoveryState.MERGING],
-                then=Value("recovering"),
-            ),
-            When(bootstrapped__isnull=True, replaced__isnull=False, then=Value("replaced")),
-            When(bootstrapped__isnull=True, then=Value("ordered")),
-            When(first_recovery_state__isnull=True, then=Value("bootstrapped")),
-            default=Value("done"),
-            output_field=CharField(),
-        )
-    )
-    return annotated
 
 
 class ClientStateFilter(admin.SimpleListFilter):
@@ -97,7 +75,7 @@ class ResetStateFilter(admin.SimpleListFilter):
     parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [(state, state) for state in ("ordered", "recovering", "bootstrapped", "done", "replaced")]
+        return [(state, state) for state in RESET_STATES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(standing=self.value()) if self.value() else queryset

@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 
 from ..clients import Client
+from ..protocol import now
 from ..resets import Reset, force_reset
 from .confirming import Confirmation, confirm, is_confirmed
 from .display import Table, badge, change_link, moment, printable
@@ -123,7 +124,12 @@ def _told(count: int, pending: int) -> str:
 def _what_happens(client: Any) -> str:
     if not client.open_resets:
         return "is ordered to reset"
-    return format_html("{} {}", badge("ordered", "keeps its open reset"), change_link(client.open_resets[0]))
+    (reset,) = client.open_resets
+    waits = reset.not_before > now()
+    note = (
+        badge("scheduled", "its reset falls due now") if waits else badge("ordered", "keeps its open reset")
+    )
+    return format_html("{} {}", note, change_link(reset))
 
 
 def _order(
@@ -135,7 +141,7 @@ def _order(
                 client__in=clients, bootstrapped__isnull=True, replaced__isnull=True
             ).values_list("pk", flat=True)
         )
-        resets = force_reset(clients, by=request.user, detail=detail, full=full)  # type: ignore[arg-type]
+        resets = force_reset(clients, by=request.user, detail=detail, full=full)
         ordered = [reset for reset in resets if reset.pk not in kept]
         if ordered:
             told = [reset.client for reset in ordered]

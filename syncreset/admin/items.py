@@ -1,6 +1,7 @@
 """Items of the ledger in the admin: both sides of every field, whose value stands, and what can be done."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from django.contrib import admin
@@ -24,6 +25,9 @@ __all__ = ["ItemAdmin"]
 
 #: Characters of a folded text that a page shows; the whole is to be had as a file.
 RAW_SHOWN = 20_000
+#: How much is shown of what a client named that the server does not know.
+FIELDS_SHOWN = 300
+NAME_SHOWN = 100
 
 _KEPT = {
     "client": "the client's",
@@ -35,32 +39,33 @@ _KEPT = {
 
 @admin.register(Item)
 class ItemAdmin(RecordAdmin):
-    list_display = [
-        "item_name",
-        "state_badge",
-        "op",
-        "model_name",
-        "key",
-        "code",
-        "client_link",
-        "origin",
-        "made",
-    ]
+    list_display = ["row_name", "state_badge", "op", "problem_code", "client_link", "origin", "made"]
     list_filter = ["state", TrackedModelFilter, RecoveryFilter, ClientFilter]
     search_fields = ["pk_text", "code"]
     search_help_text = "A row's primary key, or the code of a problem"
     ordering = ["-id"]
-    fieldsets = [
-        (None, {"fields": ["state_in_words", "problem_in_words", "advice"]}),
-        ("Change", {"fields": ["op", "model_name", "key", "live_row", "other_items"]}),
-        ("Where it came from", {"fields": ["client_link", "origin", "place", "made"]}),
-    ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        items = super().get_queryset(request).select_related("client", "recovery")
+        items = super().get_queryset(request).select_related("client", "recovery", "resolved_by")
         return items.defer(
-            "client__recent", "client__scopes", "recovery__last_synced", "fields", "change", "before"
+            "client__recent",
+            "client__scopes",
+            "recovery__last_synced",
+            "fields",
+            "change",
+            "before",
+            "after",
+            "resolution",
         )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """In few lines, so that the values of both sides stand near the top."""
+        told = ["state_in_words", "advice"]
+        if obj is not None and obj.problem:
+            told.insert(1, "problem_in_words")
+        if obj is not None and obj.resolved is not None:
+            told.append("decision")
+        return [(None, {"fields": told}), ("Change", {"fields": ["what", "live_row", "came_with"]})]
 
     def get_urls(self) -> list[URLPattern]:
         whole = path(
@@ -77,15 +82,27 @@ class ItemAdmin(RecordAdmin):
             raise Http404
         if not self.has_view_permission(request, item):
             raise PermissionDenied
-        kept = {"change": item.change, "fields": item.fields, "before": item.before, "problem": item.problem}
+        kept = {
+            "change": item.change,
+            "fields": item.fields,
+            "before": item.before,
+            "after": item.after,
+            "problem": item.problem,
+        }
         name = f'attachment; filename="item-{item.pk}.json"'
         return HttpResponse(
             dumps(kept), content_type="application/json", headers={"Content-Disposition": name}
         )
 
-    @admin.display(description="item", ordering="id")
-    def item_name(self, item: Item) -> str:
-        return f"…{str(item.pk)[-8:]}"
+    @admin.display(description="row", ordering="id")
+    def row_name(self, item: Item) -> str:
+        if not item.pk_text:
+            return f"unreadable line {item.line}"
+        return format_html("{}<br><small>{}</small>", printable(item.model), printable(item.pk_text))
+
+    @admin.display(description="problem", ordering="code")
+    def problem_code(self, item: Item) -> str:
+        return item.code or "—"
 
     @admin.display(description="state", ordering="state")
     def state_badge(self, item: Item) -> str:
@@ -95,14 +112,6 @@ class ItemAdmin(RecordAdmin):
     def state_in_words(self, item: Item) -> str:
         return format_html("{} {}", self.state_badge(item), explain(item))
 
-    @admin.display(description="model", ordering="model")
-    def model_name(self, item: Item) -> str:
-        return printable(item.model) or "—"
-
-    @admin.display(description="primary key", ordering="pk_text")
-    def key(self, item: Item) -> str:
-        return code(printable(item.pk_text)) if item.pk_text else "—"
-
     @admin.display(description="client", ordering="client")
     def client_link(self, item: Item) -> str:
         return change_link(item.client)
@@ -111,15 +120,31 @@ class ItemAdmin(RecordAdmin):
     def origin(self, item: Item) -> str:
         return "push" if item.recovery is None else change_link(item.recovery)
 
-    @admin.display(description="place")
-    def place(self, item: Item) -> str:
-        if item.recovery is None:
-            return f"change number {item.seq}"
-        return f"line {item.line} of the snapshot"
-
     @admin.display(description="made", ordering="created")
     def made(self, item: Item) -> str:
         return moment(item.created)
+
+    @admin.display(description="change")
+    def what(self, item: Item) -> str:
+        if not item.pk_text:
+            return "a line that could not be read"
+        url = changelist_url("syncreset_item", model=item.model, pk_text__exact=item.pk_text)
+        count = Item.objects.filter(model=item.model, pk_text=item.pk_text).count()
+        return format_html(
+            '{} of {} {} <a href="{}">{}</a>',
+            item.op,
+            printable(item.model),
+            code(printable(item.pk_text)),
+            url,
+            "its only item" if count == 1 else f"all {count:,} items of this row",
+        )
+
+    @admin.display(description="came with")
+    def came_with(self, item: Item) -> str:
+        place = f"change {item.seq} of a" if item.recovery is None else f"line {item.line} of"
+        return format_html(
+            "{} {} of {}, {}", place, self.origin(item), change_link(item.client), moment(item.created)
+        )
 
     @admin.display(description="problem")
     def problem_in_words(self, item: Item) -> str:
@@ -132,6 +157,15 @@ class ItemAdmin(RecordAdmin):
     @admin.display(description="what to do")
     def advice(self, item: Item) -> str:
         return what_to_do(item)
+
+    @admin.display(description="decision")
+    def decision(self, item: Item) -> str:
+        if item.resolved is None:
+            return "—"
+        kept = item.resolution
+        chosen = f"keep the {kept}'s side" if isinstance(kept, str) else f"keep {wire_text(kept)}"
+        by = printable(str(item.resolved_by or "a user who is no more"))
+        return format_html("{}, by {}, {}", chosen, by, moment(item.resolved))
 
     @admin.display(description="the row now")
     def live_row(self, item: Item) -> str:
@@ -152,14 +186,9 @@ class ItemAdmin(RecordAdmin):
             return printable(str(row))
         return format_html('<a href="{}">{}</a>', url, printable(str(row)))
 
-    @admin.display(description="all items of this row")
-    def other_items(self, item: Item) -> str:
-        url = changelist_url("syncreset_item", model=item.model, pk_text__exact=item.pk_text)
-        count = Item.objects.filter(model=item.model, pk_text=item.pk_text).count()
-        return format_html('<a href="{}">{}</a>', url, f"{count:,}")
-
     def tables(self, request: HttpRequest, record: Any) -> Sequence[Table]:
-        return [_both_sides(record), *([] if record.before is None else [_before(record.before)])]
+        around = [] if record.before is None and record.after is None else [_around(record)]
+        return [_both_sides(record), *around]
 
     def raw_texts(self, request: HttpRequest, record: Any) -> Sequence[RawText]:
         url = reverse("admin:syncreset_item_json", args=[record.pk], current_app=self.admin_site.name)
@@ -174,19 +203,19 @@ class ItemAdmin(RecordAdmin):
 
 def _both_sides(item: Item) -> Table:
     fields: Mapping[str, Any] = item.fields
-    undecided = not fields
-    if undecided:
+    if not fields:
         # Refused before it could be merged: all there is to show is what the client wanted.
         values = item.change.get("fields", {})
         rows = [
-            [code(printable(name)), _value(value), _clock(item.change, name)]
-            for name, value in values.items()
+            [_name(name), _value(value), _clock(item.change, name)]
+            for name, value in islice(values.items(), FIELDS_SHOWN)
         ]
         return Table(
             caption="What the client wanted",
             columns=["Field", "The client's value", "Written there at"],
             rows=rows,
             empty="The change names no field.",
+            note=f"and {len(values) - FIELDS_SHOWN:,} more" if len(values) > FIELDS_SHOWN else "",
         )
     marked = {
         place
@@ -195,21 +224,13 @@ def _both_sides(item: Item) -> Table:
     }
     return Table(
         caption="Both sides",
-        columns=[
-            "Field",
-            "Client's value",
-            "Written there at",
-            "Based on the server's of",
-            "Server's value",
-            "Kept",
-        ],
+        columns=["Field", "Client's", "Server's", "Based on what was written at", "Kept"],
         rows=[
             [
-                "the whole row" if name == ROW_CLOCK else code(printable(name)),
-                _side(side, "client"),
-                _clock(item.change, name),
+                "the whole row" if name == ROW_CLOCK else _name(name),
+                _clients(item, name, side),
+                _servers(name, side),
                 _base(item.change, side["base_clock"]),
-                _side(side, "server", delete=name == ROW_CLOCK),
                 "both the same"
                 if same(side["client"], side["server"])
                 else _KEPT.get(side["kept"], "unknown"),
@@ -221,11 +242,30 @@ def _both_sides(item: Item) -> Table:
     )
 
 
-def _side(side: Mapping[str, Any], whose: str, *, delete: bool = False) -> str:
-    if delete:
-        return format_html("last changed {}", instant(side[whose]))
+def _clients(item: Item, name: str, side: Mapping[str, Any]) -> str:
+    written = _clock(item.change, name)
+    if name == ROW_CLOCK:
+        return format_html("deleted <small>{}</small>", written)
+    return format_html("{} <small>{}</small>", _side(side, "client"), written)
+
+
+def _servers(name: str, side: Mapping[str, Any]) -> str:
+    if name == ROW_CLOCK:
+        return format_html("changed <small>{}</small>", instant(side["server"]))
+    clock = side.get("server_clock")
+    if clock is None:
+        return "no row"
+    return format_html("{} <small>{}</small>", _side(side, "server"), instant(clock))
+
+
+def _side(side: Mapping[str, Any], whose: str) -> str:
     text = _value(side[whose])
     return format_html("<strong>{}</strong>", text) if side["kept"] == whose else text
+
+
+def _name(name: str) -> str:
+    """A field's name, which a client may have made up."""
+    return code(printable(name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}…"))
 
 
 def _value(value: Any) -> str:
@@ -243,17 +283,35 @@ def _base(change: Mapping[str, Any], clock: int | None) -> str:
     return "nothing: made on the device" if change.get("base") is None else "unknown"
 
 
-def _before(row: Mapping[str, Any]) -> Table:
-    clocks = row["clocks"]
+def _around(item: Item) -> Table:
+    """The row before the change and, where one was left, after it."""
+    before, after = item.before or {}, item.after or {}
+    old, new = before.get("fields", {}), after.get("fields", {})
+    names = list({**old, **new})
+    told = [
+        not after or not before or name not in new or not same(old.get(name), new[name]) for name in names
+    ]
     return Table(
-        caption="The row before",
-        columns=["Field", "Value", "Written at"],
-        rows=[
-            [
-                code(printable(name)),
-                _value(value),
-                instant(clocks.get(name, clocks.get(ROW_CLOCK)), missing="unknown"),
-            ]
-            for name, value in row["fields"].items()
-        ],
+        caption="The row before and after"
+        if after and before
+        else "The row before"
+        if before
+        else "The row after",
+        columns=["Field", *_sides(before, "Before"), *_sides(after, "After")],
+        rows=[[_name(name), *_cells(before, name), *_cells(after, name)] for name in names],
+        marked=frozenset(place for place, changed in enumerate(told) if changed and after and before),
     )
+
+
+def _sides(row: Mapping[str, Any], label: str) -> list[str]:
+    return [label, "Written at"] if row else []
+
+
+def _cells(row: Mapping[str, Any], name: str) -> list[str]:
+    if not row:
+        return []
+    if name not in row["fields"]:
+        return ["—", "—"]
+    clocks = row["clocks"]
+    written = clocks.get(name, clocks.get(ROW_CLOCK))
+    return [_value(row["fields"][name]), instant(written, missing="unknown")]

@@ -1,6 +1,6 @@
 """Recoveries in the admin: how far each has got, what it came to, and running it again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django import forms
@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 
 from ..ledger import Item, ItemState
 from ..protocol import DEFAULT_STRATEGY, STRATEGIES, now
-from ..recovery import Recovery, RecoveryState, recover_again
+from ..recovery import Recovery, RecoveryKind, RecoveryState, recover_again
 from .confirming import Confirmation, confirm, is_confirmed
 from .display import (
     Table,
@@ -30,9 +30,14 @@ from .display import (
 from .filters import ClientFilter
 from .records import ActionButton, RecordAdmin
 
-__all__ = ["RecoveryAdmin"]
+__all__ = ["RecoveryAdmin", "recoveries_table"]
 
 _IN_PROGRESS = (RecoveryState.QUEUED, RecoveryState.MERGING)
+_DONE = {
+    RecoveryKind.MERGE: "every line is merged",
+    RecoveryKind.PREVIEW: "the ledger is complete",
+    RecoveryKind.UNDO: "the rows are as they were",
+}
 #: How many parked and rejected items a recovery's page names.
 SHOWN = 20
 
@@ -52,15 +57,15 @@ class RecoverAgainForm(forms.Form):
 class RecoveryAdmin(RecordAdmin):
     list_display = [
         "recovery_name",
-        "client_link",
-        "reset_link",
+        "kind",
         "state_badge",
-        "strategy",
+        "client_link",
+        "strategy_name",
         "progress",
         "totals_by_state",
         "begun",
     ]
-    list_filter = ["state", "strategy", "healing", ClientFilter]
+    list_filter = ["state", "kind", "strategy", "healing", ClientFilter]
     search_fields = ["id", "client__name", "client__id", "reset__id"]
     ordering = ["-created"]
     actions = ["recover_again"]
@@ -70,10 +75,11 @@ class RecoveryAdmin(RecordAdmin):
             {
                 "fields": [
                     "id",
+                    "what",
                     "client_link",
                     "reset_link",
                     "upload_link",
-                    "strategy",
+                    "strategy_in_words",
                     "purpose",
                     "begun",
                     "begun_by",
@@ -98,8 +104,10 @@ class RecoveryAdmin(RecordAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        recoveries = super().get_queryset(request).select_related("client", "reset", "upload", "created_by")
-        return recoveries.defer("last_synced", "client__recent", "client__scopes")
+        recoveries = (
+            super().get_queryset(request).select_related("client", "reset", "upload", "created_by", "undoes")
+        )
+        return recoveries.defer("last_synced", "undoes__last_synced", "client__recent", "client__scopes")
 
     def has_recover_again_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("syncreset.recover_again_recovery"))
@@ -107,6 +115,14 @@ class RecoveryAdmin(RecordAdmin):
     @admin.display(description="recovery", ordering="created")
     def recovery_name(self, recovery: Recovery) -> str:
         return str(recovery.pk)[:8]
+
+    @admin.display(description="kind", ordering="kind")
+    def what(self, recovery: Recovery) -> str:
+        if recovery.undoes is not None:
+            return format_html("gives back what {} wrote", change_link(recovery.undoes))
+        if recovery.kind == RecoveryKind.PREVIEW:
+            return "a preview: the ledger as a recovery would write it; nothing else was written"
+        return "merges the snapshot"
 
     @admin.display(description="client", ordering="client")
     def client_link(self, recovery: Recovery) -> str:
@@ -122,6 +138,8 @@ class RecoveryAdmin(RecordAdmin):
 
     @admin.display(description="purpose")
     def purpose(self, recovery: Recovery) -> str:
+        if recovery.kind == RecoveryKind.UNDO:
+            return "to have the rows as they were"
         if recovery.healing:
             return "unsynced changes, and whatever the server has lost and the snapshot still holds"
         return "unsynced changes"
@@ -129,6 +147,17 @@ class RecoveryAdmin(RecordAdmin):
     @admin.display(description="begun", ordering="created")
     def begun(self, recovery: Recovery) -> str:
         return moment(recovery.created)
+
+    @admin.display(description="strategy", ordering="strategy")
+    def strategy_in_words(self, recovery: Recovery) -> str:
+        if recovery.kind == RecoveryKind.UNDO:
+            return _strategy(recovery)
+        chosen = "chosen by a person" if recovery.strategy_chosen else "asked for by the snapshot"
+        return f"{_strategy(recovery)}, {chosen}"
+
+    @admin.display(description="strategy", ordering="strategy")
+    def strategy_name(self, recovery: Recovery) -> str:
+        return _strategy(recovery)
 
     @admin.display(description="begun by")
     def begun_by(self, recovery: Recovery) -> str:
@@ -148,7 +177,7 @@ class RecoveryAdmin(RecordAdmin):
 
     @admin.display(description="lines merged")
     def progress(self, recovery: Recovery) -> str:
-        return progress_bar(recovery.position, recovery.total)
+        return _progress(recovery)
 
     @admin.display(description="items by state")
     def totals_by_state(self, recovery: Recovery) -> str:
@@ -190,7 +219,7 @@ class RecoveryAdmin(RecordAdmin):
         return record.state in _IN_PROGRESS
 
     def buttons(self, request: HttpRequest, record: Any) -> Sequence[ActionButton]:
-        if not self.has_recover_again_permission(request) or record.state in _IN_PROGRESS:
+        if not self.has_recover_again_permission(request) or not _can_repeat(record):
             return []
         return [ActionButton(action="recover_again", label="Recover again")]
 
@@ -204,20 +233,62 @@ class RecoveryAdmin(RecordAdmin):
     @admin.action(description="Recover the selected snapshots again", permissions=["recover_again"])
     def recover_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> TemplateResponse | None:
         chosen = list(queryset)
-        ended = [recovery for recovery in chosen if recovery.state not in _IN_PROGRESS]
+        possible = [recovery for recovery in chosen if _can_repeat(recovery)]
         form = RecoverAgainForm(request.POST if is_confirmed(request) else None)
         if form.is_valid():
-            self._recover(request, ended, form.cleaned_data["strategy"] or None)
+            self._recover(request, possible, form.cleaned_data["strategy"] or None)
             return None
-        return confirm(self, request, "recover_again", _question(ended, len(chosen) - len(ended), form))
+        return confirm(self, request, "recover_again", _question(possible, len(chosen) - len(possible), form))
 
     def _recover(self, request: HttpRequest, recoveries: Sequence[Recovery], strategy: str | None) -> None:
         for recovery in recoveries:
             with transaction.atomic():
-                again = recover_again(recovery, strategy=strategy, by=request.user)  # type: ignore[arg-type]
+                again = recover_again(recovery, strategy=strategy, by=request.user)
                 self.log_change(request, recovery, f"Recovered again as {again}, {again.strategy}.")
             text = format_html("{} of {} is queued.", change_link(again), change_link(recovery.client))
             self.message_user(request, text, messages.SUCCESS)
+
+
+def recoveries_table(
+    recoveries: Iterable[Recovery], *, caption: str = "Recoveries", empty: str, more: str = ""
+) -> Table:
+    """A table of some recoveries, on the page of what they belong to."""
+    return Table(
+        caption=caption,
+        columns=["Recovery", "State", "Strategy", "Lines merged", "Items", "Begun"],
+        rows=[
+            [
+                change_link(recovery),
+                badge(recovery.state, recovery.get_state_display()),
+                _strategy(recovery),
+                _progress(recovery),
+                totals_badges(recovery.totals, {"recovery": str(recovery.pk)}),
+                moment(recovery.created),
+            ]
+            for recovery in recoveries
+        ],
+        empty=empty,
+        more=more,
+    )
+
+
+def _strategy(recovery: Recovery) -> str:
+    """An undoing derives nothing from the snapshot."""
+    return "—" if recovery.kind == RecoveryKind.UNDO else printable(recovery.strategy)
+
+
+def _progress(recovery: Recovery) -> str:
+    """Lines of the snapshot and deletions that it tells by absence; for an undoing, which is one step, its changes."""
+    undoes = recovery.kind == RecoveryKind.UNDO
+    return progress_bar(recovery.position, recovery.changes if undoes else recovery.total + recovery.absent)
+
+
+def _can_repeat(recovery: Recovery) -> bool:
+    return (
+        recovery.kind != RecoveryKind.UNDO
+        and recovery.state not in _IN_PROGRESS
+        and recovery.upload.purged is None
+    )
 
 
 def _state_in_words(recovery: Recovery) -> str:
@@ -228,10 +299,12 @@ def _state_in_words(recovery: Recovery) -> str:
             return "it waits for a worker; this page loads itself again"
         return "its worker was lost; the sweeper hands it to another one, which goes on from here"
     if recovery.state == RecoveryState.REVIEW:
-        return "merged, but for the parked items, which wait for a person"
+        return "all but the parked items, which wait for a person"
     if recovery.state == RecoveryState.FAILED:
         return "what was merged before is kept; once the cause is mended, recover again"
-    return "every line is merged"
+    if recovery.state == RecoveryState.UNDONE:
+        return "its rows were given back as they were, but for what people had changed since"
+    return _DONE[RecoveryKind(recovery.kind)]
 
 
 def _open_items(recovery: Recovery, state: ItemState) -> Table:
@@ -257,26 +330,18 @@ def _open_items(recovery: Recovery, state: ItemState) -> Table:
 
 def _others(recovery: Recovery) -> Table:
     others = Recovery.objects.filter(reset=recovery.reset_id).exclude(pk=recovery.pk).order_by("created")
-    return Table(
-        caption="Other recoveries of this reset",
-        columns=["Recovery", "State", "Strategy", "Begun"],
-        rows=[
-            [
-                change_link(other),
-                badge(other.state, other.get_state_display()),
-                other.strategy,
-                moment(other.created),
-            ]
-            for other in others.defer("last_synced")
-        ],
-        empty="There is no other.",
+    return recoveries_table(
+        others.defer("last_synced"), caption="Other recoveries of this reset", empty="There is no other."
     )
 
 
 def _question(recoveries: Sequence[Recovery], left_out: int, form: forms.Form) -> Confirmation:
     warnings = []
     if left_out:
-        warnings.append(f"{left_out:,} of the selected are still being merged and are left out.")
+        warnings.append(
+            f"Left out: {left_out:,} of the selected. What is still being merged, what undoes another one, and what "
+            "has no snapshot any more cannot be recovered again."
+        )
     return Confirmation(
         title="Recover snapshots again",
         sentences=[

@@ -8,16 +8,19 @@ from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
+from ..overview import with_reset_state
 from ..recovery import Recovery
 from ..resets import Reset
-from .display import Table, badge, change_link, moment, printable, progress_bar, totals_badges
-from .filters import ClientFilter, ResetStateFilter, with_reset_state
+from .display import Table, badge, change_link, moment, printable, progress_bar
+from .filters import ClientFilter, ResetStateFilter
 from .records import RecordAdmin
+from .recoveries import recoveries_table
 from .uploads import upload_state
 
 __all__ = ["ResetAdmin"]
 
 _STATES = {
+    "scheduled": "the client goes on as if nothing were, until the reset falls due",
     "ordered": "the client has not yet downloaded afresh; it is told at its next contact",
     "recovering": "its snapshot is being merged",
     "bootstrapped": "the client has downloaded afresh; no snapshot has come",
@@ -36,7 +39,7 @@ class ResetAdmin(RecordAdmin):
         (None, {"fields": ["id", "client_link", "reason", "why", "ordered", "ordered_by"]}),
         (
             "How far it has got",
-            {"fields": ["state_in_words", "done", "displaced", "awaited", "wants_everything"]},
+            {"fields": ["state_in_words", "due", "done", "displaced", "awaited", "wants_everything"]},
         ),
     ]
 
@@ -89,6 +92,10 @@ class ResetAdmin(RecordAdmin):
     def done(self, reset: Reset) -> str:
         return moment(reset.bootstrapped, missing="not yet")
 
+    @admin.display(description="due", ordering="not_before")
+    def due(self, reset: Reset) -> str:
+        return moment(reset.not_before)
+
     @admin.display(description="replaced")
     def displaced(self, reset: Reset) -> str:
         return moment(reset.replaced, missing="no")
@@ -104,26 +111,10 @@ class ResetAdmin(RecordAdmin):
         return "what the client has not synced is enough"
 
     def tables(self, request: HttpRequest, record: Any) -> Sequence[Table]:
-        return [_recoveries(record), _uploads(record)]
-
-
-def _recoveries(reset: Reset) -> Table:
-    return Table(
-        caption="Recoveries",
-        columns=["Recovery", "State", "Strategy", "Lines merged", "Items", "Begun"],
-        rows=[
-            [
-                change_link(recovery),
-                badge(recovery.state, recovery.get_state_display()),
-                recovery.strategy,
-                progress_bar(recovery.position, recovery.total),
-                totals_badges(recovery.totals, {"recovery": str(recovery.pk)}),
-                moment(recovery.created),
-            ]
-            for recovery in reset.recoveries.all()
-        ],
-        empty="No snapshot has been merged for this reset.",
-    )
+        recoveries = recoveries_table(
+            record.recoveries.all(), empty="No snapshot has been merged for this reset."
+        )
+        return [recoveries, _uploads(record)]
 
 
 def _uploads(reset: Reset) -> Table:

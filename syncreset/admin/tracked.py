@@ -50,7 +50,9 @@ class SyncTrackedAdmin(admin.ModelAdmin):
     def get_sortable_by(self, request: HttpRequest) -> Any:
         """A registered model has no column of its clocks to sort by."""
         sortable = super().get_sortable_by(request)
-        return sortable if keeps_own_clocks(self.model) else [name for name in sortable if name not in _CLOCKS]
+        return (
+            sortable if keeps_own_clocks(self.model) else [name for name in sortable if name not in _CLOCKS]
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [*super().get_readonly_fields(request, obj), *_CLOCKS]

@@ -23,6 +23,8 @@ __all__ = ["UploadAdmin", "upload_state"]
 
 def upload_state(upload: Upload) -> str:
     """Where an upload is, as a badge. Its recoveries should be prefetched."""
+    if upload.purged is not None:
+        return badge("purged", "recovered, then purged")
     if list(upload.recoveries.all()):
         return badge("recovered")
     if upload.complete:
@@ -149,7 +151,7 @@ def _question(uploads: Sequence[Upload], left_out: int) -> Confirmation:
     warnings = []
     if left_out:
         warnings.append(
-            f"{left_out:,} of the selected are left out: they are not whole, or have a recovery already."
+            f"Left out: {left_out:,} of the selected, which are not whole, or have a recovery already."
         )
     return Confirmation(
         title="Check uploads again and recover them",

@@ -5,7 +5,7 @@ import zlib
 from typing import Any
 
 from django.http import HttpRequest
-from django.http.multipartparser import parse_header_parameters
+from django.utils.http import parse_header_parameters
 
 from .. import conf
 from ..protocol import Malformed, ProtocolError, TooLarge, loads

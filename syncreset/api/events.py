@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from .. import conf
 from ..clients import scopes_of
 from ..feed import has_entries_after, stamp
-from .views import SyncView
+from .views import SyncView, user_of
 
 __all__ = ["EventsView", "pokes"]
 
@@ -24,7 +24,7 @@ class EventsView(SyncView):
     """``GET /events``: a poke whenever something changes in the user's scopes."""
 
     def get(self, request: Request) -> StreamingHttpResponse:
-        scopes = scopes_of(request.user)
+        scopes = scopes_of(user_of(request))
         response = StreamingHttpResponse(
             pokes(scopes, seconds=conf.get("EVENTS_SECONDS")), content_type="text/event-stream"
         )

@@ -52,7 +52,7 @@ def problem_response(error: Exception) -> Response | None:
         return _problem(404, "not_found", "there is nothing here that you may see")
     if isinstance(error, PermissionDenied):
         return _problem(403, "forbidden", "you may not do this")
-    if isinstance(error, OperationalError):
+    if isinstance(error, OperationalError) and not str(error).startswith("no such"):
         logger.warning("a request met a busy database: %s", type(error.__cause__).__name__)
         return _problem(503, "busy", "the database is busy; try again in a moment", headers={"Retry-After": "1"})
     if isinstance(error, exceptions.APIException):
@@ -65,7 +65,7 @@ def _from_framework(error: exceptions.APIException) -> Response:
     if (challenge := getattr(error, "auth_header", None)) is not None:
         headers["WWW-Authenticate"] = challenge
     if isinstance(error, exceptions.Throttled):
-        headers["Retry-After"] = str(int(error.wait or 1) + 1)
+        headers["Retry-After"] = str(int(getattr(error, "wait", None) or 1) + 1)
     codes = error.get_codes()
     code = codes if isinstance(codes, str) else "invalid"
     return _problem(error.status_code, code, str(error.detail), headers=headers)

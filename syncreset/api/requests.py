@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from .. import conf
@@ -59,7 +60,7 @@ def parse_push(body: Mapping[str, Any]) -> PushRequest:
     if len(raw) > limit:
         raise TooLarge(f"{len(raw)} changes in one push, {limit} are allowed")
     changes = [parse_change(item, f"changes[{index}]") for index, item in enumerate(raw)]
-    for before, after in zip(changes, changes[1:], strict=False):
+    for before, after in pairwise(changes):
         if (after.seq or 0) <= (before.seq or 0):
             raise Malformed(f"the sequence numbers do not grow: {after.seq} follows {before.seq}")
     return PushRequest(

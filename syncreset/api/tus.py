@@ -15,7 +15,7 @@ from .. import conf
 from ..protocol import Malformed, ProtocolError
 from ..recovery import finish_upload
 from ..uploads import Upload, create_upload, parse_metadata, receive, terminate
-from .views import SyncView, own_reset
+from .views import SyncView, own_reset, user_of
 
 __all__ = ["SnapshotView", "UploadView"]
 
@@ -39,7 +39,7 @@ class TusView(SyncView):
         finished.headers["Cache-Control"] = "no-store"
         return finished
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return Response(
             status=204,
             headers={
@@ -98,7 +98,7 @@ class UploadView(TusView):
 def _own_upload(request: Request, upload_id: uuid.UUID) -> Upload:
     upload = (
         Upload.objects.select_related("reset__client")
-        .filter(pk=upload_id, reset__client__user_id=request.user.pk)
+        .filter(pk=upload_id, reset__client__user=user_of(request))
         .first()
     )
     if upload is None:

@@ -3,7 +3,6 @@
 import uuid
 from typing import Any
 
-from django.db import transaction
 from django.http import Http404
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
@@ -12,13 +11,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from .. import conf
-from ..clients import Client, ClientForbidden, find_client, scopes_of
+from ..clients import Client, ClientForbidden, SyncUser, find_client, scopes_of
 from ..cursor import WHOLE
 from ..feed import feed_state
 from ..ledger import Item, ItemState
+from ..preparing import Author
 from ..protocol import PROTOCOL_VERSION, Malformed, now
 from ..recovery import Recovery, first_recovery, reset_state
-from ..preparing import Author
 from ..resets import Reset
 from ..review import resolve
 from ..schemas import publish, published
@@ -38,6 +37,7 @@ __all__ = [
     "RootView",
     "SchemaView",
     "SyncView",
+    "user_of",
 ]
 
 ITEMS_PER_PAGE = 500
@@ -117,15 +117,15 @@ class ClientsView(SyncView):
 
     def post(self, request: Request) -> Response:
         client_id, name, platform, schema = parse_registration(self.body(request))
-        client = find_client(request.user, client_id)
+        client = find_client(user_of(request), client_id)
         if client is None:
-            client, made = Client.objects.get_or_create(pk=client_id, defaults={"user": request.user})
-            if client.user_id != request.user.pk:
+            client, _ = Client.objects.get_or_create(pk=client_id, defaults={"user": user_of(request)})
+            if client.user_id != user_of(request).pk:
                 raise ClientForbidden("this client belongs to another user")
         client.name, client.platform, client.last_seen = name, platform, now()
         client.schema = schema
         client.save(update_fields=["name", "platform", "last_seen", "schema"])
-        scopes = sorted(scopes_of(request.user))
+        scopes = sorted(scopes_of(user_of(request)))
         return Response({"client": str(client.pk), "scopes": scopes, "server_time": now()}, status=201)
 
 
@@ -133,14 +133,14 @@ class PullView(SyncView):
     """``POST /pull``: the next page after a checkpoint, or the first page of everything."""
 
     def post(self, request: Request) -> Response:
-        return Response(pull(request.user, parse_pull(self.body(request))))
+        return Response(pull(user_of(request), parse_pull(self.body(request))))
 
 
 class PushView(SyncView):
     """``POST /push``: a client's changes, each with its own result."""
 
     def post(self, request: Request) -> Response:
-        return Response(push(request.user, parse_push(self.body(request))))
+        return Response(push(user_of(request), parse_push(self.body(request))))
 
 
 class ResetView(SyncView):
@@ -194,22 +194,29 @@ class ItemsView(SyncView):
 class ResolveView(SyncView):
     """``POST /items/{id}/resolve``: decide a parked item of one's own client."""
 
+    renderer_classes = (AsciiRenderer,)
+
     def post(self, request: Request, item_id: uuid.UUID) -> Response:
         body = self.body(request)
         item = Item.objects.select_related("client", "recovery").filter(
-            pk=item_id, client__user_id=request.user.pk
+            pk=item_id, client__user_id=user_of(request).pk
         ).first()
         if item is None:
             raise Http404
         author = Author(
-            client=item.client, user=request.user, scopes=scopes_of(request.user), seen=WHOLE, received=now()
+            client=item.client, user=user_of(request), scopes=scopes_of(user_of(request)), seen=WHOLE, received=now()
         )
-        return Response(_item_as_wire(resolve(item, body.get("keep"), author)))
+        return Response(_item_as_wire(resolve(item, body.get("keep", ""), author)))
+
+
+def user_of(request: Request) -> SyncUser:
+    """Who asks: ``IsAuthenticated`` has made sure that it is somebody."""
+    return request.user
 
 
 def own_reset(request: Request, reset_id: uuid.UUID) -> Reset:
     """A reset of the user's own client. Raises Http404 for any other, also for one that is not there."""
-    reset = Reset.objects.select_related("client").filter(pk=reset_id, client__user_id=request.user.pk).first()
+    reset = Reset.objects.select_related("client").filter(pk=reset_id, client__user_id=user_of(request).pk).first()
     if reset is None:
         raise Http404
     return reset
@@ -218,7 +225,7 @@ def own_reset(request: Request, reset_id: uuid.UUID) -> Reset:
 def own_recovery(request: Request, recovery_id: uuid.UUID) -> Recovery:
     """A recovery of the user's own client. Raises Http404 for any other, also for one that is not there."""
     recovery = Recovery.objects.select_related("upload").filter(
-        pk=recovery_id, client__user_id=request.user.pk
+        pk=recovery_id, client__user_id=user_of(request).pk
     ).first()
     if recovery is None:
         raise Http404

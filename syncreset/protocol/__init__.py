@@ -6,7 +6,7 @@ The server and the Python SDK share this package; neither Django nor a database 
 from .changes import ROW_CLOCK, Change, Clocks, Row, Tombstone, Value, parse_change, parse_clocks, same
 from .clock import TOLERATED_SKEW, HybridClock, corrected, now
 from .compatibility import Difference, DifferenceKind, breaking_changes, differences
-from .deltas import add_delta, is_delta
+from .deltas import add_delta, change_set, is_delta, is_set_change, united
 from .errors import InvalidSnapshot, Malformed, Problem, ProtocolError, TooLarge
 from .ids import uuid7
 from .merge import Conflict, Decision, Outcome, Policy, Resolver, State, merge
@@ -82,12 +82,14 @@ __all__ = [
     "by_field",
     "by_object",
     "by_update_log",
+    "change_set",
     "corrected",
     "deletes_by_absence",
     "differences",
     "dumps",
     "heal",
     "is_delta",
+    "is_set_change",
     "loads",
     "merge",
     "now",
@@ -96,6 +98,7 @@ __all__ = [
     "parse_clocks",
     "same",
     "tombstone_change",
+    "united",
     "uuid7",
     "write_snapshot",
 ]

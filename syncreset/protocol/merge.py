@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from .changes import ROW_CLOCK, Change, Row, Tombstone, Value, same
-from .deltas import add_delta, is_delta
+from .deltas import add_delta, change_set, is_delta, is_set_change, united
 from .errors import Problem
 
 __all__ = ["Conflict", "Decision", "Outcome", "Policy", "Resolver", "State", "merge"]
 
 State = Literal["applied", "merged", "identical", "superseded", "parked", "rejected"]
-Kept = Literal["client", "server", "review", "function"]
+Kept = Literal["client", "server", "review", "function", "both"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +40,17 @@ Resolver = Callable[[Conflict], Value]
 class Policy:
     """How a model's conflicts are decided.
 
-    ``conflicts`` maps fields, or ``"*"`` for all others, to ``newest`` (the default: the later clock wins, a tie keeps the server's), ``client``,
-    ``server``, ``review`` or a function from a Conflict to the value to keep. ``on_delete`` says what happens when an
-    edit meets a deletion: ``keep`` the edited row, ``delete`` it, or park the change for ``review``. Deltas of
-    ``counters`` add up and never conflict.
+    ``conflicts`` maps fields, or ``"*"`` for all others, to ``newest`` (the default: the later clock wins, a tie keeps
+    the server's), ``client``, ``server``, ``review`` or a function from a Conflict to the value to keep. ``on_delete``
+    says what happens when an edit meets a deletion: ``keep`` the edited row, ``delete`` it, or ``review``. Deltas of
+    ``counters`` add up and never conflict. Neither do elements added to ``sets`` and removed from them; two whole sets
+    that conflict are united under ``newest``, because neither says what it has removed.
     """
 
     conflicts: Mapping[str, str | Resolver] = field(default_factory=dict)
     on_delete: Literal["keep", "delete", "review"] = "keep"
     counters: Collection[str] = ()
+    sets: Collection[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,13 +150,17 @@ def _create(change: Change) -> Outcome:
     )
 
 
+#: Whose value is written where one is decided for.
+_WRITTEN = ("client", "function", "both")
+
+
 def _put(row: Row, change: Change, policy: Policy) -> Outcome:
     decisions: dict[str, Decision] = {}
     fields, clocks = dict(row.fields), dict(row.clocks)
     for name, value in change.fields.items():
         decision, kept_value = _decide(row, change, name, value, policy)
         decisions[name] = decision
-        if decision.kept in ("client", "function") and not same(kept_value, row.fields[name]):
+        if decision.kept in _WRITTEN and not same(kept_value, row.fields.get(name)):
             fields[name] = kept_value
             clocks[name] = max(change.clock(name), row.clock(name) + 1)
     written = clocks != row.clocks
@@ -166,12 +172,14 @@ def _put(row: Row, change: Change, policy: Policy) -> Outcome:
 
 
 def _decide(row: Row, change: Change, name: str, value: Value, policy: Policy) -> tuple[Decision, Value]:
-    server_value, server_clock = row.fields[name], row.clock(name)
+    server_value, server_clock = row.fields.get(name), row.clock(name)
     base = None if change.base is None else change.base.get(name)
     kept: Kept
     result = value
     if name in policy.counters and is_delta(value):
         kept, result = "client", add_delta(server_value, value)
+    elif name in policy.sets and is_set_change(value):
+        kept, result = "client", change_set(server_value, value)
     elif same(value, server_value) or base == server_clock:
         kept = "client"
     else:
@@ -190,6 +198,9 @@ def _decide(row: Row, change: Change, name: str, value: Value, policy: Policy) -
                     base_clock=base,
                 )
             )
+        elif rule == "newest" and name in policy.sets:
+            result = united(server_value, value)
+            kept = "client" if same(result, value) else "both"
         elif rule == "newest":
             kept = "client" if change.clock(name) > server_clock else "server"
         elif rule == "client":
@@ -207,7 +218,7 @@ def _state(decisions: Mapping[str, Decision], written: bool) -> State:
     if any(decision.kept == "review" for decision in decisions.values()):
         return "parked"
     lost = any(
-        decision.kept in ("server", "function") and not same(decision.client, decision.server)
+        decision.kept in ("server", "function", "both") and not same(decision.client, decision.server)
         for decision in decisions.values()
     )
     if written:

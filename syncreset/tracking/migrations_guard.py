@@ -101,6 +101,10 @@ def before_migrate(*, using: str, plan: Plan, apps: Apps, **kwargs: Any) -> None
     guarded = {trigger.table for trigger in triggers.installed(connection).values()}
     affected = guarded if ENTRY_TABLE in alterations.altered else guarded & alterations.altered
     before = {model._meta.db_table: model for model in apps.get_models(include_auto_created=True)}
+    pointing = _pointing_tables(list(before.values()))
+    for table in list(affected):
+        # The triggers of many-to-many tables write into the tables of the models that they belong to.
+        affected |= guarded & {name for name in pointing.get(table, ()) if before[name]._meta.auto_created}
     for table in sorted(affected):
         with transaction.atomic(using=using):
             _lock(connection, table)

@@ -5,7 +5,7 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db.models import Field, ForeignKey, Model
+from django.db.models import Field, ForeignKey, ManyToManyField, Model
 
 from syncreset.tracking.fields import CLOCK_FIELDS
 from syncreset.tracking.models import SyncTrackedModel
@@ -22,6 +22,7 @@ __all__ = [
     "scope_field",
     "scope_key",
     "scope_model",
+    "set_fields",
     "synced_fields",
     "tracked_by_label",
     "tracked_models",
@@ -71,6 +72,21 @@ def synced_fields(model: type[Model]) -> tuple["Field[Any, Any]", ...]:
         for field in concrete._meta.concrete_fields
         if not field.primary_key
         and (field.name not in CLOCK_FIELDS if registered is None else field.name in registered["fields"])
+    )
+
+
+@cache
+def set_fields(model: type[Model]) -> "tuple[ManyToManyField[Any, Any], ...]":
+    """The many-to-many fields that travel as sets of keys: those whose table Django makes by itself.
+
+    A table that a model of the project describes (``through``) is tracked as that model is, or not at all.
+    """
+    concrete = _concrete(model)
+    registered = registration_of(concrete)
+    return tuple(
+        field
+        for field in concrete._meta.local_many_to_many
+        if _through(field)._meta.auto_created and (registered is None or field.name in registered["fields"])
     )
 
 
@@ -157,6 +173,10 @@ def _parents(child: type[Model], tracked: Iterable[type[Model]]) -> Iterable[tup
         parent = _concrete(key.related_model)
         if parent is not child and parent in tracked:
             required[parent] = required.get(parent, False) or not key.null
+    for field in set_fields(child):
+        parent = _concrete(field.related_model)
+        if parent is not child and parent in tracked:
+            required.setdefault(parent, False)
     return required.items()
 
 
@@ -169,7 +189,13 @@ def _next_of(waiting: dict[type[Model], dict[type[Model], bool]]) -> type[Model]
 
 def _has_tracked_table(model: type[Model], registered: tuple[type[Model], ...]) -> bool:
     meta = model._meta
-    return (issubclass(model, SyncTrackedModel) or model in registered) and bool(meta.managed) and not meta.proxy and not meta.parents
+    own_table = bool(meta.managed) and not meta.proxy and not meta.parents
+    return own_table and (issubclass(model, SyncTrackedModel) or model in registered)
+
+
+def _through(field: Any) -> type[Model]:
+    through: type[Model] = field.remote_field.through
+    return through
 
 
 def _concrete(model: Any) -> type[Model]:

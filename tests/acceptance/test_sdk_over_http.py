@@ -27,7 +27,9 @@ ReplicaFactory = Callable[..., Replica]
 
 
 @pytest.fixture
-def replica(live_server: Any, user_factory: UserFactory, shelter: Shelter, tmp_path: Path) -> Iterator[ReplicaFactory]:
+def replica(
+    live_server: Any, user_factory: UserFactory, shelter: Shelter, tmp_path: Path
+) -> Iterator[ReplicaFactory]:
     """Makes replicas of new users of the shelter."""
     with contextlib.ExitStack() as stack:
 
@@ -78,7 +80,9 @@ def test_unsynced_work_survives_a_forced_reset(
 
     assert report.reset is not None
     assert (report.reset.reason, report.reset.state) == ("admin_forced", "recovered")
-    assert dict(report.reset.totals)["applied"] == 3, list(Item.objects.values_list("op", "state", "problem", "fields"))
+    assert dict(report.reset.totals)["applied"] == 3, list(
+        Item.objects.values_list("op", "state", "problem", "fields")
+    )
     assert dict(Dog.objects.values_list("name", "age")) == {"Renamed meanwhile": 2, "New": None}
     assert {row["name"] for row in phone.all(DOG)} == {"Renamed meanwhile", "New"}
     assert [event.stage for event in events if event.stage not in ("uploaded", "recovering")] == [
@@ -147,7 +151,9 @@ def test_parked_items_are_listed_and_decided_on_the_device(
     assert row["notes"] == "both"
 
 
-def test_a_change_parked_when_pushed_is_decided_on_the_device(replica: ReplicaFactory, shelter: Shelter) -> None:
+def test_a_change_parked_when_pushed_is_decided_on_the_device(
+    replica: ReplicaFactory, shelter: Shelter
+) -> None:
     Dog.objects.create(shelter=shelter, name="Chipped", chip="taken")
     phone = replica("ada")
     phone.sync()

@@ -14,7 +14,8 @@ from syncreset.uploads import Upload
 from tests.server.conftest import DeviceFactory
 from tests.server.conftest import device as device
 from tests.server.conftest import shelter as shelter
-from tests.server.test_recovery import DOG, dog_fields, forced, made_here
+from tests.server.test_recovery import forced, made_here
+from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
@@ -55,6 +56,7 @@ def test_an_upload_in_pieces_goes_on_after_an_interruption(
         second.upload()
 
     recovery = Recovery.objects.get()
-    assert second.request.response_headers["syncreset-recovery"] == str(recovery.pk)
+    last: Any = second.request
+    assert last.response_headers["syncreset-recovery"] == str(recovery.pk)
     assert run(recovery.pk) == "done"
     assert Dog.objects.count() == 200

@@ -16,7 +16,8 @@ from tests.conftest import WorkerFactory
 from tests.server.conftest import DeviceFactory
 from tests.server.conftest import device as device
 from tests.server.conftest import shelter as shelter
-from tests.server.test_recovery import DOG, dog_fields, edited, forced, made_here
+from tests.server.test_recovery import edited, forced, made_here
+from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]

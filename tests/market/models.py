@@ -7,8 +7,18 @@ from syncreset.models import SyncTrackedModel
 from syncreset.protocol import uuid7
 
 
+class Tag(SyncTrackedModel):
+    """What products are marked with. Held by everyone."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    colour = models.CharField(max_length=20, blank=True, default="")
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Product(SyncTrackedModel):
-    """One counter of each kind of number, and `ordered`, which may be null."""
+    """One counter of each kind of number, and `ordered`, which may be null; relations to others and to itself."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=100)
@@ -16,12 +26,30 @@ class Product(SyncTrackedModel):
     sold = models.BigIntegerField(default=0)
     weight = models.DecimalField(max_digits=6, decimal_places=2, default=0)
     ordered = models.IntegerField(null=True, blank=True)
+    tags = models.ManyToManyField(Tag, blank=True, related_name="products")
+    goes_with = models.ManyToManyField("self", blank=True)
 
     class SyncMeta:
         counters = ["stock", "sold", "weight", "ordered"]
 
     def __str__(self) -> str:
         return self.name
+
+
+class Basket(SyncTrackedModel):
+    """Its products are rows of a model of their own, with amounts."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    products = models.ManyToManyField(Product, through="Portion", related_name="baskets")
+
+
+class Portion(SyncTrackedModel):
+    """How much of a product is in a basket."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    basket = models.ForeignKey(Basket, on_delete=models.CASCADE)
+    product = models.ForeignKey(Product, on_delete=models.CASCADE)
+    amount = models.IntegerField(default=1)
 
 
 class Stand(models.Model):
@@ -42,10 +70,18 @@ class Trader(models.Model):
     notes = models.JSONField(default=dict, blank=True)
     pin = models.CharField(max_length=20, default="0000")
     rank = models.CharField(max_length=20, blank=True)
+    sells = models.ManyToManyField(Product, blank=True, related_name="traders")
+    knows = models.ManyToManyField("self", blank=True, symmetrical=False)
+    hides = models.ManyToManyField(Product, blank=True, related_name="+")
 
     def __str__(self) -> str:
         return self.name
 
 
 register(Stand, fields=["name"], scope="code")
-register(Trader, fields=["stand", "name", "phone", "debts", "notes"], scope="stand", counters=["debts"])
+register(
+    Trader,
+    fields=["stand", "name", "phone", "debts", "notes", "sells", "knows"],
+    scope="stand",
+    counters=["debts"],
+)

@@ -150,7 +150,7 @@ class Device:
         sent = self.api.generic(
             "PATCH",
             created["Location"],
-            data,
+            data,  # type: ignore[arg-type]
             content_type="application/offset+octet-stream",
             headers={"Tus-Resumable": "1.0.0", "Upload-Offset": "0"},
         )

@@ -1,12 +1,14 @@
 """Every case that a recovery can meet, played on the database: what the client did, and what the server has."""
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from syncreset import apply
 from syncreset.feed import Entry
 from syncreset.ledger import Item
 from syncreset.protocol import Line, Row, RowLine, TombstoneLine, UpdateLine, now
+from syncreset.tracking.registry import options_for
 from tests.server.device import Device
 from tests.server.test_recovery import forced, recover
 from tests.server.test_sync import DOG, dog_fields
@@ -27,9 +29,11 @@ OLD, MINE, OTHERS = "old", "the client's", "the server's"
 MINUTE = 60_000_000
 
 
-def play(device: Device, shelter: Shelter, monkeypatch: Any, strategy: str, policy: str, on_delete: str) -> dict[Case, str]:
+def play(
+    device: Device, shelter: Shelter, monkeypatch: Any, strategy: str, policy: str, on_delete: str
+) -> dict[Case, str]:
     """One recovery with a row for every case. Returns, for each, the item's state and what stands afterwards."""
-    options = apply.options_for
+    options = options_for
     monkeypatch.setattr(
         apply,
         "options_for",
@@ -54,9 +58,7 @@ def play(device: Device, shelter: Shelter, monkeypatch: Any, strategy: str, poli
 
 
 def _with(options: Any, policy: str, on_delete: str) -> Any:
-    return type(options)(
-        **{**{name: getattr(options, name) for name in options.__dataclass_fields__}, "conflicts": {"*": policy}, "on_delete": on_delete}
-    )
+    return replace(options, conflicts={"*": policy}, on_delete=on_delete)
 
 
 def _insert(shelter: Shelter, pk: str) -> None:
@@ -72,13 +74,9 @@ def _lines(device: Device, shelter: Shelter, case: Case, pk: str, at: int) -> li
     pulled = device.rows[DOG, pk]
     if change == "delete":
         return [TombstoneLine(model=DOG, pk=pk, at=at, base=pulled["updated"], pulled=False)]
-    row = Row(
-        fields={**pulled["fields"], "name": MINE}, updated=at, clocks={**pulled["clocks"], "name": at}
-    )
+    row = Row(fields={**pulled["fields"], "name": MINE}, updated=at, clocks={**pulled["clocks"], "name": at})
     base = {"name": pulled["clocks"]["*"]}
-    return [
-        RowLine(model=DOG, pk=pk, row=row, base=base), UpdateLine(model=DOG, pk=pk, field="name", at=at)
-    ]
+    return [RowLine(model=DOG, pk=pk, row=row, base=base), UpdateLine(model=DOG, pk=pk, field="name", at=at)]
 
 
 def _set_server(shelter: Shelter, change: str, server: str, pk: str, edited_at: int) -> None:
@@ -98,7 +96,10 @@ def _set_server(shelter: Shelter, change: str, server: str, pk: str, edited_at: 
 
 def _columns(shelter: Shelter) -> dict[str, Any]:
     fields = dog_fields(shelter, name=OTHERS)
-    return {"shelter": shelter, **{name: value for name, value in fields.items() if name not in ("shelter", "mother")}}
+    return {
+        "shelter": shelter,
+        **{name: value for name, value in fields.items() if name not in ("shelter", "mother")},
+    }
 
 
 def _told(state: str | None, name: str | None) -> str:

@@ -98,7 +98,7 @@ def test_two_pushes_of_one_row_at_once_lose_no_field(shelter: Shelter, device: C
     dog = Dog.objects.create(shelter=shelter, name="Rex")
     barrier = threading.Barrier(4)
     devices = [device(shelter) for _ in range(4)]
-    edits = [{"name": "Max"}, {"age": 7}, {"notes": "calm"}, {"weight": "8.00"}]
+    edits: list[dict[str, object]] = [{"name": "Max"}, {"age": 7}, {"notes": "calm"}, {"weight": "8.00"}]
     states: list[str] = []
     for phone in devices:
         phone.pull()  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
 """Pokes: a hint to pull, for changes in one's own scopes alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_change_in_ones_scopes_pokes_once(shelter: Shelter, other_shelter: Shelter) -> None:
-    changes = iter(
+    changes: Iterator[Callable[[], object]] = iter(
         [
             lambda: Dog.objects.create(shelter=shelter, name="Rex"),
             lambda: None,
@@ -22,7 +22,11 @@ def test_a_change_in_ones_scopes_pokes_once(shelter: Shelter, other_shelter: She
             lambda: Dog.objects.update(age=1),
         ]
     )
-    stream = pokes(frozenset({f"shelters.shelter:{shelter.pk}"}), seconds=4, sleep=lambda _: next(changes)())  # type: ignore[no-untyped-call]
+
+    def wait(seconds: float) -> None:
+        next(changes)()
+
+    stream = pokes(frozenset({f"shelters.shelter:{shelter.pk}"}), seconds=4, sleep=wait)
 
     told = list(stream)
 

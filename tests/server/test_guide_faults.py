@@ -13,9 +13,10 @@ import pytest
 from syncreset import deriving, merging, preparing
 from syncreset.clients import LastSynced
 from syncreset.deriving import Derived, Numbered, Rules
-from syncreset.protocol import ROW_CLOCK, Change, Row, RowLine, Strategy, Synced, now
+from syncreset.protocol import ROW_CLOCK, STRATEGIES, Change, Row, RowLine, Strategy, Synced, now
 from tests.server.conftest import DeviceFactory
-from tests.server.test_recovery import DOG, edited, forced, recover, row_line
+from tests.server.test_recovery import edited, forced, recover, row_line
+from tests.server.test_sync import DOG
 from tests.shelters.models import Dog, Shelter
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,7 +34,7 @@ def faultless(_: pytest.MonkeyPatch) -> None:
 def use_strategy(
     monkeypatch: pytest.MonkeyPatch, name: str, strategy: Strategy
 ) -> None:
-    monkeypatch.setattr(deriving, "STRATEGIES", {**deriving.STRATEGIES, name: strategy})
+    monkeypatch.setattr(deriving, "STRATEGIES", {**STRATEGIES, name: strategy})
 
 
 def delete_what_the_backup_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +58,7 @@ def delete_what_the_backup_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def replay_downloads_as_local_edits(monkeypatch: pytest.MonkeyPatch) -> None:
     def strategy(line: RowLine, synced: Synced) -> Change | None:
-        change = deriving.STRATEGIES["by_base"](
+        change = STRATEGIES["by_base"](
             replace(line, base=dict.fromkeys(line.row.fields, 0)), synced
         )
         return None if change is None else replace(change, clocks=dict.fromkeys(change.fields, now()))

@@ -54,7 +54,7 @@ def test_a_recovery_ends_as_the_table_says(
 def note(strategy: str, policy: str, on_delete: str, played: dict[Case, str]) -> None:
     """Write one column of the page."""
     head, _, body = PAGE.read_text().partition(BEGIN)
-    tables = {
+    tables: dict[tuple[str, str], dict[str, dict[Case, str]]] = {
         (kind, way): written(kind, way) if title(kind, way) in body else {name: {} for name in POLICIES}
         for kind in STRATEGIES
         for way in ON_DELETE

@@ -1,12 +1,13 @@
 """The five strategies of a recovery, from the client's snapshot to the server's rows."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from syncreset.clients import Client
 from syncreset.ledger import Item
-from syncreset.protocol import Line, TombstoneLine, UpdateLine, now
+from syncreset.protocol import Change, Line, RowLine, Synced, TombstoneLine, UpdateLine, by_base, now
 from syncreset.recovery import Recovery, recover_again, run
 from tests.server.conftest import DeviceFactory
 from tests.server.device import Device
@@ -46,7 +47,9 @@ class Story:
         ]
 
     def recover(self, strategy: str, *more: Line) -> Recovery:
-        return recover(self.phone, self.reset, [*self.lines(), *more], strategy=strategy, last_synced=self.synced)
+        return recover(
+            self.phone, self.reset, [*self.lines(), *more], strategy=strategy, last_synced=self.synced
+        )
 
 
 @pytest.fixture
@@ -66,7 +69,9 @@ def test_by_base_and_by_field_merge_the_edited_field_alone(story: Story, strateg
     assert dogs() == {("Mine", 7, "from the server"), ("Alone", 7, ""), ("New", 3, "")}
 
 
-def test_by_object_writes_whole_edited_rows_over_the_servers_and_keeps_what_it_overwrote(story: Story) -> None:
+def test_by_object_writes_whole_edited_rows_over_the_servers_and_keeps_what_it_overwrote(
+    story: Story,
+) -> None:
     recovery = story.recover("by_object")
 
     assert recovery.totals["applied"] == 2
@@ -154,12 +159,8 @@ def test_the_setting_goes_before_the_snapshot_and_a_person_before_both(story: St
     bootstrap(story.phone, story.reset)
 
 
-def only_names(line: Any, synced: Any) -> Any:
+def only_names(line: RowLine, synced: Synced) -> Change | None:
     """A strategy of one's own, named by its dotted path."""
-    from dataclasses import replace
-
-    from syncreset.protocol import by_base
-
     change = by_base(line, synced)
     if change is None or change.base is None or "name" not in change.fields:
         return change

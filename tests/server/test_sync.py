@@ -3,7 +3,7 @@
 import pytest
 
 from tests.server.conftest import DeviceFactory
-from tests.shelters.models import Dog, Shelter
+from tests.shelters.models import Dog, Membership, Shelter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -212,8 +212,6 @@ def test_pages_of_one_row_bring_the_same_as_one_page(device: DeviceFactory, shel
 def test_a_scope_gained_is_loaded_and_a_scope_lost_is_removed(
     device: DeviceFactory, shelter: Shelter, other_shelter: Shelter, user_factory: object
 ) -> None:
-    from tests.shelters.models import Membership
-
     Dog.objects.create(shelter=shelter, name="North dog")
     moving = Dog.objects.create(shelter=other_shelter, name="South dog")
     phone = device(shelter)

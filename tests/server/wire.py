@@ -22,7 +22,7 @@ def post_raw(
     api: APIClient, path: str, body: bytes, content_type: str = "application/json", **headers: str
 ) -> Any:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return api.generic("POST", f"{PREFIX}{path}", body, content_type=content_type, headers=named)
+    return api.generic("POST", f"{PREFIX}{path}", body, content_type=content_type, headers=named)  # type: ignore[arg-type]
 
 
 def problem_of(response: Any, status: int, code: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def patch(device: Device, location: str, data: bytes, offset: int = 0, **headers
     return device.api.generic(
         "PATCH",
         location,
-        data,
+        data,  # type: ignore[arg-type]
         content_type="application/offset+octet-stream",
         headers={"Tus-Resumable": "1.0.0", "Upload-Offset": str(offset), **named},
     )

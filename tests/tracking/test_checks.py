@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
 from django.db import connection, models
@@ -13,7 +14,7 @@ from syncreset import checks
 from syncreset.tracking import triggers
 from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.registry import tracked_models
-from tests.shelters.models import Dog, Shelter, Ticket
+from tests.shelters.models import Dog, Membership, Shelter, Ticket
 
 
 def ids(messages: list[CheckMessage]) -> list[str | None]:
@@ -164,6 +165,25 @@ def test_a_scope_must_point_to_a_primary_key() -> None:
     model = declared(sync_meta(scope="dog"), dog=models.ForeignKey(Dog, models.CASCADE, to_field="chip"))
 
     assert ids(checks.check_model(model)) == ["syncreset.E005"]
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (lambda: models.ManyToManyField(Dog), []),
+        (lambda: models.ManyToManyField("self"), []),
+        (lambda: models.ManyToManyField(User), ["syncreset.W007"]),
+        (lambda: models.ManyToManyField(User, through=Membership, related_name="+"), ["syncreset.W006"]),
+    ],
+    ids=["tracked", "itself", "untracked elements", "untracked table"],
+)
+@isolate_apps("tests.shelters")
+def test_a_set_needs_tracked_elements_and_a_table_that_is_tracked(
+    field: Callable[[], Any], expected: list[str]
+) -> None:
+    model = declared(friends=field())
+
+    assert [name for name in ids(checks.check_model(model)) if name != "syncreset.W002"] == expected
 
 
 def test_a_missing_scopes_setting_is_warned_of() -> None:

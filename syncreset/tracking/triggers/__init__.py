@@ -11,7 +11,14 @@ from django.db import NotSupportedError, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from syncreset.tracking.triggers import postgresql, postgresql_entries, sqlite, sqlite_entries
+from syncreset.tracking.triggers import (
+    postgresql,
+    postgresql_entries,
+    postgresql_sets,
+    sqlite,
+    sqlite_entries,
+    sqlite_sets,
+)
 from syncreset.tracking.triggers.base import (
     DELETED,
     DEPARTED,
@@ -22,6 +29,7 @@ from syncreset.tracking.triggers.base import (
     Trigger,
     column_name,
     literal,
+    set_tables,
 )
 
 __all__ = [
@@ -46,6 +54,7 @@ __all__ = [
 
 _VENDORS: dict[str, ModuleType] = {"postgresql": postgresql, "sqlite": sqlite}
 SUPPORTED_VENDORS = tuple(_VENDORS)
+_SETS: dict[str, ModuleType] = {"postgresql": postgresql_sets, "sqlite": sqlite_sets}
 _ENTRY_CLOCKS: dict[str, ModuleType] = {"postgresql": postgresql_entries, "sqlite": sqlite_entries}
 
 
@@ -79,19 +88,21 @@ def clocks_of(connection: BaseDatabaseWrapper, table: TrackedTable) -> ModuleTyp
 def tables_of(connection: BaseDatabaseWrapper, models: Iterable[type[Model]]) -> list[TrackedTable]:
     """The tables of those models that can be tracked on this database now: they and the feed's table exist there."""
     here = [model for model in models if router.allow_migrate_model(connection.alias, model)]
+    throughs = [table.name for model in here for table in set_tables(model)]
     columns = vendor_of(connection).columns(
-        connection, [ENTRY_TABLE, *(model._meta.db_table for model in here)]
+        connection, [ENTRY_TABLE, *(model._meta.db_table for model in here), *throughs]
     )
     if ENTRY_TABLE not in columns:
         return []
-    tables = (TrackedTable.of(model, columns.get(model._meta.db_table, {})) for model in here)
+    tables = (TrackedTable.of(model, columns.get(model._meta.db_table, {}), columns) for model in here)
     return [table for table in tables if table is not None]
 
 
 def expected(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Trigger]:
     """The triggers that a table should have."""
-    triggers: list[Trigger] = clocks_of(connection, table).statements(connection, table)
-    return triggers
+    own: list[Trigger] = clocks_of(connection, table).statements(connection, table)
+    sets = _SETS[connection.vendor]
+    return own + [trigger for through in table.sets for trigger in sets.statements(connection, table, through)]
 
 
 def installed(connection: BaseDatabaseWrapper) -> dict[str, Installed]:
@@ -114,15 +125,25 @@ def install(connection: BaseDatabaseWrapper, models: Iterable[type[Model]]) -> l
     changed = missing_or_stale(connection, models)
     for table in changed:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            drop_triggers_of(
-                connection, [table.name], but=[trigger.name for trigger in expected(connection, table)]
-            )
+            wanted = expected(connection, table)
+            drop_triggers_of(connection, table.names, but=[trigger.name for trigger in wanted])
             present = installed(connection)
-            for trigger in expected(connection, table):
-                if present.get(trigger.name) != Installed(table=trigger.table, text=trigger.text):
-                    cursor.execute(trigger.drop_sql)
-                    cursor.execute(trigger.create_sql)
+            new = [
+                trigger
+                for trigger in wanted
+                if present.get(trigger.name) != Installed(table=trigger.table, text=trigger.text)
+            ]
+            for trigger in new:
+                cursor.execute(trigger.drop_sql)
+                cursor.execute(trigger.create_sql)
             reconcile(connection, table)
+            if any(trigger.table != table.name for trigger in new):
+                # Nobody knows what was added to a set or removed meanwhile: clients are to read the rows again.
+                cursor.execute(
+                    f'UPDATE {connection.ops.quote_name(ENTRY_TABLE)} SET "checkpoint" = NULL'
+                    f' WHERE "model" = %s AND "kind" = {ROW}',
+                    [table.label],
+                )
     return changed
 
 
@@ -162,7 +183,7 @@ SELECT "kind", "pk", "scope", "total" FROM (
 
 def drop(connection: BaseDatabaseWrapper, model: type[Model]) -> None:
     """Drop a model's triggers: writes to its table are no longer tracked."""
-    drop_triggers_of(connection, [model._meta.db_table])
+    drop_triggers_of(connection, [model._meta.db_table, *(table.name for table in set_tables(model))])
 
 
 def drop_triggers_of(
@@ -203,7 +224,7 @@ WHERE e."model" = {label} AND e."kind" = {ROW} AND (here.pk IS NULL OR here.scop
 
 def _differs(connection: BaseDatabaseWrapper, table: TrackedTable, present: dict[str, Installed]) -> bool:
     wanted = {
-        trigger.name: Installed(table=table.name, text=trigger.text)
+        trigger.name: Installed(table=trigger.table, text=trigger.text)
         for trigger in expected(connection, table)
     }
-    return wanted != {name: trigger for name, trigger in present.items() if trigger.table == table.name}
+    return wanted != {name: trigger for name, trigger in present.items() if trigger.table in table.names}

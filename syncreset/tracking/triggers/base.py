@@ -14,6 +14,7 @@ from syncreset.tracking.registry import (
     scope_field,
     scope_key,
     scope_model,
+    set_fields,
     synced_fields,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "ROW",
     "TRUNCATED",
     "Installed",
+    "SetTable",
     "TrackedTable",
     "Trigger",
     "column_name",
@@ -33,6 +35,7 @@ __all__ = [
     "is_uuid",
     "literal",
     "name_for",
+    "set_tables",
     "stored_field",
 ]
 
@@ -66,6 +69,15 @@ class Installed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetTable:
+    """The table of a many-to-many field: ``owner`` is its column with the key of the row that has the field."""
+
+    field: str
+    name: str
+    owner: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrackedTable:
     """A tracked table. ``fields`` are those whose columns exist already: migrations may be only partly applied.
 
@@ -80,10 +92,16 @@ class TrackedTable:
     scope: "Field[Any, Any] | None"
     scope_prefix: str
     own_clocks: bool = True
+    sets: tuple[SetTable, ...] = ()
 
     @classmethod
-    def of(cls, model: type[Model], columns: Collection[str]) -> "TrackedTable | None":
-        """The table of a model, or None as long as the database lacks the columns that tracking needs."""
+    def of(
+        cls, model: type[Model], columns: Collection[str], tables: Collection[str] = ()
+    ) -> "TrackedTable | None":
+        """The table of a model, or None as long as the database lacks the columns that tracking needs.
+
+        Of its many-to-many fields those count whose table is among ``tables``.
+        """
         meta = model._meta
         scope = scope_field(model)
         own_clocks = keeps_own_clocks(model)
@@ -99,7 +117,13 @@ class TrackedTable:
             scope=scope,
             scope_prefix=EVERYONE if owner is None else scope_key(owner, ""),
             own_clocks=own_clocks,
+            sets=tuple(table for table in set_tables(model) if table.name in tables),
         )
+
+    @property
+    def names(self) -> set[str]:
+        """The tables that carry its triggers."""
+        return {self.name, *(table.name for table in self.sets)}
 
     @property
     def stamped(self) -> tuple["Field[Any, Any]", ...]:
@@ -119,6 +143,17 @@ class TrackedTable:
     def moves(self) -> bool:
         """Whether rows can go from one scope to another while they keep their primary key."""
         return self.scope is not None and self.scope is not self.pk
+
+
+def set_tables(model: type[Model]) -> tuple[SetTable, ...]:
+    """The tables of a model's many-to-many fields."""
+    found = []
+    for field in set_fields(model):
+        declared: Any = field
+        through = declared.remote_field.through
+        owner = through._meta.get_field(declared.m2m_field_name())
+        found.append(SetTable(field=declared.name, name=through._meta.db_table, owner=owner.column))
+    return tuple(found)
 
 
 def column_name(field: "Field[Any, Any]") -> str:

@@ -1,0 +1,1 @@
+"""The admin through HTTP, as an operator uses it."""

@@ -1,0 +1,36 @@
+"""The tests' addresses with an admin that knows the shelters' models, too."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.sites import AdminSite
+from django.urls import include, path
+
+from syncreset.admin import SyncTrackedAdmin
+from tests.shelters.models import Dog, Shelter, Vet
+
+
+class DogAdmin(SyncTrackedAdmin):
+    """As an application writes one, with fieldsets and an action of its own."""
+
+    list_display = ["name", "age", "sync_updated"]
+    fieldsets = [(None, {"fields": ["shelter", "name", "age"]})]
+    actions = ["grow"]
+
+    @admin.action(description="Make the selected dogs a year older")
+    def grow(self, request: Any, queryset: Any) -> None:
+        for dog in queryset:
+            dog.age = (dog.age or 0) + 1
+            dog.save()
+
+
+site = AdminSite()
+for model, model_admin in admin.site._registry.items():
+    site.register(model, type(model_admin))
+site.register(Dog, DogAdmin)
+site.register([Shelter, Vet], SyncTrackedAdmin)
+
+urlpatterns = [
+    path("admin/", site.urls),
+    path("sync/v1/", include("syncreset.api.urls")),
+]
