@@ -412,16 +412,16 @@ def _write_sets(
     for model, instances in written:
         rows = {encode_key(model._meta.pk, instance.pk): instance for instance in instances}
         changed: set[str] = set()
-        for field in set_fields(model):
+        for many in set_fields(model):
             before: dict[str, list[str]] = {}
             after: dict[str, list[str]] = {}
             for pk in rows:
                 slot = slots[model, pk]
-                had = [] if slot.stored is None else slot.stored.fields.get(field.name) or []
-                has = had if slot.row is None else slot.row.fields.get(field.name) or []
+                had = [] if slot.stored is None else slot.stored.fields.get(many.name) or []
+                has = had if slot.row is None else slot.row.fields.get(many.name) or []
                 if not same(had, has):
                     before[pk], after[pk] = had, has
-            write_elements(field, before, after)
+            write_elements(many, before, after)
             changed |= after.keys()
         if changed and keeps_own_clocks(model):
             _update(model, [rows[pk] for pk in sorted(changed)], set())

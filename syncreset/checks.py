@@ -35,7 +35,13 @@ from syncreset.tracking.options import (
     unknown_attributes,
 )
 from syncreset.tracking.registrations import registration_of
-from syncreset.tracking.registry import is_tracked, set_fields, synced_fields, tracked_by_label, tracked_models
+from syncreset.tracking.registry import (
+    is_tracked,
+    set_fields,
+    synced_fields,
+    tracked_by_label,
+    tracked_models,
+)
 from syncreset.tracking.triggers.base import stored_field
 from syncreset.upcasting import upcasters
 
@@ -243,7 +249,12 @@ def _check_fields(model: type[Model], options: SyncOptions) -> Iterator[CheckMes
     for attribute, names in named.items():
         for name in names:
             field = _field(model, name)
-            of_row = field is not None and not field.primary_key and field.name == name and name not in CLOCK_FIELDS
+            of_row = (
+                field is not None
+                and not field.primary_key
+                and field.name == name
+                and name not in CLOCK_FIELDS
+            )
             if not of_row and name not in {known.name for known in set_fields(model)}:
                 yield Error(
                     f"SyncMeta.{attribute} names {name!r}, which is not a synced field of the model.",
@@ -339,7 +350,7 @@ def _check_sets(model: type[Model]) -> Iterator[CheckMessage]:
                 obj=model,
                 id="syncreset.W006",
             )
-        elif field in synced and not is_tracked(other):
+        elif field in synced and other is not model and not is_tracked(other):
             yield CheckWarning(
                 f"The elements of {field} are rows of {other._meta.label}, which is not tracked: clients get their keys"
                 " and can add none.",

@@ -146,7 +146,8 @@ def restore(field: "models.Field[Any, Any]", value: Any) -> Any:
 
 
 def _validate(field: "models.Field[Any, Any]", value: Any) -> None:
-    if field.choices and not any(value == choice for choice, _ in field.flatchoices) and not (field.blank and value == ""):
+    allowed = not field.choices or any(value == choice for choice, _ in field.flatchoices)
+    if not allowed and not (field.blank and value == ""):
         raise ValueFault("invalid_choice", "this is not one of the field's choices")
     # As Django does, empty values are not put to the validators: a blank e-mail address is none.
     if isinstance(field, models.ForeignKey | models.JSONField) or value in field.empty_values:
@@ -349,7 +350,7 @@ def _decimal_codec(field: "models.DecimalField[Any, Any]") -> FieldCodec:
         if places is not None and len(fraction.rstrip("0")) > places:
             raise ValueFault("invalid", f"the number has more than {places} decimal places")
         digits = 0 if whole == "0" else len(whole)
-        if places is not None and field.max_digits is not None and digits > field.max_digits - places:
+        if places is not None and digits > field.max_digits - places:
             raise ValueFault("out_of_range", f"the number has more than {field.max_digits - places} digits")
         if connection.vendor == "sqlite" and len((whole + fraction).strip("0")) > SQLITE_DECIMAL_DIGITS:
             raise ValueFault("out_of_range", f"this database keeps {SQLITE_DECIMAL_DIGITS} digits of a number")
@@ -487,7 +488,7 @@ def _json_codec(field: "models.JSONField[Any, Any]") -> FieldCodec:
 
 
 def _plain_json(value: Any) -> Any:
-    """The value with its numbers as every database gives them back: no −0.0, and large floats as integers."""
+    """The value with its numbers as every database gives them back: no negative zero, and large floats as integers."""
     if isinstance(value, float):
         if not math.isfinite(value):
             return None

@@ -32,7 +32,9 @@ def elements_of(model: type[models.Model], keys: Collection[Any]) -> dict[str, d
     return found
 
 
-def write_elements(field: Any, before: Mapping[str, Iterable[str]], after: Mapping[str, Iterable[str]]) -> None:
+def write_elements(
+    field: Any, before: Mapping[str, Iterable[str]], after: Mapping[str, Iterable[str]]
+) -> None:
     """Give a field of several rows (by wire key) their elements, writing only what was added and removed.
 
     What others have added meanwhile stays. In a symmetrical relation both sides are written.

@@ -11,7 +11,14 @@ from .protocol import now
 from .tracking.fields import CLOCK_FIELDS, MergedClocks, MergedTimestamp
 from .tracking.registry import keeps_own_clocks
 
-__all__ = ["RowClocks", "clock_columns", "clocks_in_entries", "clocks_of", "keep_in_entries", "set_own_clocks"]
+__all__ = [
+    "RowClocks",
+    "clock_columns",
+    "clocks_in_entries",
+    "clocks_of",
+    "keep_in_entries",
+    "set_own_clocks",
+]
 
 
 class RowClocks(NamedTuple):

@@ -14,7 +14,10 @@ _STATES = {
     ItemState.REJECTED: "The change could not be written; the client's values are kept here.",
 }
 
-_PREVIEW = "This is a preview, so nothing was written. If it were recovered:"
+_PREFACES = {
+    RecoveryKind.PREVIEW: "This is a preview, so nothing was written. If it were recovered:",
+    RecoveryKind.UNDO: "This undoes what a recovery wrote; the client's side is the row as it was before.",
+}
 _MEND_VALUE = (
     "Enter the value in a form that the field can hold in the row itself, or mend the app that wrote it."
 )
@@ -57,9 +60,8 @@ _ADVICE = {
 def explain(item: Item) -> str:
     """What the item's state means, in a sentence."""
     sentence = _STATES[ItemState(item.state)]
-    if item.recovery is not None and item.recovery.kind == RecoveryKind.PREVIEW:
-        return f"{_PREVIEW} {sentence}"
-    return sentence
+    kind = None if item.recovery is None else RecoveryKind(item.recovery.kind)
+    return f"{_PREFACES[kind]} {sentence}" if kind in _PREFACES else sentence
 
 
 def what_to_do(item: Item) -> str:

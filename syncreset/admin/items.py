@@ -34,6 +34,7 @@ _KEPT = {
     "server": "the server's",
     "review": "undecided",
     "function": "what the model's function made of both",
+    "both": "the elements of both",
 }
 
 

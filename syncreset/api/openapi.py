@@ -232,7 +232,7 @@ _SCHEMAS: Mapping[str, Schema] = {
             "client": {},
             "server": {},
             "base_clock": _nullable("integer"),
-            "kept": _word("client", "server", "review", "function"),
+            "kept": _word("client", "server", "review", "function", "both"),
         },
         {"server_clock": _nullable("integer")},
     ),

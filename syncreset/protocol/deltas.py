@@ -1,4 +1,4 @@
-"""Values that say what to do with the server's value instead of what it shall be: a counter's delta, a set's elements."""
+"""Values that say what to do with the server's value, not what it shall be: a counter's delta, a set's elements."""
 
 from collections.abc import Iterable
 from decimal import Context, Decimal

@@ -8,6 +8,8 @@ import pytest
 from syncreset.clients import Client
 from syncreset.feed import Entry
 from syncreset.resets import Reset, force_reset
+from syncreset.schemas import breaking_changes, current_schema, published
+from syncreset.sdk.schema import only_adds, parse_schema
 from tests.schema_changes.older import Described, field, publish_older
 from tests.server.conftest import DeviceFactory
 from tests.server.test_sync import DOG, dog_fields
@@ -163,6 +165,18 @@ def test_what_only_adds_lets_the_client_go_on(
 
     assert result["state"] == "applied", result
     assert not Reset.objects.exists()
+
+
+@pytest.mark.parametrize("breaks", [True, False])
+def test_the_sdk_alters_its_tables_exactly_where_the_server_lets_it_go_on(db: None, breaks: bool) -> None:
+    alterations = [alter for alter, _ in BREAKING.values()] if breaks else list(ADDING.values())
+    current = parse_schema(current_schema())
+
+    for alter in alterations:
+        older = published(publish_older(alter))
+        assert older is not None
+        assert only_adds(parse_schema(older), current) is not breaks
+        assert bool(breaking_changes(older, current.document)) is breaks
 
 
 def test_a_schema_that_was_never_published_is_a_reset(device: DeviceFactory, shelter: Shelter) -> None:

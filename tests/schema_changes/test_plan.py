@@ -94,7 +94,7 @@ def test_what_migrations_break_is_told_with_what_to_declare(farm: None) -> None:
 def test_what_is_declared_is_told_to_be_carried_over(farm: None, declare: Declare) -> None:
     declare(Animal, renamed={"feet": "legs"})
     declare(Stall, renamed_from="farm.pen")
-    upcast("farm.animal", "weight")(str)
+    upcast("farm.animal", "weight")(lambda value, old: str(value))
     plan = data_of("plan")
 
     entries = told(plan)

@@ -29,6 +29,7 @@ from syncreset.cursor import decode_cursor, encode_cursor
 from syncreset.feed import Checkpoint, Entry, begin_epoch, purge
 from syncreset.ledger import Item
 from syncreset.protocol import now
+from syncreset.tracking.registry import options_for
 from tests.server.conftest import DeviceFactory
 from tests.server.device import Device
 from tests.server.test_sync import DOG, dog_fields
@@ -77,7 +78,7 @@ def zeros(size: int) -> bytes:
     return b"".join(compressor.compress(chunk) for _ in range(size // len(chunk))) + compressor.flush()
 
 
-# --- The envelope ------------------------------------------------------------------------------------------------------
+# --- The envelope ---
 
 
 def nested(levels: int) -> Malform:
@@ -507,7 +508,7 @@ def test_no_clock_of_a_device_is_too_wrong(phone: Device, client_time: int) -> N
     assert 0 <= Specimen.objects.get().last_updated <= now()
 
 
-# --- Values ------------------------------------------------------------------------------------------------------------
+# --- Values ---
 
 REFUSED: list[tuple[str, str, Any, str]] = [
     ("23-nul-in-text", "text", "a\x00b", "invalid_text"),
@@ -714,7 +715,7 @@ def test_the_null_of_json_is_the_databases_null(phone: Device) -> None:
     assert str(Specimen.objects.get(json__isnull=True).pk) == PK.format(1)
 
 
-# --- Rows and scope ----------------------------------------------------------------------------------------------------
+# --- Rows and scope ---
 
 FIELDS: list[tuple[str, str, Any, str]] = [
     ("51-unknown-field", "colour", "red", "unknown_field"),
@@ -938,7 +939,8 @@ def test_a_delete_of_nothing_does_nothing(phone: Device, base: Any) -> None:
     (result,) = push_raw(phone, gone)
 
     assert result == {"seq": 1, "state": "identical"}
-    assert not Item.objects.exists() and not Entry.objects.filter(model=SPECIMEN).exists()
+    assert not Item.objects.exists()
+    assert not Entry.objects.filter(model=SPECIMEN).exists()
 
 
 @pytest.mark.parametrize(
@@ -970,8 +972,6 @@ def test_a_put_on_a_tombstone_goes_by_the_policy_and_is_recorded(
 
 
 def forget_options() -> None:
-    from syncreset.tracking.registry import options_for
-
     options_for.cache_clear()
 
 

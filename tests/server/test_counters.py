@@ -42,7 +42,10 @@ def test_deltas_of_several_devices_add_up_and_are_no_conflict(device: DeviceFact
     phone.pull()
     tablet.pull()
 
-    for steps in ({"stock": 3, "sold": "-2", "weight": "0.25"}, {"stock": -1, "sold": "1", "weight": "-2.00"}):
+    for steps in (
+        {"stock": 3, "sold": "-2", "weight": "0.25"},
+        {"stock": -1, "sold": "1", "weight": "-2.00"},
+    ):
         for one in (phone, tablet):
             (result,) = one.push(delta(one, apples, **steps))
             assert (result["state"], "item" in result) == ("applied", False)
@@ -179,7 +182,11 @@ def test_a_delta_of_another_shape_is_rejected(
 
     (result,) = phone.push(delta(phone, apples, **{field: step}))
 
-    assert (result["state"], result["problem"]["code"], result["problem"]["field"]) == ("rejected", code, field)
+    assert (result["state"], result["problem"]["code"], result["problem"]["field"]) == (
+        "rejected",
+        code,
+        field,
+    )
 
 
 def test_a_new_row_has_the_plain_value_of_its_counter(device: DeviceFactory) -> None:

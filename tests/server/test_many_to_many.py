@@ -141,7 +141,10 @@ def test_a_new_row_brings_its_elements_even_if_they_are_new_as_well(device: Devi
     later = {**change, "fields": {"tags": {"add": ["red"]}}, "base": {"tags": change["clocks"]["*"]}}
 
     results = phone.push(
-        change, later, phone.create("market.tag", {"colour": "grey"}, "soft"), phone.create(PRODUCT, new_product())
+        change,
+        later,
+        phone.create("market.tag", {"colour": "grey"}, "soft"),
+        phone.create(PRODUCT, new_product()),
     )
 
     assert [result["state"] for result in results] == ["applied"] * 4
@@ -264,7 +267,10 @@ def test_a_value_of_another_shape_is_rejected(device: DeviceFactory, apples: Pro
 
     (result,) = phone.push(put(phone, apples, value))
 
-    assert (result["state"], result["problem"]["code"]) == ("rejected", "null" if value is None else "invalid")
+    assert (result["state"], result["problem"]["code"]) == (
+        "rejected",
+        "null" if value is None else "invalid",
+    )
 
 
 def test_a_new_row_has_an_array_and_null_means_none(device: DeviceFactory) -> None:
@@ -286,9 +292,7 @@ def test_a_tracked_table_between_two_models_is_a_model_as_any_other(
     phone = device()
     phone.pull()
     basket = phone.create("market.basket", {})
-    portion = phone.create(
-        "market.portion", {"basket": basket["pk"], "product": str(apples.pk), "amount": 3}
-    )
+    portion = phone.create("market.portion", {"basket": basket["pk"], "product": str(apples.pk), "amount": 3})
 
     results = phone.push(portion, basket)
 
@@ -307,7 +311,10 @@ def test_sets_of_a_snapshot_are_recovered(device: DeviceFactory, apples: Product
     apples.tags.add("green")
 
     made = "0190a5b4-0000-7000-8000-000000000001"
-    lines = [edited(row, tags=["red", "ripe"]), made_here(PRODUCT, made, new_product(tags=["red"], goes_with=[]))]
+    lines = [
+        edited(row, tags=["red", "ripe"]),
+        made_here(PRODUCT, made, new_product(tags=["red"], goes_with=[])),
+    ]
     recovery = recover(phone, reset, lines)
 
     assert (recovery.totals["merged"], recovery.totals["applied"]) == (1, 1)

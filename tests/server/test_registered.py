@@ -216,7 +216,9 @@ def test_a_move_departs_and_the_clocks_go_along(
     assert pulled(fish, ann)["clocks"]["*"] == first["clocks"]["*"]
 
 
-def test_a_merge_of_several_rows_gives_each_its_clocks(device: DeviceFactory, keeper: User, stand: Stand) -> None:
+def test_a_merge_of_several_rows_gives_each_its_clocks(
+    device: DeviceFactory, keeper: User, stand: Stand
+) -> None:
     traders = [Trader.objects.create(stand=stand, name=f"T{number}") for number in range(5)]
     phone = device(user=keeper)
     phone.pull()
@@ -256,7 +258,9 @@ def test_a_snapshot_of_registered_rows_is_recovered(device: DeviceFactory, keepe
     assert "pin" not in item.change["whole"]["fields"]
 
 
-def test_own_columns_and_entries_are_written_in_one_push(device: DeviceFactory, keeper: User, ann: Trader) -> None:
+def test_own_columns_and_entries_are_written_in_one_push(
+    device: DeviceFactory, keeper: User, ann: Trader
+) -> None:
     product = Product.objects.create(name="Apples")
     phone = device(user=keeper)
     phone.pull()

@@ -55,7 +55,9 @@ def test_registered_models_are_tracked_with_the_fields_named() -> None:
 
 def test_nothing_is_added_to_the_table() -> None:
     with connection.cursor() as cursor:
-        columns = {column.name for column in connection.introspection.get_table_description(cursor, "market_stand")}
+        columns = {
+            column.name for column in connection.introspection.get_table_description(cursor, "market_stand")
+        }
     assert columns == {"code", "name"}
 
 
@@ -116,7 +118,9 @@ def test_an_upsert_of_new_and_old_rows_is_tracked(trader: Trader, stand: Stand) 
     new = Trader(stand=stand, name="New")
     old = Trader(pk=trader.pk, stand=stand, name="Bea")
 
-    Trader.objects.bulk_create([old, new], update_conflicts=True, unique_fields=["id"], update_fields=["name"])
+    Trader.objects.bulk_create(
+        [old, new], update_conflicts=True, unique_fields=["id"], update_fields=["name"]
+    )
 
     assert clocks_of(trader).keys() == {"*", "name"}
     assert clocks_of(trader)["*"] == made["*"]
@@ -183,7 +187,9 @@ def test_an_update_from_another_program_is_tracked(outside_sql: Callable[[str], 
     assert clocks_of(ann).keys() == {"*", "name"}
 
 
-def test_rows_that_were_there_get_clocks_when_the_triggers_are_installed(stand: Stand, trader: Trader) -> None:
+def test_rows_that_were_there_get_clocks_when_the_triggers_are_installed(
+    stand: Stand, trader: Trader
+) -> None:
     kept = clocks_of(stand)
     triggers.drop(connection, Trader)
     other = Trader.objects.create(stand=stand, name="Other")
@@ -243,7 +249,9 @@ def test_a_renamed_field_keeps_its_clock(trader: Trader) -> None:
     before = clocks_of(trader)
 
     with connection.cursor() as cursor:
-        cursor.execute(triggers.clocks_of(connection, table).rename_clock_sql(connection, table, "phone", "name"))
+        cursor.execute(
+            triggers.clocks_of(connection, table).rename_clock_sql(connection, table, "phone", "name")
+        )
 
     assert clocks_of(trader) == {"*": before["*"], "name": before["phone"]}
 
@@ -298,7 +306,9 @@ def test_users_are_tracked_without_their_passwords(registered_user: Any) -> None
         ({"fields": ["username"], "scop": None}, {"syncreset.E003"}),
     ],
 )
-def test_a_wrong_registration_is_refused(registered_user: Any, said: dict[str, Any], expected: set[str]) -> None:
+def test_a_wrong_registration_is_refused(
+    registered_user: Any, said: dict[str, Any], expected: set[str]
+) -> None:
     registered_user(**said)
 
     messages = checks.check_models(None)

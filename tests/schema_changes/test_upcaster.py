@@ -1,0 +1,73 @@
+"""The upcaster by itself: lines in, lines out."""
+
+from typing import Any
+
+from syncreset.protocol import Line, MalformedLine, Row, RowLine, TombstoneLine, UpdateLine
+from syncreset.schemas import current_schema
+from syncreset.tracking.registry import set_fields, tracked_models
+from syncreset.upcasting import Upcaster, fates, upcaster_for
+from tests.schema_changes.older import describe, field
+
+DOG = "shelters.dog"
+PK = "0190a5b4-0000-7000-8000-000000000001"
+
+
+def document(models: Any) -> dict[str, Any]:
+    return {"hash": "older", "models": list(models.values())}
+
+
+def row(model: str, **fields: Any) -> RowLine:
+    return RowLine(
+        model=model, pk=PK, row=Row(fields=fields, updated=9, clocks={"*": 1}), base=dict.fromkeys(fields, 1)
+    )
+
+
+def test_lines_of_the_current_schema_pass_as_they_are() -> None:
+    upcaster = upcaster_for(current_schema()["hash"])
+    lines: list[Line] = [
+        row(DOG, nothing="x"),
+        row("no.such", a=1),
+        TombstoneLine(model="no.such", pk=PK, at=1, base=None, pulled=False),
+        UpdateLine(model=DOG, pk=PK, field="nothing", at=1),
+        MalformedLine(text="{}", reason="odd"),
+    ]
+
+    assert [upcaster.upcast(line).line for line in lines] == lines
+    assert upcaster.holds("no.such")
+    assert upcaster.last_synced({DOG: 5}) == {DOG: 5}
+
+
+def test_sets_of_keys_are_carried_over_unless_they_point_elsewhere() -> None:
+    owner = next(model for model in tracked_models() if set_fields(model))
+    label, name = owner._meta.label_lower, set_fields(owner)[0].name
+
+    carried = Upcaster(document(describe())).upcast(row(label, **{name: ["1"]}))
+    models = describe()
+    field(models[label], name)["to"] = DOG
+    left = Upcaster(document(models)).upcast(row(label, **{name: ["1"]}))
+
+    assert isinstance(carried.line, RowLine)
+    assert carried.line.row.fields == {name: ["1"]}
+    assert [kept.problem.field for kept in left.left] == [name]
+
+
+def test_two_old_fields_that_become_one_keep_the_second_value_apart() -> None:
+    models = describe()
+    models[DOG]["fields"].append({"name": "years", "type": "Integer", "null": True})
+
+    upcast = Upcaster(document(models)).upcast(row(DOG, age=3, years=4))
+
+    assert isinstance(upcast.line, RowLine)
+    assert upcast.line.row.fields == {"age": 3}
+    assert [kept.line for kept in upcast.left] == [
+        RowLine(
+            model=DOG,
+            pk=PK,
+            row=Row(fields={"years": 4}, updated=9, clocks={"*": 1, "years": 1}),
+            base={"years": 1},
+        )
+    ]
+
+
+def test_every_field_of_the_same_schema_stays_what_it_is() -> None:
+    assert {fate.kind for fate in fates(document(describe()))} == {"same"}
