@@ -259,8 +259,6 @@ def _load(batch: list[Prepared], author: Author) -> dict[Key, _Slot]:
 
 def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: set[str]) -> Outcome:
     change, model = prepared.change, prepared.model
-    if slot.hidden and change.op == "put" and (change.base is None or change.healing):
-        return _stopped(change, "pk_unavailable", "this primary key cannot be used")
     if nulled:
         change = replace(change, fields={**change.fields, **dict.fromkeys(nulled)})
     options = options_for(model)
@@ -278,7 +276,11 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: set[str]
         if needs_unsynced_fields(model):
             return _stopped(change, "row_missing", "only the server can make rows of this model")
     if outcome.writes:
-        problem = write_problem(prepared.model, change, slot.instance, slot.row, outcome, author)
+        # An invisible row is not there for the author, who is told that its key is taken where that alone is wrong.
+        instance = None if slot.hidden else slot.instance
+        problem = write_problem(prepared.model, change, instance, slot.row, outcome, author)
+        if problem is None and slot.hidden:
+            problem = Problem(code="pk_unavailable", detail="this primary key cannot be used")
         if problem is not None:
             return _stopped(change, problem.code, problem.detail, problem.field)
     return _told_of_nulls(outcome, prepared.change, nulled)

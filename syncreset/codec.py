@@ -115,7 +115,13 @@ def decode_delta(field: "models.Field[Any, Any]", value: Any) -> Any:
     if isinstance(field, models.DecimalField):
         return encode(field, codec_for(field).decode(value))
     as_text = codec_for(field).type == "BigInteger"
-    if as_text and isinstance(value, str) and len(value) <= 20 and _INTEGER.fullmatch(value) and value != "-0":
+    if (
+        as_text
+        and isinstance(value, str)
+        and len(value) <= 20
+        and _INTEGER.fullmatch(value)
+        and value != "-0"
+    ):
         return value
     if as_text or not isinstance(value, int) or isinstance(value, bool):
         raise ValueFault("invalid", "a counter's delta is an integer in the form of the field's values")
@@ -353,7 +359,9 @@ def _decimal_codec(field: "models.DecimalField[Any, Any]") -> FieldCodec:
         if places is not None and digits > field.max_digits - places:
             raise ValueFault("out_of_range", f"the number has more than {field.max_digits - places} digits")
         if connection.vendor == "sqlite" and len((whole + fraction).strip("0")) > SQLITE_DECIMAL_DIGITS:
-            raise ValueFault("out_of_range", f"this database keeps {SQLITE_DECIMAL_DIGITS} digits of a number")
+            raise ValueFault(
+                "out_of_range", f"this database keeps {SQLITE_DECIMAL_DIGITS} digits of a number"
+            )
         return exactly(Decimal(value))
 
     return FieldCodec(type="Decimal", encode=encode_decimal, decode=decode_decimal, restore=Decimal)
@@ -426,7 +434,9 @@ def _duration_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     def decode_duration(value: Any) -> timedelta:
         match = _DURATION.fullmatch(value) if isinstance(value, str) else None
         if match is None:
-            raise ValueFault("invalid", "this field takes an ISO 8601 duration of days to seconds, like P1DT2H3M4.5S")
+            raise ValueFault(
+                "invalid", "this field takes an ISO 8601 duration of days to seconds, like P1DT2H3M4.5S"
+            )
         sign, days, hours, minutes, seconds, fraction = match.groups("0")
         if fraction[6:].strip("0"):
             raise ValueFault("invalid", "the duration has more than six decimals")
@@ -474,7 +484,9 @@ def _binary_codec(field: "models.Field[Any, Any]") -> FieldCodec:
 
 def _json_codec(field: "models.JSONField[Any, Any]") -> FieldCodec:
     def encode_json(value: Any) -> Any:
-        return _plain_json(value if field.encoder is None else json.loads(json.dumps(value, cls=field.encoder)))
+        return _plain_json(
+            value if field.encoder is None else json.loads(json.dumps(value, cls=field.encoder))
+        )
 
     def decode_json(value: Any) -> Any:
         _check_json(value)
@@ -547,7 +559,9 @@ def _file_codec(field: "models.FileField") -> FieldCodec:
     def decode_file(value: Any) -> Any:
         raise ValueFault("forbidden_field", "files are not pushed with rows")
 
-    return FieldCodec(type="File", encode=encode_file, decode=decode_file, restore=lambda value: value["name"])
+    return FieldCodec(
+        type="File", encode=encode_file, decode=decode_file, restore=lambda value: value["name"]
+    )
 
 
 @functools.lru_cache(maxsize=4096)

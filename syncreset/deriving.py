@@ -180,7 +180,9 @@ def _changes(
 
 def _left_behind(item: Numbered, rules: Rules, first: int) -> Iterator[Derived]:
     """What the line holds unsynced and a schema change left no place for: parked with its raw values."""
-    unsynced = [(left, change) for left in item.left if (change := _left_change(left.line, rules)) is not None]
+    unsynced = [
+        (left, change) for left in item.left if (change := _left_change(left.line, rules)) is not None
+    ]
     for part, (left, change) in enumerate(unsynced, start=first):
         if item.repeats:
             yield _refused(item, change, "a line before has the same key", "duplicate_row", part)
@@ -228,7 +230,9 @@ def _orphaned(item: Numbered, line: UpdateLine, rules: Rules) -> Derived | None:
         return None
     if rules.strategy_of(line.model) != "by_update_log":
         return None
-    change = Change(model=line.model, pk=line.pk, op="put", fields={line.field: None}, clocks={line.field: line.at})
+    change = Change(
+        model=line.model, pk=line.pk, op="put", fields={line.field: None}, clocks={line.field: line.at}
+    )
     return _refused(item, change, "the snapshot logs this update but does not hold its row", "no_row")
 
 

@@ -71,9 +71,7 @@ def author_of(recovery: Recovery, *, operator: bool = False) -> Author:
     )
 
 
-def _numbered(
-    reader: SnapshotReader, keys: set[tuple[str, str]], upcaster: Upcaster
-) -> Iterator[Numbered]:
+def _numbered(reader: SnapshotReader, keys: set[tuple[str, str]], upcaster: Upcaster) -> Iterator[Numbered]:
     """The lines with their places, in terms of the current schema.
 
     ``keys`` takes the keys of the rows and tombstones that have passed.
@@ -121,7 +119,13 @@ def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> Non
 
 
 def _record(
-    recovery: Recovery, derived: list[Derived], author: Author, *, position: int, unchanged: int = 0, absent: int = 0
+    recovery: Recovery,
+    derived: list[Derived],
+    author: Author,
+    *,
+    position: int,
+    unchanged: int = 0,
+    absent: int = 0,
 ) -> None:
     """Apply changes and keep their items and the recovery's progress, within the caller's transaction."""
     save_items(_merge(recovery, derived, author))
@@ -143,9 +147,7 @@ def _merge(recovery: Recovery, derived: list[Derived], author: Author) -> list[I
     results = iter(apply_changes([item.change for item in undecided], author))
     items = []
     for item in derived:
-        result = (
-            next(results) if item.outcome is None else Applied(change=item.change, outcome=item.outcome)
-        )
+        result = next(results) if item.outcome is None else Applied(change=item.change, outcome=item.outcome)
         items.append(
             item_for(
                 recovery.client,
@@ -209,9 +211,7 @@ def _update_log(recovery: Recovery, upcaster: Upcaster) -> UpdateLog:
     return UpdateLog(fields=logged, held=held & logged.keys())
 
 
-def _delete_absent(
-    recovery: Recovery, rules: Rules, keys: set[tuple[str, str]], upcaster: Upcaster
-) -> None:
+def _delete_absent(recovery: Recovery, rules: Rules, keys: set[tuple[str, str]], upcaster: Upcaster) -> None:
     """What a full snapshot without tombstones says by absence, where the strategy reads it so.
 
     Only of rows that the client held at its checkpoint, and under the keys of now. After a divergence absence says
@@ -220,7 +220,9 @@ def _delete_absent(
     cursor = _cursor(recovery)
     if cursor is None or recovery.healing or not recovery.full or recovery.tombstones:
         return
-    at = Checkpoint.objects.filter(number=cursor.number, salt=cursor.salt).values_list("at", flat=True).first()
+    at = (
+        Checkpoint.objects.filter(number=cursor.number, salt=cursor.salt).values_list("at", flat=True).first()
+    )
     if at is None:
         return
     done = set(
@@ -228,13 +230,16 @@ def _delete_absent(
     )
     author = author_of(recovery)
     scopes = author.scopes.intersection(cursor.scopes)
-    absent = (change for change in absent_rows(rules, scopes, keys | done, at) if upcaster.holds(change.model))
+    absent = (
+        change for change in absent_rows(rules, scopes, keys | done, at) if upcaster.holds(change.model)
+    )
     for lines in _batches(absent, conf.get("RECOVERY_CHUNK")):
         with transaction.atomic():
             hold(recovery)
             first = recovery.position + 1
             derived = [
-                Derived(number=number, part=0, change=change) for number, change in enumerate(lines, start=first)
+                Derived(number=number, part=0, change=change)
+                for number, change in enumerate(lines, start=first)
             ]
             _record(recovery, derived, author, position=derived[-1].number, absent=len(derived))
 
@@ -244,9 +249,9 @@ def _retry_references(recovery: Recovery) -> None:
     with transaction.atomic():
         hold(recovery)
         waiting = list(
-            Item.objects.filter(
-                recovery=recovery, state=ItemState.PARKED, code="invalid_reference"
-            ).order_by("line", "part")
+            Item.objects.filter(recovery=recovery, state=ItemState.PARKED, code="invalid_reference").order_by(
+                "line", "part"
+            )
         )
         if not waiting:
             return

@@ -99,9 +99,7 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
     return Prepared(change=ready, model=model, notes=tuple(notes))
 
 
-def _canonical(
-    change: Change, model: type[models.Model], field: "models.Field[Any, Any]", value: Any
-) -> Any:
+def _canonical(change: Change, model: type[models.Model], field: "models.Field[Any, Any]", value: Any) -> Any:
     """The value as the field can hold it, or a counter's delta. Raises ValueFault."""
     if is_delta(value) and field.name in options_for(model).counters:
         if change.base is None or change.whole is not None:

@@ -107,9 +107,7 @@ def finish_upload(upload: Upload) -> Recovery:
         )
 
 
-def recover_again(
-    recovery: Recovery, *, strategy: str | None = None, by: SyncUser | None = None
-) -> Recovery:
+def recover_again(recovery: Recovery, *, strategy: str | None = None, by: SyncUser | None = None) -> Recovery:
     """Queue another recovery of the same snapshot. What is merged already turns out identical.
 
     A ``strategy`` named here goes before that of the snapshot, the models and the settings.
@@ -117,9 +115,7 @@ def recover_again(
     return _repeat(recovery, RecoveryKind.MERGE, strategy, by)
 
 
-def preview(
-    recovery: Recovery, *, strategy: str | None = None, by: SyncUser | None = None
-) -> Recovery:
+def preview(recovery: Recovery, *, strategy: str | None = None, by: SyncUser | None = None) -> Recovery:
     """Queue a dry run: the same ledger as a recovery would have now, and nothing written.
 
     It runs in one transaction, which is undone, so it holds its locks for as long as the whole recovery takes.
@@ -132,8 +128,13 @@ def undo(recovery: Recovery, *, by: SyncUser | None = None) -> Recovery:
 
     What was changed since is a conflict, parked and never overwritten. Raises CannotUndo.
     """
-    if recovery.kind != RecoveryKind.MERGE or recovery.state not in (RecoveryState.DONE, RecoveryState.REVIEW):
-        raise CannotUndo(f"{recovery} is {recovery.get_state_display()}: only a finished recovery can be undone")
+    if recovery.kind != RecoveryKind.MERGE or recovery.state not in (
+        RecoveryState.DONE,
+        RecoveryState.REVIEW,
+    ):
+        raise CannotUndo(
+            f"{recovery} is {recovery.get_state_display()}: only a finished recovery can be undone"
+        )
     undoing = _copy(recovery, RecoveryKind.UNDO, None, by)
     undoing.undoes = recovery
     undoing.rows = undoing.tombstones = undoing.updates = 0

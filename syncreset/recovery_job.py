@@ -48,7 +48,9 @@ class Recovery(models.Model):
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="recoveries")
     upload = models.ForeignKey(Upload, on_delete=models.PROTECT, related_name="recoveries")
     #: The recovery that this one undoes.
-    undoes = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="undone_by")
+    undoes = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, blank=True, related_name="undone_by"
+    )
     strategy = models.CharField(max_length=200)
     #: Whether a person chose the strategy, so that it goes before that of the models and the settings.
     strategy_chosen = models.BooleanField(default=False)
@@ -129,9 +131,9 @@ def hold(recovery: Recovery) -> None:
 
     Raises LeaseLost where the claim is no longer the newest, or the recovery is not where this worker left it.
     """
-    held = Recovery.objects.filter(
-        pk=recovery.pk, fence=recovery.fence, position=recovery.position
-    ).update(lease_until=_lease())
+    held = Recovery.objects.filter(pk=recovery.pk, fence=recovery.fence, position=recovery.position).update(
+        lease_until=_lease()
+    )
     if not held:
         raise LeaseLost
 

@@ -264,9 +264,7 @@ def _adopt(user: SyncUser, client_id: uuid.UUID) -> Client:
 
 def mark_bootstrapped(client: Client, reset_id: str) -> None:
     """The last page of the reset's bootstrap has been served: the client may continue."""
-    Reset.objects.filter(pk=reset_id, client=client, bootstrapped__isnull=True).update(
-        bootstrapped=now()
-    )
+    Reset.objects.filter(pk=reset_id, client=client, bootstrapped__isnull=True).update(bootstrapped=now())
 
 
 def retry_after() -> int:

@@ -73,11 +73,20 @@ def _decided(item: Item, keep: Keep, present: Row | None) -> Change | None:
     if present is None:
         whole = dict(change.fields) if change.whole is None else dict(change.whole.fields)
         return replace(
-            change, fields={**whole, **fields}, clocks={ROW_CLOCK: now()}, base=None, whole=None, restores=True
+            change,
+            fields={**whole, **fields},
+            clocks={ROW_CLOCK: now()},
+            base=None,
+            whole=None,
+            restores=True,
         )
     clock = now()
     return replace(
-        change, fields=fields, clocks=dict.fromkeys(fields, clock), base=_bases(item, list(fields), present), whole=None
+        change,
+        fields=fields,
+        clocks=dict.fromkeys(fields, clock),
+        base=_bases(item, list(fields), present),
+        whole=None,
     )
 
 

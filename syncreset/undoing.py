@@ -60,7 +60,13 @@ def _change_back(model: str, pk: str, before: Row | None, after: Row | None) -> 
         if before is None:
             return None
         return Change(
-            model=model, pk=pk, op="put", fields=before.fields, clocks={ROW_CLOCK: clock}, base=None, restores=True
+            model=model,
+            pk=pk,
+            op="put",
+            fields=before.fields,
+            clocks={ROW_CLOCK: clock},
+            base=None,
+            restores=True,
         )
     if before is None:
         return Change(

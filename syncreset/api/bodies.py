@@ -48,7 +48,9 @@ def _read(request: HttpRequest) -> bytes:
     limit = conf.get("BODY_LIMIT")
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
-        raise ProtocolError("the body may be compressed with gzip only", code="unsupported_encoding", status=415)
+        raise ProtocolError(
+            "the body may be compressed with gzip only", code="unsupported_encoding", status=415
+        )
     gunzip = _Gunzip() if encoding == "gzip" else None
     body = bytearray()
     received = 0

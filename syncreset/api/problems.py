@@ -54,7 +54,9 @@ def problem_response(error: Exception) -> Response | None:
         return _problem(403, "forbidden", "you may not do this")
     if isinstance(error, OperationalError) and not str(error).startswith("no such"):
         logger.warning("a request met a busy database: %s", type(error.__cause__).__name__)
-        return _problem(503, "busy", "the database is busy; try again in a moment", headers={"Retry-After": "1"})
+        return _problem(
+            503, "busy", "the database is busy; try again in a moment", headers={"Retry-After": "1"}
+        )
     if isinstance(error, exceptions.APIException):
         return _from_framework(error)
     return None
@@ -85,7 +87,12 @@ def _reset_required(error: ClientResetRequired) -> Response:
 
 
 def _problem(
-    status: int, code: str, detail: str, *, members: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    members: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Response:
     body = {
         "type": f"urn:syncreset:problem:{code}",

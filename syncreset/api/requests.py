@@ -20,7 +20,9 @@ def check_version(body: Mapping[str, Any], header: str | None) -> None:
     version = body.get("protocol", header)
     if version is not None and str(version) != str(PROTOCOL_VERSION):
         raise ProtocolError(
-            f"this server speaks protocol {PROTOCOL_VERSION}; update the client", code="protocol_version", status=426
+            f"this server speaks protocol {PROTOCOL_VERSION}; update the client",
+            code="protocol_version",
+            status=426,
         )
 
 

@@ -69,12 +69,19 @@ class UploadView(TusView):
         upload = _own_upload(request, upload_id)
         return Response(
             status=200,
-            headers={"Upload-Offset": str(upload.offset), "Upload-Length": str(upload.length), **_expires(upload)},
+            headers={
+                "Upload-Offset": str(upload.offset),
+                "Upload-Length": str(upload.length),
+                **_expires(upload),
+            },
         )
 
     def patch(self, request: Request, upload_id: uuid.UUID) -> Response:
         upload = _own_upload(request, upload_id)
-        if request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/offset+octet-stream":
+        if (
+            request.headers.get("Content-Type", "").partition(";")[0].strip()
+            != "application/offset+octet-stream"
+        ):
             raise ProtocolError(
                 "a piece is application/offset+octet-stream", code="unsupported_media_type", status=415
             )
@@ -90,7 +97,9 @@ class UploadView(TusView):
     def delete(self, request: Request, upload_id: uuid.UUID) -> Response:
         upload = _own_upload(request, upload_id)
         if upload.recoveries.exists():
-            raise ProtocolError("the upload is complete and being recovered from", code="upload_complete", status=403)
+            raise ProtocolError(
+                "the upload is complete and being recovered from", code="upload_complete", status=403
+            )
         terminate(upload)
         return Response(status=204)
 

@@ -198,13 +198,19 @@ class ResolveView(SyncView):
 
     def post(self, request: Request, item_id: uuid.UUID) -> Response:
         body = self.body(request)
-        item = Item.objects.select_related("client", "recovery").filter(
-            pk=item_id, client__user_id=user_of(request).pk
-        ).first()
+        item = (
+            Item.objects.select_related("client", "recovery")
+            .filter(pk=item_id, client__user_id=user_of(request).pk)
+            .first()
+        )
         if item is None:
             raise Http404
         author = Author(
-            client=item.client, user=user_of(request), scopes=scopes_of(user_of(request)), seen=WHOLE, received=now()
+            client=item.client,
+            user=user_of(request),
+            scopes=scopes_of(user_of(request)),
+            seen=WHOLE,
+            received=now(),
         )
         return Response(_item_as_wire(resolve(item, body.get("keep", ""), author)))
 
@@ -216,7 +222,11 @@ def user_of(request: Request) -> SyncUser:
 
 def own_reset(request: Request, reset_id: uuid.UUID) -> Reset:
     """A reset of the user's own client. Raises Http404 for any other, also for one that is not there."""
-    reset = Reset.objects.select_related("client").filter(pk=reset_id, client__user_id=user_of(request).pk).first()
+    reset = (
+        Reset.objects.select_related("client")
+        .filter(pk=reset_id, client__user_id=user_of(request).pk)
+        .first()
+    )
     if reset is None:
         raise Http404
     return reset
@@ -224,9 +234,11 @@ def own_reset(request: Request, reset_id: uuid.UUID) -> Reset:
 
 def own_recovery(request: Request, recovery_id: uuid.UUID) -> Recovery:
     """A recovery of the user's own client. Raises Http404 for any other, also for one that is not there."""
-    recovery = Recovery.objects.select_related("upload").filter(
-        pk=recovery_id, client__user_id=user_of(request).pk
-    ).first()
+    recovery = (
+        Recovery.objects.select_related("upload")
+        .filter(pk=recovery_id, client__user_id=user_of(request).pk)
+        .first()
+    )
     if recovery is None:
         raise Http404
     return recovery

@@ -231,7 +231,9 @@ def _put_on_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> O
         created = _create(change)
         if created.row is None:
             return created
-        return replace(created, row=replace(created.row, updated=max(created.row.updated, tombstone.deleted + 1)))
+        return replace(
+            created, row=replace(created.row, updated=max(created.row.updated, tombstone.deleted + 1))
+        )
     if tombstone.row is None:
         return _put_on_bare_tombstone(tombstone, change, policy)
     outcome = _put(tombstone.row, change, policy)

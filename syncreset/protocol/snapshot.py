@@ -298,7 +298,10 @@ def _header(value: dict[str, Any]) -> Header:
         raise InvalidSnapshot("the header's checkpoint is neither a printable string nor null")
     try:
         last_synced = parse_clocks(value.get("last_synced", {}), "last_synced")
-        created, client_time = _device_time(value.get("created", 0)), _device_time(value.get("client_time", 0))
+        created, client_time = (
+            _device_time(value.get("created", 0)),
+            _device_time(value.get("client_time", 0)),
+        )
     except Malformed as error:
         raise InvalidSnapshot(f"the header: {error.detail}") from error
     if not all(_is_word(model) and abs(at) < 2**63 for model, at in last_synced.items()):

@@ -95,7 +95,8 @@ def test_every_public_member_of_the_sdks_classes_is_documented(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["SyncReport", "ResetOutcome", "ResetEvent", "Backup", "LedgerItem", "Unresolved", "PendingChange"]
+    "name",
+    ["SyncReport", "ResetOutcome", "ResetEvent", "Backup", "LedgerItem", "Unresolved", "PendingChange"],
 )
 def test_every_member_of_the_sdks_data_is_documented(name: str) -> None:
     (row,) = re.findall(rf"^\| `{name}` \| (.*) \|$", page("docs/reference/sdk.md"), re.MULTILINE)

@@ -173,7 +173,13 @@ ENVELOPES: list[tuple[str, Malform, dict[str, str], int, str]] = [
     ("13-minus-1e999", member(b'"x":-1e999'), {}, 400, "malformed"),
     ("15-unknown-protocol-version", member(b'"protocol":2'), {}, 426, "protocol_version"),
     ("15-protocol-version-is-no-version", member(b'"protocol":[]'), {}, 426, "protocol_version"),
-    ("15-unknown-version-in-a-header", lambda body: body, {"Syncreset_Protocol": "2"}, 426, "protocol_version"),
+    (
+        "15-unknown-version-in-a-header",
+        lambda body: body,
+        {"Syncreset_Protocol": "2"},
+        426,
+        "protocol_version",
+    ),
     ("30-integer-of-5000-digits", member(b'"x":' + b"9" * 5000), {}, 400, "malformed"),
 ]
 
@@ -216,9 +222,7 @@ def test_a_gzip_body_of_one_member_or_several_is_read(phone: Device, pieces: int
     cut = len(body) // pieces
     members = [body[start : start + cut] for start in range(0, len(body), cut)]
 
-    response = post_raw(
-        phone.api, "/push", b"".join(map(gzip.compress, members)), Content_Encoding="gzip"
-    )
+    response = post_raw(phone.api, "/push", b"".join(map(gzip.compress, members)), Content_Encoding="gzip")
 
     assert response.status_code == 200
     assert Specimen.objects.count() == 1
@@ -395,7 +399,11 @@ def test_a_sequence_number_that_comes_again(phone: Device, again: dict[str, str]
         problem_of(response, 409, "seq_reused")
         assert Specimen.objects.count() == 2
     else:
-        assert [result["state"] for result in response.json()["results"]] == ["duplicate", "duplicate", "applied"]
+        assert [result["state"] for result in response.json()["results"]] == [
+            "duplicate",
+            "duplicate",
+            "applied",
+        ]
         assert Specimen.objects.count() == 3
 
 
@@ -491,9 +499,7 @@ def test_a_member_of_the_envelope_of_the_wrong_kind_is_refused(phone: Device, me
 def test_a_member_of_a_change_of_the_wrong_kind_is_refused(phone: Device, member: dict[str, Any]) -> None:
     change = {"seq": 1, **specimen(phone, 1), **member}
 
-    problem_of(
-        post_raw(phone.api, "/push", as_json({**phone.body(), "changes": [change]})), 400, "malformed"
-    )
+    problem_of(post_raw(phone.api, "/push", as_json({**phone.body(), "changes": [change]})), 400, "malformed")
 
     nothing_happened(phone)
 
@@ -596,15 +602,11 @@ def kept(item: Item) -> dict[str, Any]:
     return fields
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "code"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED]
-)
+@pytest.mark.parametrize(("name", "value", "code"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED])
 def test_a_value_that_its_field_cannot_hold_is_rejected_and_kept(
     phone: Device, name: str, value: Any, code: str
 ) -> None:
-    results = push_raw(
-        phone, specimen(phone, 1), specimen(phone, 2, **{name: value}), specimen(phone, 3)
-    )
+    results = push_raw(phone, specimen(phone, 1), specimen(phone, 2, **{name: value}), specimen(phone, 3))
 
     assert [result["state"] for result in results] == ["applied", "rejected", "applied"]
     assert (results[1]["problem"]["code"], results[1]["problem"]["field"]) == (code, name)
@@ -702,7 +704,9 @@ def test_a_value_at_the_edge_is_stored_exactly(
 
 
 def test_nanoseconds_are_cut_and_the_result_tells(phone: Device) -> None:
-    (result,) = push_raw(phone, specimen(phone, 1, time="01:02:03.0000009", date_time="2026-01-01T00:00:00.1Z"))
+    (result,) = push_raw(
+        phone, specimen(phone, 1, time="01:02:03.0000009", date_time="2026-01-01T00:00:00.1Z")
+    )
 
     assert result["notes"] == [
         {"code": "truncated", "detail": "the time was cut to microseconds", "field": "time"}
@@ -1017,7 +1021,9 @@ def test_a_unique_clash_tells_nothing_of_the_other_row(
         pytest.param([1, 2, 3, 0], id="61-cycle-of-four"),
     ],
 )
-def test_cycles_of_references_are_applied(device: DeviceFactory, shelter: Shelter, mothers: list[int]) -> None:
+def test_cycles_of_references_are_applied(
+    device: DeviceFactory, shelter: Shelter, mothers: list[int]
+) -> None:
     phone = device(shelter)
 
     results = push_raw(
@@ -1092,7 +1098,12 @@ def test_what_a_model_forgot_about_its_old_values_does_not_stop_a_push(phone: De
 
     assert result["state"] == "applied"
     row.refresh_from_db()
-    assert (row.count, row.email, row.file.name, row.slug) == (1, "no address", "specimens/lost.bin", "no slug!")
+    assert (row.count, row.email, row.file.name, row.slug) == (
+        1,
+        "no address",
+        "specimens/lost.bin",
+        "no slug!",
+    )
 
 
 def test_without_a_user_nothing_is_served(phone: Device) -> None:

@@ -31,9 +31,7 @@ def faultless(_: pytest.MonkeyPatch) -> None:
     """syncreset as it is."""
 
 
-def use_strategy(
-    monkeypatch: pytest.MonkeyPatch, name: str, strategy: Strategy
-) -> None:
+def use_strategy(monkeypatch: pytest.MonkeyPatch, name: str, strategy: Strategy) -> None:
     monkeypatch.setattr(deriving, "STRATEGIES", {**STRATEGIES, name: strategy})
 
 
@@ -58,9 +56,7 @@ def delete_what_the_backup_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def replay_downloads_as_local_edits(monkeypatch: pytest.MonkeyPatch) -> None:
     def strategy(line: RowLine, synced: Synced) -> Change | None:
-        change = STRATEGIES["by_base"](
-            replace(line, base=dict.fromkeys(line.row.fields, 0)), synced
-        )
+        change = STRATEGIES["by_base"](replace(line, base=dict.fromkeys(line.row.fields, 0)), synced)
         return None if change is None else replace(change, clocks=dict.fromkeys(change.fields, now()))
 
     use_strategy(monkeypatch, "by_field", strategy)

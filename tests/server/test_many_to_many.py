@@ -61,7 +61,7 @@ def test_rows_hold_sorted_arrays_in_bootstrap_and_feed(device: DeviceFactory, ap
     phone.pull()
     assert phone.rows[PRODUCT, str(apples.pk)]["fields"]["tags"] == ["fresh", "red"]
 
-    apples.tags.add("green")
+    apples.tags.add(Tag.objects.get(pk="green"))
     phone.pull()
 
     row = phone.rows[PRODUCT, str(apples.pk)]
@@ -308,7 +308,7 @@ def test_sets_of_a_snapshot_are_recovered(device: DeviceFactory, apples: Product
     phone.pull()
     row = phone.rows[PRODUCT, str(apples.pk)]
     reset = forced(phone)
-    apples.tags.add("green")
+    apples.tags.add(Tag.objects.get(pk="green"))
 
     made = "0190a5b4-0000-7000-8000-000000000001"
     lines = [

@@ -1,6 +1,6 @@
 """Client resets and what a recovery makes of the uploaded snapshot."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -41,7 +41,7 @@ def made_here(model: str, pk: str, fields: dict[str, Any]) -> RowLine:
     return RowLine(model=model, pk=pk, row=Row(fields=fields, updated=clock, clocks={"*": clock}), base=None)
 
 
-def recover(device: Device, reset: str, lines: list[Line], **header: Any) -> Recovery:
+def recover(device: Device, reset: str, lines: Sequence[Line], **header: Any) -> Recovery:
     recovery = device.upload(reset, device.snapshot(reset, lines, **header))
     run(recovery)
     return Recovery.objects.get(pk=recovery)

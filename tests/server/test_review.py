@@ -32,7 +32,8 @@ class Story:
 
     def __init__(self, device: DeviceFactory, shelter: Shelter) -> None:
         self.dogs = {
-            name: Dog.objects.create(shelter=shelter, name=name, age=1) for name in ("Edited", "Deleted", "Other")
+            name: Dog.objects.create(shelter=shelter, name=name, age=1)
+            for name in ("Edited", "Deleted", "Other")
         }
         self.phone: Device = device(shelter)
         self.phone.pull()
@@ -59,7 +60,9 @@ def story(device: DeviceFactory, shelter: Shelter) -> Story:
 
 
 def test_a_preview_has_the_ledger_of_the_real_run_and_writes_nothing(story: Story) -> None:
-    queued = Recovery.objects.get(pk=story.phone.upload(story.reset, story.phone.snapshot(story.reset, story.lines)))
+    queued = Recovery.objects.get(
+        pk=story.phone.upload(story.reset, story.phone.snapshot(story.reset, story.lines))
+    )
     before = rows()
 
     rehearsal = preview(queued)
@@ -95,7 +98,9 @@ def test_undo_gives_back_the_rows_as_they_were(story: Story) -> None:
 def test_undo_never_overwrites_what_was_changed_since(story: Story) -> None:
     recovery = story.recover()
     Dog.objects.filter(name="Mine").update(name="Somebody's")
-    Visit.objects.create(dog=Dog.objects.get(pk=NEW), shelter=Dog.objects.get(pk=NEW).shelter, at="2026-01-01T00:00Z")
+    Visit.objects.create(
+        dog=Dog.objects.get(pk=NEW), shelter=Dog.objects.get(pk=NEW).shelter, at="2026-01-01T00:00Z"
+    )
     Dog.objects.filter(pk=NEW).update(age=12)
 
     undoing = undo(recovery)

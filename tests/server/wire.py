@@ -48,9 +48,15 @@ def push_raw(device: Device, *changes: Mapping[str, Any]) -> list[dict[str, Any]
     return results
 
 
-def create_upload(device: Device, reset: str, data: bytes, *, length: int | None = None, **metadata: str) -> Any:
+def create_upload(
+    device: Device, reset: str, data: bytes, *, length: int | None = None, **metadata: str
+) -> Any:
     """The answer to the creation of a tus upload for ``data``."""
-    described = {"sha256": hashlib.sha256(data).hexdigest(), "strategy": "by_base", "mode": "recover"} | metadata
+    described = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "strategy": "by_base",
+        "mode": "recover",
+    } | metadata
     header = ",".join(
         f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in described.items()
     )

@@ -151,7 +151,9 @@ def test_tables_may_be_altered(altered: str, apples: Product, tags: list[Tag]) -
     after_migrate(using=connection.alias)
 
     assert model._meta.db_table in dropped
-    throughs = {field.remote_field.through for owner in (Product, Trader) for field in set_fields(owner)}
+    throughs: set[Any] = {
+        field.remote_field.through for owner in (Product, Trader) for field in set_fields(owner)
+    }
     for through in throughs:
         refers = {field.related_model for field in through._meta.fields if field.is_relation}
         if model in refers:

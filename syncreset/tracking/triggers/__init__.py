@@ -102,7 +102,9 @@ def expected(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Trigg
     """The triggers that a table should have."""
     own: list[Trigger] = clocks_of(connection, table).statements(connection, table)
     sets = _SETS[connection.vendor]
-    return own + [trigger for through in table.sets for trigger in sets.statements(connection, table, through)]
+    return own + [
+        trigger for through in table.sets for trigger in sets.statements(connection, table, through)
+    ]
 
 
 def installed(connection: BaseDatabaseWrapper) -> dict[str, Installed]:

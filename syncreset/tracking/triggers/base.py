@@ -105,7 +105,11 @@ class TrackedTable:
         meta = model._meta
         scope = scope_field(model)
         own_clocks = keeps_own_clocks(model)
-        needed = {meta.pk.column, *(CLOCK_FIELDS if own_clocks else ()), *([] if scope is None else [scope.column])}
+        needed = {
+            meta.pk.column,
+            *(CLOCK_FIELDS if own_clocks else ()),
+            *([] if scope is None else [scope.column]),
+        }
         if not needed <= set(columns):
             return None
         owner = scope_model(model)

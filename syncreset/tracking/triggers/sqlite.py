@@ -246,7 +246,10 @@ def enter_sql(
     """
     more, taken = "", ""
     if clocks:
-        more, taken = ', "updated", "clocks"', ', "updated" = excluded."updated", "clocks" = excluded."clocks"'
+        more, taken = (
+            ', "updated", "clocks"',
+            ', "updated" = excluded."updated", "clocks" = excluded."clocks"',
+        )
     return f"""
 INSERT INTO {entry or connection.ops.quote_name(ENTRY_TABLE)} ("model", "pk", "scope", "kind", "at", "row"{more})
 SELECT * FROM ({source}) WHERE true{_ON_CONFLICT}{taken}"""

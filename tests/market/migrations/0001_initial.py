@@ -8,94 +8,137 @@ import syncreset.tracking.fields
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Basket',
+            name="Basket",
             fields=[
-                ('last_updated', syncreset.tracking.fields.LastUpdatedField()),
-                ('field_timestamps', syncreset.tracking.fields.FieldTimestampsField()),
-                ('id', models.UUIDField(default=syncreset.protocol.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("last_updated", syncreset.tracking.fields.LastUpdatedField()),
+                ("field_timestamps", syncreset.tracking.fields.FieldTimestampsField()),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=syncreset.protocol.ids.uuid7,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Stand',
+            name="Stand",
             fields=[
-                ('code', models.CharField(max_length=20, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
+                ("code", models.CharField(max_length=20, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=100)),
             ],
         ),
         migrations.CreateModel(
-            name='Tag',
+            name="Tag",
             fields=[
-                ('last_updated', syncreset.tracking.fields.LastUpdatedField()),
-                ('field_timestamps', syncreset.tracking.fields.FieldTimestampsField()),
-                ('name', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('colour', models.CharField(blank=True, default='', max_length=20)),
+                ("last_updated", syncreset.tracking.fields.LastUpdatedField()),
+                ("field_timestamps", syncreset.tracking.fields.FieldTimestampsField()),
+                ("name", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("colour", models.CharField(blank=True, default="", max_length=20)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Product',
+            name="Product",
             fields=[
-                ('last_updated', syncreset.tracking.fields.LastUpdatedField()),
-                ('field_timestamps', syncreset.tracking.fields.FieldTimestampsField()),
-                ('id', models.UUIDField(default=syncreset.protocol.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('stock', models.PositiveSmallIntegerField(default=0)),
-                ('sold', models.BigIntegerField(default=0)),
-                ('weight', models.DecimalField(decimal_places=2, default=0, max_digits=6)),
-                ('ordered', models.IntegerField(blank=True, null=True)),
-                ('goes_with', models.ManyToManyField(blank=True, to='market.product')),
-                ('tags', models.ManyToManyField(blank=True, related_name='products', to='market.tag')),
+                ("last_updated", syncreset.tracking.fields.LastUpdatedField()),
+                ("field_timestamps", syncreset.tracking.fields.FieldTimestampsField()),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=syncreset.protocol.ids.uuid7,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("stock", models.PositiveSmallIntegerField(default=0)),
+                ("sold", models.BigIntegerField(default=0)),
+                ("weight", models.DecimalField(decimal_places=2, default=0, max_digits=6)),
+                ("ordered", models.IntegerField(blank=True, null=True)),
+                ("goes_with", models.ManyToManyField(blank=True, to="market.product")),
+                ("tags", models.ManyToManyField(blank=True, related_name="products", to="market.tag")),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Portion',
+            name="Portion",
             fields=[
-                ('last_updated', syncreset.tracking.fields.LastUpdatedField()),
-                ('field_timestamps', syncreset.tracking.fields.FieldTimestampsField()),
-                ('id', models.UUIDField(default=syncreset.protocol.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('amount', models.IntegerField(default=1)),
-                ('basket', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='market.basket')),
-                ('product', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='market.product')),
+                ("last_updated", syncreset.tracking.fields.LastUpdatedField()),
+                ("field_timestamps", syncreset.tracking.fields.FieldTimestampsField()),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=syncreset.protocol.ids.uuid7,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("amount", models.IntegerField(default=1)),
+                (
+                    "basket",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="market.basket"),
+                ),
+                (
+                    "product",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="market.product"),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.AddField(
-            model_name='basket',
-            name='products',
-            field=models.ManyToManyField(related_name='baskets', through='market.Portion', to='market.product'),
+            model_name="basket",
+            name="products",
+            field=models.ManyToManyField(
+                related_name="baskets", through="market.Portion", to="market.product"
+            ),
         ),
         migrations.CreateModel(
-            name='Trader',
+            name="Trader",
             fields=[
-                ('id', models.UUIDField(default=syncreset.protocol.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('phone', models.CharField(blank=True, max_length=40, null=True)),
-                ('debts', models.IntegerField(default=0)),
-                ('notes', models.JSONField(blank=True, default=dict)),
-                ('pin', models.CharField(default='0000', max_length=20)),
-                ('rank', models.CharField(blank=True, max_length=20)),
-                ('hides', models.ManyToManyField(blank=True, related_name='+', to='market.product')),
-                ('knows', models.ManyToManyField(blank=True, to='market.trader')),
-                ('sells', models.ManyToManyField(blank=True, related_name='traders', to='market.product')),
-                ('stand', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='traders', to='market.stand')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=syncreset.protocol.ids.uuid7,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("phone", models.CharField(blank=True, max_length=40, null=True)),
+                ("debts", models.IntegerField(default=0)),
+                ("notes", models.JSONField(blank=True, default=dict)),
+                ("pin", models.CharField(default="0000", max_length=20)),
+                ("rank", models.CharField(blank=True, max_length=20)),
+                ("hides", models.ManyToManyField(blank=True, related_name="+", to="market.product")),
+                ("knows", models.ManyToManyField(blank=True, to="market.trader")),
+                ("sells", models.ManyToManyField(blank=True, related_name="traders", to="market.product")),
+                (
+                    "stand",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="traders", to="market.stand"
+                    ),
+                ),
             ],
         ),
     ]
