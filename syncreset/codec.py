@@ -25,6 +25,7 @@ from django.db import connection, models
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.utils import timezone as django_timezone
 from django.utils.duration import duration_iso_string
+from django.utils.ipv6 import clean_ipv6_address
 
 from .protocol import Problem
 
@@ -536,7 +537,8 @@ def _ip_codec(field: "models.GenericIPAddressField[Any, Any]") -> FieldCodec:
             raise ValueFault("invalid", "this is not an IP address") from error
         if "%" in value:
             raise ValueFault("invalid", "an address with a zone cannot be stored")
-        return str(address) if address.version == 6 else value
+        # As the field itself writes it: ::ffff:1.2.3.4 keeps its dots, unless the field unpacks it.
+        return clean_ipv6_address(str(address), field.unpack_ipv4) if address.version == 6 else value
 
     return FieldCodec(type="GenericIPAddress", encode=str, decode=decode_ip, restore=str)
 

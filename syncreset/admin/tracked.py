@@ -3,8 +3,8 @@
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.options import IS_POPUP_VAR
-from django.db.models import QuerySet
+from django.contrib.admin.sites import AdminSite
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
@@ -19,6 +19,7 @@ from .forcing import clients_holding, force_reset_confirmed
 
 __all__ = ["SyncTrackedAdmin"]
 
+_ACTION = "force_reset_of_holders"
 _CLOCKS = ("sync_updated", "sync_clocks")
 
 
@@ -33,19 +34,15 @@ class SyncTrackedAdmin(admin.ModelAdmin):
     class Media:
         css = {"all": ["syncreset/admin.css"]}
 
+    def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
+        """Adds the action to those that a subclass names; ``actions = None`` turns all off, as in Django."""
+        super().__init__(model, admin_site)
+        if self.actions is not None and _ACTION not in self.actions:
+            self.actions = [*self.actions, _ACTION]
+
     def has_force_reset_permission(self, request: HttpRequest) -> bool:
         """Whether the user may order clients to reset."""
         return bool(request.user.has_perm("syncreset.force_reset_client"))
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """The action is there whichever actions the subclass names; ``actions = None`` turns all off, as in Django."""
-        actions = super().get_actions(request)
-        found = self.get_action("force_reset_of_holders")
-        offered = self.actions is not None and IS_POPUP_VAR not in request.GET
-        if found is not None and offered and self.has_force_reset_permission(request):
-            function, name, description = found
-            actions[name] = (function, name, description)
-        return actions
 
     def get_sortable_by(self, request: HttpRequest) -> Any:
         """A registered model has no column of its clocks to sort by."""
@@ -99,7 +96,7 @@ class SyncTrackedAdmin(admin.ModelAdmin):
         count = queryset.count()
         name = self.opts.verbose_name if count == 1 else self.opts.verbose_name_plural
         about = f"You are about to force a reset of the clients that hold the selected {count:,} {name}."
-        return force_reset_confirmed(self, request, clients, action="force_reset_of_holders", about=about)
+        return force_reset_confirmed(self, request, clients, action=_ACTION, about=about)
 
 
 def _scopes_of(rows: QuerySet[Any]) -> set[str]:

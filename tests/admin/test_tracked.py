@@ -5,7 +5,7 @@ from django.urls import reverse
 
 from syncreset.admin import SyncTrackedAdmin
 from tests.admin.conftest import OperatorFactory, page_url
-from tests.admin.urls import DogAdmin, site
+from tests.admin.urls import site
 from tests.shelters.models import Dog, Shelter
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,9 +20,13 @@ def dog(shelter: Shelter) -> Dog:
 
 
 def test_a_row_shows_when_each_field_was_written_as_dates(dog: Dog, operator: OperatorFactory) -> None:
-    page = operator(superuser=True).page_of(dog)
+    boss = operator(superuser=True)
 
-    assert "Synchronisation" in page
+    page = boss.page_of(dog)
+
+    for shown in (page, boss.page_of(dog.shelter)):
+        assert shown.count("Synchronisation") == 1
+        assert shown.count("Fields written") == 1
     assert "<th>age</th>" in page
     assert "all others" in page
     assert str(dog.last_updated) not in page
@@ -83,10 +87,15 @@ def test_a_popup_has_no_actions(dog: Dog, operator: OperatorFactory) -> None:
 def test_actions_can_be_turned_off(
     dog: Dog, operator: OperatorFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(DogAdmin, "actions", None)
+    monkeypatch.setattr(site.get_model_admin(Dog), "actions", None)
 
     assert "force_reset_of_holders" not in operator(superuser=True).list_of("shelters_dog")
 
 
-def test_it_may_be_registered_as_it_is() -> None:
+def test_it_may_be_registered_as_it_is_or_without_actions() -> None:
+    class Quiet(SyncTrackedAdmin):
+        actions = None
+
     assert SyncTrackedAdmin(Shelter, site).check() == []
+    assert SyncTrackedAdmin(Shelter, site).actions == ["force_reset_of_holders"]
+    assert Quiet(Shelter, site).actions is None
