@@ -90,6 +90,7 @@ def finish_upload(upload: Upload) -> Recovery:
         existing = first_recovery(upload.reset)
         if existing is not None:
             return existing
+        Upload.objects.filter(pk=upload.pk).update(refused="")
         return _queue(
             Recovery(
                 reset=upload.reset,
