@@ -220,10 +220,14 @@ def _keep(upload: Upload, piece: BinaryIO, offset: int, size: int) -> Upload:
         moved = Upload.objects.filter(pk=upload.pk, offset=offset).update(offset=offset + size)
         if moved:
             Piece.objects.create(upload=upload, offset=offset, size=size, name=name)
-    upload.refresh_from_db()
-    if not moved:
+    current = Upload.objects.filter(pk=upload.pk).values_list("offset", flat=True).first()
+    if current is None or not moved:
         storage().delete(name)
-        raise OffsetConflict(upload.offset)
+    if current is None:
+        raise UploadGone("the upload was terminated meanwhile; begin a new one")
+    upload.offset = current
+    if not moved:
+        raise OffsetConflict(current)
     return upload
 
 
