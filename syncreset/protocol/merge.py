@@ -238,7 +238,7 @@ def _put_on_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> O
         return _put_on_bare_tombstone(tombstone, change, policy)
     outcome = _put(tombstone.row, change, policy)
     if outcome.state == "parked":
-        return replace(outcome, row=None, problem=_DELETED)
+        return replace(outcome, row=None, decisions=_all_kept(outcome, "review"), problem=_DELETED)
     if outcome.row is None and policy.on_delete == "keep" and _made_after(change, tombstone):
         outcome = _create(change)
     if outcome.row is None or policy.on_delete == "delete":

@@ -80,7 +80,7 @@ def zeros(size: int) -> bytes:
     return b"".join(compressor.compress(chunk) for _ in range(size // len(chunk))) + compressor.flush()
 
 
-# --- The envelope ---
+# --- The envelope ------------------------------------------------------------------------------------------
 
 
 def nested(levels: int) -> Malform:
@@ -251,7 +251,8 @@ def test_a_gzip_bomb_is_never_inflated(phone: Device, bomb: Callable[[], bytes])
         tracemalloc.stop()
 
     assert took <= 1
-    assert peak <= 100 * 2**20
+    # The catalogue allows 100 MB. What is kept is a body's limit, and what a bytearray grows by.
+    assert peak <= 32 * 2**20
     nothing_happened(phone)
 
 
@@ -516,7 +517,7 @@ def test_no_clock_of_a_device_is_too_wrong(phone: Device, client_time: int) -> N
     assert 0 <= Specimen.objects.get().last_updated <= now()
 
 
-# --- Values ---
+# --- Values ------------------------------------------------------------------------------------------------
 
 REFUSED: list[tuple[str, str, Any, str]] = [
     ("23-nul-in-text", "text", "a\x00b", "invalid_text"),
@@ -721,7 +722,7 @@ def test_the_null_of_json_is_the_databases_null(phone: Device) -> None:
     assert str(Specimen.objects.get(json__isnull=True).pk) == PK.format(1)
 
 
-# --- Rows and scope ---
+# --- Rows and scope ----------------------------------------------------------------------------------------
 
 FIELDS: list[tuple[str, str, Any, str]] = [
     ("51-unknown-field", "colour", "red", "unknown_field"),
