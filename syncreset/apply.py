@@ -9,6 +9,7 @@ from django.db.models import ProtectedError, RestrictedError
 
 from .cascades import UnseenRows, delete_rows
 from .codec import ValueFault, decode, decode_key, encode_key
+from .exchanges import let_go, rings
 from .feed import tombstones
 from .many_to_many import elements_of, write_elements
 from .preparing import Author, Prepared, missing_fields, needs_unsynced_fields, prepare
@@ -20,7 +21,7 @@ from .signals import changes_applied
 from .tracking.registry import dependency_order, keeps_own_clocks, options_for, set_fields
 from .writing import missing_targets, write_problem
 
-__all__ = ["Applied", "apply_changes"]
+__all__ = ["CURABLE", "Applied", "apply_changes"]
 
 Key = tuple[type[models.Model], str]
 
@@ -57,6 +58,9 @@ class _GroupFailed(Exception):
 
 
 _REFUSALS = (IntegrityError, DataError, ProtectedError, RestrictedError, UnseenRows)
+
+#: The codes of problems that other changes may cure, by making the row that is missed or by giving up a value.
+CURABLE = ("invalid_reference", "unique")
 
 
 def apply_changes(changes: Sequence[Change], author: Author) -> list[Applied]:
@@ -147,20 +151,41 @@ def _failed_with_group(prepared: Prepared, state: Any) -> Applied:
 
 
 def _apply_unit(members: list[Prepared], author: Author) -> list[Applied]:
-    """Apply in the order of dependency, puts before deletes; then try again what missed a row of another half."""
-    order = sorted(range(len(members)), key=lambda index: _rank(members[index]))
+    """Apply in the order of dependency, puts before deletes; then try again what others of the unit may have cured."""
+    waiting = sorted(range(len(members)), key=lambda index: _rank(members[index]))
     results: dict[int, Applied] = {}
-    waiting = order
     while waiting:
         applied = _apply_batch([members[index] for index in waiting], author)
         results.update(zip(waiting, applied, strict=True))
-        missed = [
-            index
-            for index, result in zip(waiting, applied, strict=True)
-            if result.outcome.problem is not None and result.outcome.problem.code == "invalid_reference"
-        ]
-        waiting = missed if len(missed) < len(waiting) else []
+        missed = [index for index in waiting if _code(results[index]) in CURABLE]
+        if len(missed) == len(waiting):
+            exchanged = _exchange({index: members[index] for index in missed}, results, author)
+            if not exchanged:
+                break
+            results |= exchanged
+            missed = [index for index in missed if index not in exchanged]
+        waiting = missed
     return [results[index] for index in range(len(members))]
+
+
+def _code(result: Applied) -> str:
+    return "" if result.outcome.problem is None else result.outcome.problem.code
+
+
+def _exchange(
+    waiting: Mapping[int, Prepared], results: Mapping[int, Applied], author: Author
+) -> dict[int, Applied]:
+    """Write the rings of rows that take each other's unique values; those that even so cannot be are left out."""
+    clashing = {index: prepared for index, prepared in waiting.items() if _code(results[index]) == "unique"}
+    exchanged: dict[int, Applied] = {}
+    for ring in rings(clashing, author.scopes):
+        try:
+            with transaction.atomic():
+                applied = _merge_and_write([waiting[index] for index in ring], author, exchanging=True)
+        except _REFUSALS:
+            continue
+        exchanged.update(zip(ring, applied, strict=True))
+    return exchanged
 
 
 def _rank(prepared: Prepared) -> int:
@@ -198,7 +223,8 @@ def _refused(prepared: Prepared, error: Exception | None) -> Applied:
     )
 
 
-def _merge_and_write(batch: list[Prepared], author: Author) -> list[Applied]:
+def _merge_and_write(batch: list[Prepared], author: Author, *, exchanging: bool = False) -> list[Applied]:
+    """Merge and write changes as one. ``exchanging``: their rows give up their unique values before."""
     failed: dict[int, Outcome] = {}
     nulled: dict[int, set[str]] = {}
     while True:
@@ -227,6 +253,10 @@ def _merge_and_write(batch: list[Prepared], author: Author) -> list[Applied]:
                 failed[index] = _without_target(outcomes[index], name)
         if not new_failures:
             break
+    if exchanging:
+        for slot in slots.values():
+            if slot.instance is not None and slot.row is not None:
+                let_go(slot.instance, slot.touched)
     _write(slots, author)
     return [
         Applied(change=prepared.change, outcome=outcome, before=row, notes=prepared.notes)

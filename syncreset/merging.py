@@ -8,7 +8,7 @@ from typing import TypeVar
 from django.db import transaction
 
 from . import conf
-from .apply import Applied, apply_changes
+from .apply import CURABLE, Applied, apply_changes
 from .clients import LastSynced, scopes_of
 from .codec import ValueFault, decode_key, encode_key
 from .cursor import Cursor, decode_cursor
@@ -53,7 +53,7 @@ def merge_snapshot(recovery: Recovery) -> None:
         for chunk in _batches(lines, conf.get("RECOVERY_CHUNK")):
             _merge_chunk(recovery, chunk, rules)
     _delete_absent(recovery, rules, keys, upcaster)
-    _retry_references(recovery)
+    _retry_clashes(recovery)
 
 
 def author_of(recovery: Recovery, *, operator: bool = False) -> Author:
@@ -244,12 +244,12 @@ def _delete_absent(recovery: Recovery, rules: Rules, keys: set[tuple[str, str]],
             _record(recovery, derived, author, position=derived[-1].number, absent=len(derived))
 
 
-def _retry_references(recovery: Recovery) -> None:
-    """What referred to a row that a later chunk brought is merged again, all of it together, so that cycles close."""
+def _retry_clashes(recovery: Recovery) -> None:
+    """What a later chunk may have cured is merged again, all of it together, so that cycles of references close."""
     with transaction.atomic():
         hold(recovery)
         waiting = list(
-            Item.objects.filter(recovery=recovery, state=ItemState.PARKED, code="invalid_reference").order_by(
+            Item.objects.filter(recovery=recovery, state=ItemState.PARKED, code__in=CURABLE).order_by(
                 "line", "part"
             )
         )

@@ -52,6 +52,27 @@ class Portion(SyncTrackedModel):
     amount = models.IntegerField(default=1)
 
 
+class Locker(SyncTrackedModel):
+    """Every field is unique in some way, most of them without a null to take refuge in."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    number = models.PositiveSmallIntegerField(unique=True)
+    letter = models.CharField(max_length=1, unique=True)
+    seal = models.UUIDField(unique=True, default=uuid7)
+    weight = models.DecimalField(max_digits=4, decimal_places=1, unique=True)
+    rented = models.DateField(unique=True)
+    checked = models.DateTimeField(unique=True)
+    corridor = models.TextField()
+    shelf = models.BigIntegerField()
+    product = models.OneToOneField(Product, on_delete=models.CASCADE, related_name="locker")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["corridor", "shelf"], name="one_locker")]
+
+    def __str__(self) -> str:
+        return f"{self.number}{self.letter}"
+
+
 class Stand(models.Model):
     """As if another package had made it: it cannot inherit, and knows nothing of syncing. A scope, too."""
 
