@@ -12,10 +12,11 @@ class SyncresetConfig(AppConfig):
     verbose_name = "Syncreset"
 
     def ready(self) -> None:
-        from syncreset import checks, clients, recovery, signals, tasks
+        from syncreset import buried_sets, checks, clients, recovery, signals, tasks
         from syncreset.tracking import migrations_guard
 
         checks.register_all()
+        buried_sets.watch_deletions()
         signals.synced.connect(
             clients.record_synced, sender=clients.Client, dispatch_uid="syncreset.record_synced"
         )

@@ -8,7 +8,7 @@ from django.db import models
 from .codec import decode_key, encode_key
 from .tracking.registry import set_fields
 
-__all__ = ["elements_of", "write_elements"]
+__all__ = ["elements_of", "living", "write_elements"]
 
 Pair = tuple[str, str]
 
@@ -30,6 +30,13 @@ def elements_of(model: type[models.Model], keys: Collection[Any]) -> dict[str, d
         for elements in sets.values():
             elements.sort()
     return found
+
+
+def living(field: Any, elements: Collection[str]) -> list[str]:
+    """Those elements of a many-to-many field whose rows are still there, sorted."""
+    key = _key(field)
+    rows = field.related_model._base_manager.filter(pk__in=[decode_key(key, element) for element in elements])
+    return sorted(encode_key(key, pk) for pk in rows.values_list("pk", flat=True))
 
 
 def write_elements(

@@ -189,8 +189,8 @@ def tombstone_of(model: type[models.Model], entry: Entry) -> Tombstone:
         for field in fields
         if field.name in values
     }
-    # The database empties a row's sets before it deletes the row: what they held, nobody has kept.
-    sets: dict[str, Any] = {field.name: [] for field in set_fields(model)}
+    kept = entry.row.get("sets", {})
+    sets: dict[str, Any] = {field.name: kept.get(field.name, []) for field in set_fields(model)}
     return Tombstone(
         deleted=entry.at,
         row=Row(fields={**wire, **sets}, updated=entry.row["updated"], clocks=entry.row["clocks"]),

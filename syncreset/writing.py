@@ -56,13 +56,15 @@ def missing_targets(
     batch: Sequence[Prepared],
     outcomes: Sequence[Outcome],
     stored: Mapping[Key, Row | None],
+    buried: Mapping[Key, Row],
     states: Mapping[Key, Row | None],
     author: Author,
 ) -> Iterator[tuple[int, str, bool]]:
     """Which references lead nowhere that the author can see: (place in the batch, field, whether it was deleted).
 
-    ``stored`` are the batch's rows as the database has them, ``states`` as they will be. A row that is absent, one
-    that is invisible and one of a model that is not tracked look the same from outside.
+    ``stored`` are the batch's rows as the database has them, ``buried`` those that tombstones keep, ``states`` what
+    the rows will be. A row that is absent, one that is invisible and one of a model that is not tracked look the same
+    from outside.
     """
     wanted: dict[type[models.Model], dict[str, list[tuple[int, str]]]] = {}
     for index, (prepared, outcome) in enumerate(zip(batch, outcomes, strict=True)):
@@ -79,7 +81,8 @@ def missing_targets(
                     (index, relation.name)
                 )
         for field in set_fields(prepared.model):
-            had = () if present is None else present.fields.get(field.name) or ()
+            held = present or buried.get((prepared.model, prepared.change.pk))
+            had = () if held is None else held.fields.get(field.name) or ()
             for key in {*(outcome.row.fields.get(field.name) or ())}.difference(had):
                 wanted.setdefault(field.related_model, {}).setdefault(key, []).append((index, field.name))
     for model, references in wanted.items():
@@ -87,14 +90,14 @@ def missing_targets(
         gone = {key for key in references if (model, key) in states and states[model, key] is None}
         there |= _visible_keys(model, references.keys() - there - gone, author)
         missing = references.keys() - there
-        buried = (
+        deleted = (
             tombstones(model._meta.label_lower, missing, author.scopes)
             if missing and is_tracked(model)
             else {}
         )
         for key in missing:
             for index, name in references[key]:
-                yield index, name, key in buried or key in gone
+                yield index, name, key in deleted or key in gone
 
 
 def _visible_keys(model: type[models.Model], keys: set[str], author: Author) -> set[str]:

@@ -1,8 +1,10 @@
 """Many-to-many fields travel as sets: what is added and removed on different sides all counts."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db.models import Model
 from pytest_django import Settings
 
 from syncreset.ledger import Item
@@ -235,14 +237,16 @@ def test_a_deleted_element_leaves_the_sets_of_clients(device: DeviceFactory, app
     assert phone.rows[PRODUCT, str(apples.pk)]["fields"]["tags"] == ["fresh"]
 
 
-def test_a_restored_row_has_the_elements_added_to_it(device: DeviceFactory, apples: Product) -> None:
+def test_a_row_that_one_device_deleted_comes_back_with_its_elements_and_those_added_by_another(
+    device: DeviceFactory, apples: Product
+) -> None:
     phone, tablet = two(device)
     phone.push(phone.delete(PRODUCT, str(apples.pk)))
 
     (result,) = tablet.push(put(tablet, apples, {"add": ["ripe"]}))
 
     assert result["state"] == "applied"
-    assert elements(Product.objects.get()) == ["ripe"]
+    assert elements(Product.objects.get()) == ["fresh", "red", "ripe"]
 
 
 @pytest.mark.parametrize(
@@ -320,3 +324,37 @@ def test_sets_of_a_snapshot_are_recovered(device: DeviceFactory, apples: Product
     assert (recovery.totals["merged"], recovery.totals["applied"]) == (1, 1)
     assert elements(apples) == ["fresh", "green", "red", "ripe"]
     assert elements(Product.objects.get(pk=made)) == ["red"]
+
+
+@pytest.mark.parametrize("deletes", [Model.delete, lambda row: Product.objects.filter(pk=row.pk).delete()])
+def test_a_restored_row_has_the_elements_that_it_was_deleted_with(
+    device: DeviceFactory, apples: Product, deletes: Callable[[Any], Any]
+) -> None:
+    phone = device()
+    phone.pull()
+    pk = str(apples.pk)
+    edit = phone.put(PRODUCT, pk, {"name": "Red apples", "tags": {"add": ["ripe"], "remove": []}})
+    deletes(apples)
+
+    (result,) = phone.push(edit)
+
+    assert result["state"] == "applied"
+    assert elements(Product.objects.get(pk=pk)) == ["fresh", "red", "ripe"]
+    phone.pull()
+    assert phone.rows[PRODUCT, pk]["fields"]["tags"] == ["fresh", "red", "ripe"]
+
+
+def test_a_restored_row_goes_without_the_elements_that_are_no_more(
+    device: DeviceFactory, apples: Product
+) -> None:
+    phone = device()
+    phone.pull()
+    pk = str(apples.pk)
+    edit = phone.put(PRODUCT, pk, {"name": "Red apples"})
+    apples.delete()
+    Tag.objects.get(pk="fresh").delete()
+
+    (result,) = phone.push(edit)
+
+    assert result["state"] == "applied"
+    assert elements(Product.objects.get(pk=pk)) == ["red"]
