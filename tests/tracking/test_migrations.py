@@ -11,7 +11,7 @@ from django.db import connection, models
 from django.test.utils import isolate_apps, override_settings
 
 from syncreset.feed import Entry
-from syncreset.protocol import uuid7
+from syncreset.protocol import now, uuid7
 from syncreset.tracking import triggers
 from syncreset.tracking.migrations_guard import MANIFEST
 from syncreset.tracking.models import SyncTrackedModel
@@ -158,10 +158,21 @@ def test_what_a_data_migration_changed_is_stamped(cow: OldAnimal, hen: OldAnimal
     migrate("0003")
 
     after = clocks_of(cow)
-    assert after.updated > before.updated
+    assert after.updated == before.updated + 1
     assert after.fields == before.fields | {"name": after.updated, "legs": after.updated}
     assert ("farm.animal", str(cow.pk)) in unstamped()
     assert ("farm.animal", str(hen.pk)) not in unstamped()
+
+
+def test_an_offline_edit_is_newer_than_what_a_data_migration_made_of_the_value_before(
+    cow: OldAnimal, hen: OldAnimal, work: list[Work]
+) -> None:
+    edited = now()
+    work.append(lambda animal, _: animal.objects.update(name="Beast"))
+
+    migrate("0003")
+
+    assert clocks_of(cow).fields["name"] < edited
 
 
 def test_what_a_data_migration_changed_of_an_altered_type_is_stamped(

@@ -241,7 +241,8 @@ def stamp_from_copy_sql(
 ) -> str:
     """The update that stamps, in the rows ``t`` of a table, the fields whose condition against the copy ``c`` holds.
 
-    ``copy`` is a table or a query in parentheses.
+    ``copy`` is a table or a query in parentheses. The stamp is the least that is later than the row's last, not the
+    time of now: what people had edited since and not sent yet is newer than what a migration made of older values.
     """
     clocks = " || ".join(
         f"CASE WHEN {condition} THEN jsonb_build_object({literal(name)}, s.ts) ELSE '{{}}' END"
@@ -251,7 +252,7 @@ def stamp_from_copy_sql(
     return f"""
 UPDATE {connection.ops.quote_name(table.name)} AS t
 SET last_updated = s.ts, field_timestamps = t.field_timestamps || {clocks}
-FROM {copy} AS c, LATERAL (SELECT greatest({NOW}, c.last_updated + 1) AS ts) AS s
+FROM {copy} AS c, LATERAL (SELECT c.last_updated + 1 AS ts) AS s
 WHERE c.{pk} = t.{pk} AND t.field_timestamps IS NOT DISTINCT FROM c.field_timestamps
   AND NOT {_empty("t.field_timestamps")} AND ({" OR ".join(changed.values())})"""
 

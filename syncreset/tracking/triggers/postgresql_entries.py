@@ -97,7 +97,7 @@ def stamp_from_copy_sql(
 SELECT {literal(table.label)}, {text}, {scope_text(connection, table, "t")}, {ROW}::smallint, {NOW}, NULL::jsonb, s.ts,
   {_patched(changed)}
 FROM {quote(table.name)} AS t JOIN {copy} AS c ON c.{quote(column_name(table.pk))} = {pk}
-{_known(table, entry, text, NOW)}
+{_known(table, entry, text, f'CASE WHEN k."updated" IS NULL THEN {NOW} ELSE 0 END')}
 WHERE {" OR ".join(changed.values())}"""
     return enter_sql(connection, source, clocks=True)
 

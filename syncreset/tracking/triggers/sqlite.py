@@ -260,10 +260,11 @@ def stamp_from_copy_sql(
 ) -> str:
     """The update that stamps, in the rows ``t`` of a table, the fields whose condition against the copy ``c`` holds.
 
-    ``copy`` is a table or a query in parentheses.
+    ``copy`` is a table or a query in parentheses. The stamp is the least that is later than the row's last, not the
+    time of now: what people had edited since and not sent yet is newer than what a migration made of older values.
     """
     pk = connection.ops.quote_name(column_name(table.pk))
-    ts = f"max({NOW}, c.last_updated + 1)"
+    ts = "(c.last_updated + 1)"
     return f"""
 UPDATE {connection.ops.quote_name(table.name)} AS t
 SET last_updated = {ts}, field_timestamps = {patched("t.field_timestamps", changed, ts)}

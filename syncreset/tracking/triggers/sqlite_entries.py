@@ -102,7 +102,7 @@ def stamp_from_copy_sql(
     quote = connection.ops.quote_name
     pk = column(connection, table.pk, "t")
     text = wire_text(table.pk, pk)
-    ts = f"max({NOW}, coalesce({_known(connection, table, 'updated', text)} + 1, 0))"
+    ts = f"coalesce({_known(connection, table, 'updated', text)} + 1, {NOW})"
     clocks = f"coalesce({_known(connection, table, 'clocks', text)}, json_object('*', {ts}))"
     source = f"""
 SELECT {literal(table.label)}, {text}, {scope_text(connection, table, "t")}, {ROW}, {NOW}, NULL, {ts},
