@@ -12,14 +12,15 @@ from . import conf
 from .clients import Client, SyncUser, find_client
 from .cursor import Cursor
 from .feed import feed_state, standing_of
-from .protocol import now
-from .schemas import breaking_changes, publish, published
+from .protocol import ProtocolError, now
+from .schemas import breaking_changes, is_of_newer_release, publish, published
 from .signals import reset_ordered
 
 __all__ = [
     "ClientResetRequired",
     "Reset",
     "ResetReason",
+    "ServerOutdated",
     "force_reset",
     "mark_bootstrapped",
     "require_current",
@@ -202,6 +203,13 @@ def _due_reset(client: Client) -> Reset | None:
     return None if reset is None or reset.not_before > now() else reset
 
 
+class ServerOutdated(ProtocolError):
+    """The client is ahead of this process, which is about to be replaced: nothing is wrong with the client."""
+
+    status = 503
+    code = "server_outdated"
+
+
 def require_current(
     user: SyncUser,
     client_id: uuid.UUID,
@@ -213,7 +221,8 @@ def require_current(
     """The client, if it may continue from its checkpoint with its schema.
 
     Raises ClientResetRequired where it may not, unless the call is the bootstrap of that very reset: ``reset_id``
-    names it and the cursor is None or one of this bootstrap. Raises ClientForbidden for another user's client.
+    names it and the cursor is None or one of this bootstrap. Raises ClientForbidden for another user's client, and
+    ServerOutdated where the client has taken over a schema that is newer than the code which runs here.
     """
     current_hash = publish()["hash"]
     client = find_client(user, client_id)
@@ -248,6 +257,8 @@ def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor 
     if schema != current_hash:
         old = published(schema)
         broken = ["its schema is unknown here"] if old is None else breaking_changes(old, publish())
+        if broken and is_of_newer_release(schema):
+            raise ServerOutdated("a newer release is being deployed, and this process is of the one before")
         if broken:
             detail = f"{'; '.join(broken)} (schema {schema[:8]} to {current_hash[:8]})"
             return order_reset(client, ResetReason.SCHEMA_INCOMPATIBLE, detail=detail)

@@ -21,10 +21,14 @@ __all__ = [
     "current_schema",
     "describe_model",
     "document_of",
+    "is_of_newer_release",
     "key_type",
     "publish",
     "published",
 ]
+
+#: When this process loaded its code (µs).
+_LOADED = now()
 
 #: Keys are strings on the wire: of a number's size or a text's length nobody takes notice.
 _KEY_TYPES: Mapping[str, str] = {"BigInteger": "Integer", "Text": "Char"}
@@ -94,6 +98,14 @@ def publish() -> dict[str, Any]:
     document = current_schema()
     PublishedSchema.objects.get_or_create(hash=document["hash"], defaults={"document": document})
     return document
+
+
+def is_of_newer_release(schema_hash: str) -> bool:
+    """Whether a schema was first published after this process had loaded its code: so a deploy is under way.
+
+    After a release has been taken back, the processes are younger than its schema, and the answer is no.
+    """
+    return PublishedSchema.objects.filter(hash=schema_hash, at__gt=_LOADED).exists()
 
 
 def published(schema_hash: str) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from ..protocol import ProtocolError
-from ..resets import ClientResetRequired, ResetReason, reset_problem, retry_after
+from ..resets import ClientResetRequired, ResetReason, ServerOutdated, reset_problem, retry_after
 from ..uploads import OffsetConflict
 
 __all__ = ["problem_response"]
@@ -19,6 +19,9 @@ __all__ = ["problem_response"]
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+
+#: Seconds after which the processes of a deploy may have been replaced.
+_DEPLOYING = 10
 
 _TITLES = {
     400: "Malformed request",
@@ -44,8 +47,7 @@ def problem_response(error: Exception) -> Response | None:
     if isinstance(error, ClientResetRequired):
         return _reset_required(error)
     if isinstance(error, ProtocolError):
-        headers = {"Upload-Offset": str(error.offset)} if isinstance(error, OffsetConflict) else {}
-        return _problem(error.status, error.code, error.detail, headers=headers)
+        return _problem(error.status, error.code, error.detail, headers=_headers_of(error))
     if isinstance(error, RequestDataTooBig):
         return _problem(413, "too_large", "the request is larger than this server reads")
     if isinstance(error, Http404):
@@ -60,6 +62,14 @@ def problem_response(error: Exception) -> Response | None:
     if isinstance(error, exceptions.APIException):
         return _from_framework(error)
     return None
+
+
+def _headers_of(error: ProtocolError) -> dict[str, str]:
+    if isinstance(error, OffsetConflict):
+        return {"Upload-Offset": str(error.offset)}
+    if isinstance(error, ServerOutdated):
+        return {"Retry-After": str(_DEPLOYING)}
+    return {}
 
 
 def _from_framework(error: exceptions.APIException) -> Response:

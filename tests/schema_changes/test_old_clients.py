@@ -10,8 +10,9 @@ from syncreset.feed import Entry
 from syncreset.resets import Reset, force_reset
 from syncreset.schemas import breaking_changes, current_schema, published
 from syncreset.sdk.schema import only_adds, parse_schema
-from tests.schema_changes.older import Described, field, publish_older
+from tests.schema_changes.older import Described, field, publish_newer, publish_older
 from tests.server.conftest import DeviceFactory
+from tests.server.device import PREFIX
 from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
 
@@ -138,6 +139,24 @@ def test_a_breaking_change_is_a_reset_that_names_what_broke(
         assert detail in problem["detail"]
     assert told[0]["reset"] == told[1]["reset"]
     assert not Dog.objects.exists()
+
+
+def test_a_client_ahead_of_a_process_that_is_about_to_be_replaced_is_asked_to_wait(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
+    phone = device(shelter)
+    phone.pull()
+    phone.schema = publish_newer(_change("age", type="Char"))
+
+    answers = [
+        phone.api.post(f"{PREFIX}/pull", {**phone.body(), "limit": 10}),
+        phone.api.post(f"{PREFIX}/push", phone.body(phone.create(DOG, dog_fields(shelter)))),
+    ]
+
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (503, "server_outdated")
+        assert int(answer["Retry-After"]) > 0
+    assert not Reset.objects.exists()
 
 
 ADDING = {
