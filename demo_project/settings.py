@@ -1,7 +1,8 @@
 """Django settings of the demo. Everything has a default that works on a laptop; the environment changes it:
 
 `DATABASE_URL` (default: SQLite in `DEMO_DIR`), `REDIS_URL`, `SECRET_KEY`, `DEBUG` (0 or 1), `ALLOWED_HOSTS` (comma
-separated) and `DEMO_DIR` (default `.demo` beside `manage.py`), where the database, the uploads and the logs are.
+separated), `DEMO_DIR` (default `.demo` beside `manage.py`), where the database, the uploads and the logs are, and
+`RAMP_RELEASE` (1 or 2, default 2), the release of the app `ground` that is installed.
 """
 
 import os
@@ -15,6 +16,9 @@ import demo_project.celery  # noqa: F401
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEMO_DIR = Path(os.environ.get("DEMO_DIR", BASE_DIR / ".demo"))
 DEMO_DIR.mkdir(parents=True, exist_ok=True)
+
+# Two releases of one app, so that the walk-through can deploy the second while a device is offline with the first.
+RAMP_RELEASE = int(os.environ.get("RAMP_RELEASE", "2"))
 
 SECRET_KEY = os.environ.get("SECRET_KEY", "insecure-but-good-enough-for-a-demo-on-one-laptop-only")
 DEBUG = os.environ.get("DEBUG", "0") == "1"
@@ -31,6 +35,7 @@ INSTALLED_APPS = [
     "rest_framework.authtoken",
     "syncreset",
     "demo_project.ramp",
+    f"demo_project.ground.release_{RAMP_RELEASE}",
 ]
 
 MIDDLEWARE = [

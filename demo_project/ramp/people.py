@@ -19,12 +19,13 @@ INSPECTORS = "Inspectors"
 # What an inspector may do to each model, as Django's permissions name it. Seeing is for the admin: what a device
 # holds is decided by its scopes.
 PERMISSIONS = {
-    "airport": ["view"],
-    "airline": ["view"],
-    "plane": ["view"],
-    "flight": ["view", "change"],
-    "inspection": ["view", "add", "change", "delete"],
-    "defect": ["view", "add", "change", "delete"],
+    "ramp.airport": ["view"],
+    "ramp.airline": ["view"],
+    "ramp.plane": ["view"],
+    "ramp.flight": ["view", "change"],
+    "ramp.inspection": ["view", "add", "change", "delete"],
+    "ramp.defect": ["view", "add", "change", "delete"],
+    "ground.vehicle": ["view", "add", "change", "delete"],
 }
 
 

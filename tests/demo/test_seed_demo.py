@@ -78,6 +78,7 @@ def test_inspectors_may_write_inspections_and_not_the_timetable() -> None:
 
     assert ada.check_password(people.PASSWORD)
     assert ada.has_perms(["ramp.add_inspection", "ramp.delete_defect", "ramp.change_flight"])
+    assert ada.has_perms(["ground.add_vehicle", "ground.change_vehicle"])
     assert not ada.has_perm("ramp.add_flight")
     assert not ada.has_perm("ramp.change_plane")
     assert not ada.is_staff
@@ -89,6 +90,7 @@ def test_the_administrator_sees_every_list(client: Client) -> None:
 
     for model in ("airport", "airline", "plane", "flight", "inspection", "defect", "assignment"):
         assert client.get(f"/admin/ramp/{model}/").status_code == 200
+    assert client.get("/admin/ground/vehicle/").status_code == 200
 
 
 @pytest.mark.django_db

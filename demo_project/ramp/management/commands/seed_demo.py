@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from django.contrib.auth.models import Group, Permission, User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import models, transaction
+from django.db.models import Q
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from demo_project.ramp import people
@@ -84,8 +85,12 @@ def load_flights(source: dataset.Dataset, advance: Advance) -> int:
 
 def load_people() -> None:
     inspectors, _ = Group.objects.get_or_create(name=people.INSPECTORS)
-    wanted = [f"{verb}_{model}" for model, verbs in people.PERMISSIONS.items() for verb in verbs]
-    inspectors.permissions.set(Permission.objects.filter(content_type__app_label="ramp", codename__in=wanted))
+    wanted = Q()
+    for label, verbs in people.PERMISSIONS.items():
+        app, model = label.split(".")
+        named = [f"{verb}_{model}" for verb in verbs]
+        wanted |= Q(content_type__app_label=app, codename__in=named)
+    inspectors.permissions.set(Permission.objects.filter(wanted))
     for person in people.PEOPLE:
         operator = person.airport is None
         user, created = User.objects.get_or_create(
