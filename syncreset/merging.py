@@ -11,6 +11,7 @@ from . import conf
 from .apply import CURABLE, Applied, apply_changes
 from .clients import LastSynced, scopes_of
 from .codec import ValueFault, decode_key, encode_key
+from .counted import counted_by
 from .cursor import Cursor, decode_cursor
 from .deriving import Derived, Numbered, Rules, UpdateLog, absent_rows, derive
 from .feed import Checkpoint, feed_state
@@ -27,6 +28,7 @@ from .ledger import (
 from .preparing import Author
 from .protocol import Malformed, MalformedLine, Outcome, SnapshotReader, UpdateLine, now
 from .recovery_job import Recovery, hold
+from .repeating import as_before_undo
 from .tracking.registry import tracked_by_label
 from .upcasting import Upcast, Upcaster, upcaster_for
 from .uploads import open_snapshot, snapshot_limits
@@ -113,7 +115,9 @@ def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> Non
     with transaction.atomic():
         hold(recovery)
         author = author_of(recovery)
-        derived = derive(chunk, rules, author.scopes)
+        counted = counted_by(recovery, {item.number: item.line for item in chunk})
+        derived = derive(chunk, replace(rules, counted=counted), author.scopes)
+        derived = as_before_undo(recovery, derived, author)
         unchanged = len(chunk) - len({change.number for change in derived})
         _record(recovery, derived, author, position=chunk[-1].number, unchanged=unchanged)
 

@@ -227,6 +227,8 @@ def _state(decisions: Mapping[str, Decision], written: bool) -> State:
 
 
 def _put_on_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> Outcome:
+    if change.restores and change.base is not None and tombstone.row is not None:
+        return _brought_back(tombstone.row, tombstone.deleted, change, policy)
     if change.restores or (change.overrides and (change.base is None or change.whole is not None)):
         created = _create(change)
         if created.row is None:
@@ -247,6 +249,14 @@ def _put_on_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> O
         return Outcome(state="parked", decisions=_all_kept(outcome, "review"), problem=_DELETED)
     restored = replace(outcome.row, updated=max(outcome.row.updated, tombstone.deleted + 1))
     return replace(outcome, row=restored)
+
+
+def _brought_back(buried: Row, deleted: int, change: Change, policy: Policy) -> Outcome:
+    """An edit of a row that is to be there again, also where nothing of the edit is left to write."""
+    outcome = _put(buried, change, policy)
+    row = buried if outcome.row is None else outcome.row
+    restored = replace(row, updated=max(row.updated, deleted + 1))
+    return replace(outcome, state=_state(outcome.decisions, written=True), row=restored)
 
 
 def _made_after(change: Change, tombstone: Tombstone) -> bool:

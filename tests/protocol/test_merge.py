@@ -259,6 +259,24 @@ def test_an_edit_restores_a_deleted_row_whole(row: Row, later: int, change: Chan
     assert merge(None, tombstone, change, Policy(on_delete="review")).row is None
 
 
+@given(row=rows(), later=st.integers(1, 1000), change=puts(), policy=policies)
+def test_a_change_that_restores_brings_the_row_back_even_if_it_changes_nothing(
+    row: Row, later: int, change: Change, policy: Policy
+) -> None:
+    tombstone = Tombstone(deleted=row.updated + later, row=row)
+    change = replace(
+        change, fields={name: row.fields[name] for name in change.fields}, base={}, restores=True
+    )
+
+    outcome = merge(None, tombstone, change, policy)
+
+    assert outcome.state == "applied"
+    assert outcome.row is not None
+    assert outcome.row.fields == row.fields
+    assert outcome.row.updated > tombstone.deleted
+    assert merge(None, tombstone, replace(change, restores=False), Policy()).row is None
+
+
 @given(change=puts())
 def test_a_part_of_a_row_that_is_not_there_is_rejected(change: Change) -> None:
     outcome = merge(None, None, change, Policy())

@@ -1,0 +1,168 @@
+"""A snapshot that is recovered again after an undo comes to what it came to before."""
+
+from typing import Any
+
+import pytest
+
+from syncreset.ledger import Item
+from syncreset.protocol import Line, TombstoneLine, now
+from syncreset.recovery import Recovery, recover_again, run, undo
+from tests.server.conftest import DeviceFactory
+from tests.server.device import Device
+from tests.server.test_recovery import edited, forced, made_here, recover
+from tests.server.test_sync import DOG, dog_fields
+from tests.shelters.models import Dog, Shelter
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NEW = "0190a5b4-0000-7000-8000-000000000001"
+
+
+def rows() -> list[tuple[Any, ...]]:
+    return list(Dog.objects.order_by("pk").values_list("pk", "name", "age", "chip", "notes"))
+
+
+def ledger(recovery: Recovery) -> list[tuple[Any, ...]]:
+    items = Item.objects.filter(recovery=recovery).order_by("line", "part")
+    return [(item.line, item.pk_text, item.op, item.state, item.code) for item in items]
+
+
+def undone(recovery: Recovery) -> None:
+    run(undo(recovery).pk)
+    recovery.refresh_from_db()
+    assert recovery.state == "undone"
+
+
+def again(recovery: Recovery, strategy: str | None = None) -> Recovery:
+    repeated = recover_again(recovery, strategy=strategy)
+    run(repeated.pk)
+    repeated.refresh_from_db()
+    return repeated
+
+
+class Story:
+    """A snapshot in which each way to meet the server's rows comes once."""
+
+    def __init__(self, device: DeviceFactory, shelter: Shelter) -> None:
+        names = ("Edited", "Contested", "Lost", "Parked", "Deleted", "Kept", "Rescued")
+        self.dogs = {name: Dog.objects.create(shelter=shelter, name=name, age=1) for name in names}
+        self.phone: Device = device(shelter)
+        self.phone.pull()
+        self._meanwhile("Contested", age=2)
+        later = now() + 50_000_000
+        self.reset = forced(self.phone)
+        deleted, kept = self.row("Deleted"), self.row("Kept")
+        self.lines: list[Line] = [
+            edited(self.row("Edited"), name="Mine", age=9),
+            edited(self.row("Contested"), age=9),
+            edited(self.row("Lost"), age=9),
+            edited(self.row("Parked"), notes="mine"),
+            edited(self.row("Rescued"), age=9),
+            made_here(DOG, NEW, dog_fields(shelter, name="New")),
+            TombstoneLine(model=DOG, pk=deleted["pk"], at=now(), base=deleted["updated"], pulled=False),
+            TombstoneLine(model=DOG, pk=kept["pk"], at=later, base=kept["updated"], pulled=False),
+        ]
+        self._meanwhile("Lost", age=3)
+        self._meanwhile("Parked", notes="theirs")
+        self._meanwhile("Kept", age=4)
+        Dog.objects.filter(pk=self.dogs["Rescued"].pk).delete()
+
+    def _meanwhile(self, name: str, **values: Any) -> None:
+        Dog.objects.filter(pk=self.dogs[name].pk).update(**values)
+
+    def row(self, name: str) -> dict[str, Any]:
+        return self.phone.rows[DOG, str(self.dogs[name].pk)]
+
+    def recover(self) -> Recovery:
+        return recover(self.phone, self.reset, self.lines)
+
+
+@pytest.fixture
+def story(device: DeviceFactory, shelter: Shelter) -> Story:
+    return Story(device, shelter)
+
+
+def test_it_has_the_same_ledger_and_leaves_the_same_rows(story: Story) -> None:
+    first = story.recover()
+    states = [state for _, _, _, state, _ in ledger(first)]
+    assert states == [
+        "applied", "applied", "superseded", "parked", "applied", "applied", "applied", "superseded",
+    ]  # fmt: skip
+    recovered = rows()
+    undone(first)
+    assert rows() != recovered
+
+    repeated = again(first)
+
+    assert rows() == recovered
+    assert ledger(repeated) == ledger(first)
+    assert repeated.state == "review"
+
+
+def test_it_does_so_however_often(story: Story) -> None:
+    first = story.recover()
+    recovered = rows()
+    undone(first)
+    second = again(first)
+    undone(second)
+
+    third = again(second)
+
+    assert rows() == recovered
+    assert ledger(third) == ledger(first)
+
+
+def test_devices_hear_of_it(story: Story) -> None:
+    first = story.recover()
+    undone(first)
+    tablet = story.phone
+    tablet.checkpoint = None
+    tablet.rows.clear()
+    tablet.pull(reset=story.reset)
+    assert (DOG, NEW) not in tablet.rows
+
+    again(first)
+    tablet.pull()
+
+    assert (DOG, NEW) in tablet.rows
+    assert story.row("Edited")["fields"]["age"] == 9
+    assert (DOG, str(story.dogs["Rescued"].pk)) in tablet.rows
+    assert (DOG, str(story.dogs["Deleted"].pk)) not in tablet.rows
+
+
+def test_what_was_changed_since_the_undo_is_a_concurrent_change(story: Story) -> None:
+    first = story.recover()
+    undone(first)
+    Dog.objects.filter(pk=story.dogs["Edited"].pk).update(age=7)
+    Dog.objects.filter(pk=story.dogs["Deleted"].pk).update(age=7)
+
+    repeated = again(first)
+
+    edited_dog = Dog.objects.get(pk=story.dogs["Edited"].pk)
+    assert (edited_dog.name, edited_dog.age) == ("Mine", 7)
+    assert Dog.objects.get(pk=story.dogs["Deleted"].pk).age == 7
+    states = {pk: state for _, pk, _, state, _ in ledger(repeated)}
+    assert states[str(story.dogs["Edited"].pk)] == "merged"
+    assert states[str(story.dogs["Deleted"].pk)] == "superseded"
+
+
+def test_a_row_deleted_anew_since_the_undo_stays_deleted(story: Story) -> None:
+    first = story.recover()
+    undone(first)
+    Dog.objects.create(pk=NEW, shelter_id=story.dogs["Edited"].shelter_id, name="New").delete()
+
+    repeated = again(first)
+
+    assert not Dog.objects.filter(pk=NEW).exists()
+    assert {pk: state for _, pk, _, state, _ in ledger(repeated)}[NEW] == "superseded"
+
+
+def test_another_strategy_may_be_chosen(story: Story) -> None:
+    first = story.recover()
+    undone(first)
+
+    again(first, strategy="overwrite")
+
+    assert Dog.objects.get(pk=story.dogs["Lost"].pk).age == 9
+    assert Dog.objects.filter(pk=story.dogs["Rescued"].pk).exists()
+    assert Dog.objects.filter(pk=NEW).exists()
