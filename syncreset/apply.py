@@ -233,7 +233,25 @@ def _with_rows(results: list[Applied], author: Author) -> list[Applied]:
             found |= {
                 (label, pk): stored.row for pk, stored in stored_rows(model, author.scopes, pks).items()
             }
-    return [replace(result, after=found.get((result.change.model, result.change.pk))) for result in results]
+    return [
+        _with_servers_side(result, found.get((result.change.model, result.change.pk))) for result in results
+    ]
+
+
+def _with_servers_side(result: Applied, row: Row | None) -> Applied:
+    """Told what the server has, also where the change was refused before it came to a comparison."""
+    if row is None:
+        return replace(result, after=None)
+    base = result.change.base or {}
+    decisions = {
+        name: decision
+        if decision.server_clock is not None or name not in row.fields
+        else replace(
+            decision, server=row.fields[name], server_clock=row.clock(name), base_clock=base.get(name)
+        )
+        for name, decision in result.outcome.decisions.items()
+    }
+    return replace(result, after=row, outcome=replace(result.outcome, decisions=decisions))
 
 
 def _is_key(model: type[models.Model], pk: str) -> bool:

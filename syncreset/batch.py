@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db import connection, models
 
-from .cascades import delete_rows
-from .codec import ValueFault, decode, encode_key
+from .cascades import TakenAlong, delete_rows
+from .codec import ValueFault, decode, encode_key, json_null
 from .exchanges import let_go
 from .feed import tombstones
 from .many_to_many import elements_of, living, write_elements
@@ -29,12 +29,16 @@ Key = tuple[type[models.Model], str]
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """A change and what became of it: the row before it, and the server's row after it where the client may see it."""
+    """A change and what became of it: the row before it, and the server's row after it where the client may see it.
+
+    ``along`` are the rows that a delete changed beside its own.
+    """
 
     change: Change
     outcome: Outcome
     before: Row | None = None
     after: Row | None = None
+    along: tuple[TakenAlong, ...] = ()
     notes: tuple[Problem, ...] = ()
 
 
@@ -87,9 +91,15 @@ def merge_and_write(batch: list[Prepared], author: Author, *, exchanging: bool =
         for slot in slots.values():
             if slot.instance is not None and slot.row is not None:
                 let_go(slot.instance, slot.touched)
-    _write(slots, author)
+    along = _write(slots, author)
     return [
-        Applied(change=prepared.change, outcome=outcome, before=row, notes=prepared.notes)
+        Applied(
+            change=prepared.change,
+            outcome=outcome,
+            before=row,
+            along=along.pop((prepared.model, prepared.change.pk), ()) if outcome.deletes else (),
+            notes=prepared.notes,
+        )
         for prepared, outcome, row in zip(batch, outcomes, before, strict=True)
     ]
 
@@ -228,7 +238,8 @@ def _take(slot: _Slot, outcome: Outcome) -> None:
         slot.row = outcome.row
 
 
-def _write(slots: Mapping[Key, _Slot], author: Author) -> None:
+def _write(slots: Mapping[Key, _Slot], author: Author) -> dict[Key, tuple[TakenAlong, ...]]:
+    """Write what the slots have become. Returns what each deleted row has taken along."""
     created: dict[type[models.Model], list[models.Model]] = {}
     updated: dict[type[models.Model], list[models.Model]] = {}
     touched: dict[type[models.Model], set[str]] = {}
@@ -264,11 +275,14 @@ def _write(slots: Mapping[Key, _Slot], author: Author) -> None:
         if model in merged:
             keep_in_entries(model, merged[model])
     _write_sets(slots, [*created.items(), *updated.items()], merged)
+    along: dict[Key, tuple[TakenAlong, ...]] = {}
     for model in reversed(dependency_order()):
         if model in deleted:
-            delete_rows(model, deleted[model], deleted, author)
+            taken = delete_rows(model, deleted[model], deleted, author)
+            along |= {(model, pk): tuple(rows) for pk, rows in taken.items()}
     if connection.features.supports_foreign_keys and connection.vendor == "postgresql":
         connection.check_constraints()
+    return along
 
 
 def _write_sets(
@@ -304,6 +318,7 @@ def _write_sets(
 
 def _update(model: type[models.Model], instances: list[models.Model], touched: set[str]) -> None:
     """One upsert: the rows are locked, so every untouched column is written back as it is."""
+    _spell_json_nulls(model, instances)
     own_time = {column.name for column in model._meta.concrete_fields if getattr(column, "auto_now", False)}
     columns = sorted(touched | own_time | {*clock_columns(model)})
     if columns:
@@ -313,3 +328,12 @@ def _update(model: type[models.Model], instances: list[models.Model], touched: s
             unique_fields=[model._meta.pk.name],
             update_fields=columns,
         )
+
+
+def _spell_json_nulls(model: type[models.Model], instances: Iterable[models.Model]) -> None:
+    """A document that is JSON's null was read as None, which would be written as SQL's."""
+    for column in model._meta.concrete_fields:
+        if isinstance(column, models.JSONField) and not column.null:
+            for instance in instances:
+                if getattr(instance, column.attname) is None:
+                    setattr(instance, column.attname, json_null(column))

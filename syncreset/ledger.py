@@ -68,6 +68,8 @@ class Item(models.Model):
     change = WireField(default=dict)
     before = WireField(null=True, blank=True)
     after = WireField(null=True, blank=True)
+    #: The rows that a delete changed beside its own, each ``{"model", "pk", "before", "after"}``.
+    along = WireField(default=list, blank=True)
     #: Whether anything was written: what undoing has to look at.
     wrote = models.BooleanField(default=False)
     #: How a person decided a parked item, and when (µs).
@@ -86,7 +88,11 @@ class Item(models.Model):
         indexes = [
             models.Index(fields=["recovery", "state"], name="syncreset_item_state"),
             models.Index(fields=["model", "pk_text"], name="syncreset_item_object"),
+            models.Index(
+                fields=["client"], condition=models.Q(state=ItemState.PARKED), name="syncreset_item_parked"
+            ),
         ]
+        permissions = [("resolve_item", "Can decide parked items")]
 
     def __str__(self) -> str:
         return f"{self.op} {self.model} {self.pk_text}: {self.state}"
@@ -135,12 +141,21 @@ def renew_item(item: Item, result: Applied) -> None:
     }
     item.before = None if result.before is None else as_json(result.before)
     item.after = None if outcome.row is None else as_json(outcome.row)
+    item.along = [
+        {
+            "model": row.model,
+            "pk": row.pk,
+            "before": as_json(row.before),
+            "after": None if row.after is None else as_json(row.after),
+        }
+        for row in result.along
+    ]
     item.wrote = outcome.writes
 
 
 def save_renewed(items: Sequence[Item]) -> None:
     """Write items that ``renew_item`` has changed."""
-    names = ["state", "code", "problem", "fields", "before", "after", "wrote"]
+    names = ["state", "code", "problem", "fields", "before", "after", "along", "wrote"]
     Item.objects.bulk_update(items, names, batch_size=200)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "instance_of",
     "load_page",
     "lock_instances",
+    "read_rows",
     "row_of",
     "scope_of_row",
     "stored_rows",
@@ -58,7 +59,7 @@ def stored_rows(
 ) -> dict[str, StoredRow]:
     """The rows of these keys that the scopes may see."""
     keys = [decode_key(model._meta.pk, pk) for pk in pks]
-    return {stored.pk: stored for stored in _read(model, visible(model, scopes).filter(pk__in=keys))}
+    return {stored.pk: stored for stored in read_rows(model, visible(model, scopes).filter(pk__in=keys))}
 
 
 def all_rows(model: type[models.Model], scopes: Collection[str]) -> Iterator[StoredRow]:
@@ -76,10 +77,11 @@ def load_page(
     rows = visible(model, scopes)
     if after:
         rows = rows.filter(pk__gt=decode_key(model._meta.pk, after))
-    return list(_read(model, rows[:limit]))
+    return list(read_rows(model, rows[:limit]))
 
 
-def _read(model: type[models.Model], rows: "models.QuerySet[Any]") -> Iterator[StoredRow]:
+def read_rows(model: type[models.Model], rows: "models.QuerySet[Any]") -> Iterator[StoredRow]:
+    """The rows of a query of one model, with clocks and elements, in the order of the query."""
     fields = synced_fields(model)
     encoders = [_column_encoder(field) for field in fields]
     names = [field.name for field in fields]

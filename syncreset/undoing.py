@@ -1,6 +1,6 @@
 """Giving back what a recovery wrote: each row as it was before, unless somebody has changed it since."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from django.db import transaction
 
@@ -38,16 +38,38 @@ def undo_items(recovery: Recovery) -> None:
 
 
 def _changes_back(recovery: Recovery) -> list[Change]:
-    """One change a row: from what the recovery's last item left to what its first one found."""
-    written: dict[tuple[str, str], list[Item]] = {}
-    for item in Item.objects.filter(recovery=recovery.undoes, wrote=True).order_by("line", "part"):
-        written.setdefault((item.change["model"], item.change["pk"]), []).append(item)
+    """One change a row: from what the recovery left last to what it found first, deletions' cascades included."""
+    written: dict[tuple[str, str], list[_Written]] = {}
+    items = list(Item.objects.filter(recovery=recovery.undoes, wrote=True).order_by("line", "part"))
+    for item in items:
+        written.setdefault((item.change["model"], item.change["pk"]), []).append(
+            _Written(before=_row(item.before), after=_row(item.after))
+        )
+    for item in items:
+        for row in item.along:
+            written.setdefault((row["model"], row["pk"]), []).append(
+                _Written(before=_row(row["before"]), after=_row(row["after"]))
+            )
     back = []
-    for (model, pk), items in written.items():
-        change = _change_back(model, pk, _row(items[0].before), _row(items[-1].after))
+    for (model, pk), steps in written.items():
+        steps.sort(key=_Written.moment)
+        change = _change_back(model, pk, steps[0].before, steps[-1].after)
         if change is not None:
             back.append(change)
     return back
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """One step of a row through the recovery."""
+
+    before: Row | None
+    after: Row | None
+
+    def moment(self) -> int:
+        """What orders the steps of one row: each is later than what it found."""
+        known = self.after or self.before
+        return 0 if known is None else known.updated
 
 
 def _row(kept: dict[str, object] | None) -> Row | None:

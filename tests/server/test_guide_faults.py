@@ -123,7 +123,7 @@ def test_fault_3_a_write_between_upload_and_noting_the_time_is_recovered(
     dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
     phone = device(shelter)
     phone.pull()
-    line = edited(phone.rows[DOG, str(dog.pk)], age=2)
+    line = row_line(phone.rows[DOG, str(dog.pk)], {}, age=2)  # the guide's device knows no bases
     fault(monkeypatch)
     reset = forced(phone)
 

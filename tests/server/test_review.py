@@ -7,6 +7,7 @@ import pytest
 from syncreset.ledger import Item
 from syncreset.protocol import Line, TombstoneLine, now
 from syncreset.recovery import CannotUndo, Recovery, preview, run, undo
+from tests.market.models import Product, Tag
 from tests.server.conftest import DeviceFactory
 from tests.server.device import Device
 from tests.server.test_recovery import edited, forced, made_here, recover
@@ -15,6 +16,7 @@ from tests.shelters.models import Dog, Shelter, Visit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+VISIT = "shelters.visit"
 NEW = "0190a5b4-0000-7000-8000-000000000001"
 
 
@@ -185,3 +187,102 @@ def test_what_is_no_decision_is_refused(device: DeviceFactory, shelter: Shelter,
 
     assert phone.post(f"/items/{item}/resolve", {"keep": keep}, 400)["code"] == "malformed"
     assert Item.objects.get(pk=item).state == "parked"
+
+
+def test_a_value_that_the_field_cannot_hold_leaves_both_sides_to_be_chosen(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
+    phone, dog, item = parked_notes(device, shelter)
+    fields = Item.objects.get(pk=item).fields
+
+    refused = phone.post(f"/items/{item}/resolve", {"keep": {"notes": 5}})
+    Dog.objects.update(age=9)
+    phone.post(f"/items/{item}/resolve", {"keep": "client"})
+
+    dog.refresh_from_db()
+    assert (refused["state"], refused["problem"]["code"]) == ("parked", "invalid")
+    assert refused["fields"] == fields
+    assert (dog.notes, dog.age) == ("phone's", 9), "age was never in doubt"
+
+
+def test_another_value_that_comes_too_late_does_not_take_the_clients_place(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
+    phone, dog, item = parked_notes(device, shelter)
+    Dog.objects.update(notes="changed since")
+
+    still = phone.post(f"/items/{item}/resolve", {"keep": {"notes": "of both"}})
+    phone.post(f"/items/{item}/resolve", {"keep": "client"})
+
+    dog.refresh_from_db()
+    assert (still["state"], still["fields"]["notes"]["client"]) == ("parked", "phone's")
+    assert dog.notes == "phone's"
+
+
+def test_an_item_of_a_preview_cannot_be_decided(story: Story) -> None:
+    rehearsal = preview(story.recover())
+    run(rehearsal.pk)
+    item = Item.objects.get(recovery=rehearsal, state="parked")
+
+    answer = story.phone.post(f"/items/{item.pk}/resolve", {"keep": {"chip": "free"}}, 409)
+
+    assert answer["code"] == "not_parked"
+    assert not Dog.objects.filter(chip="free").exists()
+
+
+def test_undo_gives_back_what_a_delete_took_along(device: DeviceFactory, shelter: Shelter) -> None:
+    mother = Dog.objects.create(shelter=shelter, name="Mother")
+    other = Dog.objects.create(shelter=shelter, name="Other")
+    puppy = Dog.objects.create(shelter=shelter, name="Puppy", mother=mother)
+    Visit.objects.create(shelter=shelter, dog=mother, at="2026-01-01T00:00Z")
+    phone = device(shelter)
+    phone.pull()
+    rows = [phone.rows[DOG, str(dog.pk)] for dog in (other, mother)]
+    gone = [
+        TombstoneLine(model=DOG, pk=row["pk"], at=now(), base=row["updated"], pulled=False) for row in rows
+    ]
+
+    recovery = recover(phone, forced(phone), gone)
+
+    assert not Visit.objects.exists()
+    alone, along = Item.objects.filter(recovery=recovery).order_by("line")
+    assert alone.along == []
+    assert {(row["model"], row["after"] is None) for row in along.along} == {(DOG, False), (VISIT, True)}
+    undoing = undo(recovery)
+    run(undoing.pk)
+    undoing.refresh_from_db()
+    assert undoing.state == "done"
+    assert Visit.objects.get().dog == mother
+    puppy.refresh_from_db()
+    assert puppy.mother == mother
+
+
+def test_undo_gives_back_the_element_that_a_delete_took_out_of_sets(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
+    red = Tag.objects.create(name="red")
+    apples = Product.objects.create(name="Apples")
+    apples.tags.add(red)
+    phone = device(shelter)
+    phone.pull()
+    row = phone.rows["market.tag", "red"]
+    gone = TombstoneLine(model="market.tag", pk="red", at=now(), base=row["updated"], pulled=False)
+
+    recovery = recover(phone, forced(phone), [gone])
+
+    assert not apples.tags.exists()
+    run(undo(recovery).pk)
+    assert list(apples.tags.all()) == [red]
+
+
+def test_a_refused_put_tells_both_sides(device: DeviceFactory, shelter: Shelter) -> None:
+    Dog.objects.create(shelter=shelter, name="First", chip="c-1")
+    second = Dog.objects.create(shelter=shelter, name="Second", chip="c-2")
+    phone = device(shelter)
+    phone.pull()
+
+    (result,) = phone.push(phone.put(DOG, str(second.pk), {"chip": "c-1"}))
+
+    told = Item.objects.get(pk=result["item"]).fields["chip"]
+    assert (told["client"], told["server"], told["kept"]) == ("c-1", "c-2", "review")
+    assert told["server_clock"] == phone.rows[DOG, str(second.pk)]["clocks"]["*"]
