@@ -7,8 +7,10 @@ from django.utils.module_loading import import_string
 
 from . import conf
 from .codec import ValueFault, decode_key, is_server_computed
+from .counted import Counted, Reckoned, reckon
 from .feed import tombstones
 from .protocol import (
+    BY_VALUE,
     ROW_CLOCK,
     STRATEGIES,
     Change,
@@ -64,7 +66,7 @@ class Rules:
     """How lines become changes. ``purged``: the client is older than the purge horizon, so absence proves nothing.
 
     ``strategy`` is the snapshot's; that of a model's ``SyncMeta`` or of the settings goes before it, unless a person
-    has chosen (``strategy_chosen``).
+    has chosen (``strategy_chosen``). ``counted`` is what of the lines' steps must not be added again.
     """
 
     strategy: str
@@ -73,6 +75,7 @@ class Rules:
     purged: bool
     strategy_chosen: bool = False
     updates: UpdateLog = UpdateLog()
+    counted: Counted = field(default_factory=Counted)
 
     def strategy_of(self, model: str) -> str:
         """The name of the strategy for rows of a model."""
@@ -109,7 +112,8 @@ def derive(lines: Iterable[Numbered], rules: Rules, scopes: Collection[str]) -> 
             orphan = _orphaned(item, line, rules)
             derived += [] if orphan is None else [orphan]
             continue
-        changes = [] if line is None else list(_changes(line, rules, rows, buried))
+        reckoned = _reckoned(item, rules, rows)
+        changes = [] if line is None else list(_changes(line, reckoned, rules, rows, buried))
         for part, change in enumerate(changes):
             if item.repeats:
                 derived.append(
@@ -124,7 +128,12 @@ def derive(lines: Iterable[Numbered], rules: Rules, scopes: Collection[str]) -> 
                 derived.append(_parked(item, change, part))
             else:
                 derived.append(Derived(number=item.number, part=part, change=change))
-        derived.extend(_left_behind(item, rules, len(changes)))
+        decided = () if reckoned is None or item.repeats else reckoned.decided
+        derived += [
+            Derived(number=item.number, part=part, change=change, outcome=outcome)
+            for part, (change, outcome) in enumerate(decided, start=len(changes))
+        ]
+        derived.extend(_left_behind(item, rules, len(changes) + len(decided)))
     return derived
 
 
@@ -155,8 +164,18 @@ def absent_rows(
                 )
 
 
+def _reckoned(item: Numbered, rules: Rules, rows: Mapping[tuple[str, str], Row]) -> Reckoned | None:
+    """The line of a row, with the steps that are left to take. The strategies that write values take none."""
+    line = item.line
+    if not isinstance(line, RowLine) or not line.steps or rules.strategy_of(line.model) in BY_VALUE:
+        return None
+    row = rows.get((line.model, line.pk))
+    return reckon(item.number, line, rules.counted, row, healing=rules.healing)
+
+
 def _changes(
     line: Line,
+    reckoned: Reckoned | None,
     rules: Rules,
     rows: Mapping[tuple[str, str], Row],
     buried: Mapping[tuple[str, str], Tombstone],
@@ -171,6 +190,7 @@ def _changes(
             healed = heal(line, rows.get(key), buried.get(key))
             if healed is not None:
                 yield from _by_authority(healed)
+        line = line if reckoned is None else reckoned.line
         change = resolve_strategy(rules.strategy_of(line.model))(line, _synced(line, rules))
         if change is not None:
             change = _without_unsent_fields(change, line)

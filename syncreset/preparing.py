@@ -94,7 +94,7 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
         pk=pk,
         fields=fields,
         clocks=_believed(change, change.clocks, known, author),
-        whole=_typed_whole(change, fields, known, author),
+        whole=_typed_whole(change, model, fields, known, author),
     )
     return Prepared(change=ready, model=model, notes=tuple(notes))
 
@@ -102,17 +102,29 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
 def _canonical(change: Change, model: type[models.Model], field: "models.Field[Any, Any]", value: Any) -> Any:
     """The value as the field can hold it, or a counter's delta. Raises ValueFault."""
     if is_delta(value) and field.name in options_for(model).counters:
-        if change.base is None or change.whole is not None:
+        if _in_whole_row(change, field.name, value):
             raise ValueFault("invalid", "a row that is sent as a whole has its counter's value, not a delta")
         return {"delta": decode_delta(field, value["delta"])}
     if isinstance(field, models.ManyToManyField):
         if value is None and _makes_row(change):
             return []
         if is_set_change(value):
-            if change.base is None or change.whole is not None:
+            if _in_whole_row(change, field.name, value):
                 raise ValueFault("invalid", "a row that is sent as a whole has its elements as an array")
             return decode_set_change(field, value)
-    return encode(field, decode(field, value))
+    return encode(field, decode(field, value, acknowledged=change.healing))
+
+
+def _in_whole_row(change: Change, name: str, value: Any) -> bool:
+    """Whether a value is one of a whole row's, be it a new one or a snapshot's, and not what was done to it."""
+    return change.base is None or (change.whole is not None and same(change.whole.fields.get(name), value))
+
+
+def _is_step(model: type[models.Model], name: str, value: Any) -> bool:
+    """Whether a change's value says what was done to a counter or a set."""
+    if name in options_for(model).counters:
+        return is_delta(value)
+    return is_set_change(value) and any(many.name == name for many in set_fields(model))
 
 
 def _makes_row(change: Change) -> bool:
@@ -154,18 +166,23 @@ def _default(field: "models.Field[Any, Any]") -> Any:
 
 
 def _typed_whole(
-    change: Change, fields: Mapping[str, Any], known: Mapping[str, "models.Field[Any, Any]"], author: Author
+    change: Change,
+    model: type[models.Model],
+    fields: Mapping[str, Any],
+    known: Mapping[str, "models.Field[Any, Any]"],
+    author: Author,
 ) -> Row | None:
     """The snapshot's whole row with the values that its fields can hold; None where one cannot be held."""
     if change.whole is None:
         return None
-    typed = dict(fields)
-    for name, value in change.whole.fields.items() if not _makes_row(change) else ():
+    typed = {name: value for name, value in fields.items() if not _is_step(model, name, value)}
+    complete = _makes_row(change) and len(typed) == len(fields)
+    for name, value in change.whole.fields.items() if not complete else ():
         if name not in typed:
             if name not in known:
                 return None
             try:
-                typed[name] = encode(known[name], decode(known[name], value))
+                typed[name] = encode(known[name], decode(known[name], value, acknowledged=change.healing))
             except ValueFault:
                 return None
     clocks = _believed(change, change.whole.clocks, known, author)

@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,17 @@ from django.db import transaction
 from . import conf
 from .apply import Applied, apply_changes
 from .clients import Client, SyncUser, scopes_of
+from .codec import ValueFault, decode_key, encode_key
 from .cursor import Cursor
 from .feed import Checkpoint
-from .ledger import item_for, save_items
+from .ledger import Item, item_for, save_items
 from .preparing import Author
-from .protocol import Change, ProtocolError, dumps, now
+from .protocol import Change, ProtocolError, Row, dumps, now
 from .pulling import read_page
 from .resets import mark_bootstrapped, require_current
+from .rows import stored_rows
 from .signals import synced
-from .tracking.registry import tracked_models
+from .tracking.registry import tracked_by_label, tracked_models
 
 __all__ = ["PullRequest", "PushRequest", "SeqReused", "pull", "push"]
 
@@ -113,7 +115,7 @@ def push(user: SyncUser, request: PushRequest) -> dict[str, Any]:
             offset=received - request.client_time,
         )
         applied = apply_changes([request.changes[index] for index in fresh], author)
-        results.update(_record(client, applied))
+        results |= _record(client, applied) | _retold(client, author.scopes, request, results)
         _advance(client, request, digests, author.offset)
     ordered = [results[change.seq] for change in request.changes if change.seq is not None]
     return {"acked": client.acked, "results": ordered, "server_time": now()}
@@ -130,11 +132,11 @@ def _sort_out(
         digest = _digest(request.raw[index])
         if seq > acked:
             fresh.append(index)
+            digests[seq] = digest
         elif digests.get(seq, digest) != digest:
             raise SeqReused(f"sequence number {seq} was used before, for another change")
         else:
             results[seq] = {"seq": seq, "state": "duplicate"}
-        digests[seq] = digest
     return fresh, results
 
 
@@ -161,6 +163,36 @@ def _record(client: Client, applied: Sequence[Applied]) -> dict[int, dict[str, A
         results[seq] = wire
     save_items(items)
     return results
+
+
+def _retold(
+    client: Client, scopes: frozenset[str], request: PushRequest, replays: Mapping[int, Mapping[str, Any]]
+) -> dict[int, dict[str, Any]]:
+    """The answers to replays of changes that were not simply applied: what became of them, and the row as it is now."""
+    retold: dict[int, dict[str, Any]] = {}
+    changes = {change.seq: change for change in request.changes}
+    for item in Item.objects.filter(client=client, recovery=None, seq__in=replays):
+        result = {**replays[item.seq or 0], "outcome": item.state, "item": str(item.pk)}
+        if item.problem is not None:
+            result["problem"] = item.problem
+        row = _row_now(changes[item.seq], scopes)
+        if row is not None:
+            result["row"] = {"fields": row.fields, "updated": row.updated, "clocks": row.clocks}
+        retold[item.seq or 0] = result
+    return retold
+
+
+def _row_now(change: Change, scopes: frozenset[str]) -> Row | None:
+    model = tracked_by_label(change.model)
+    if model is None:
+        return None
+    try:
+        found = stored_rows(
+            model, scopes, [encode_key(model._meta.pk, decode_key(model._meta.pk, change.pk))]
+        )
+    except ValueFault:
+        return None
+    return next((stored.row for stored in found.values()), None)
 
 
 def _restored(result: Applied) -> bool:

@@ -20,8 +20,11 @@ from .protocol import (
     Problem,
     Row,
     RowLine,
+    Step,
     TombstoneLine,
     UpdateLine,
+    Value,
+    is_delta,
 )
 from .schemas import current_schema, key_type, published
 from .tracking.registry import options_for, synced_fields, tracked_by_label, tracked_models
@@ -238,6 +241,7 @@ class Upcaster:
         fields: dict[str, Any] = {}
         clocks: dict[str, int] = {name: at for name, at in line.row.clocks.items() if name == ROW_CLOCK}
         base: dict[str, int] = {}
+        steps: dict[str, Step] = {}
         left: list[Left] = []
         for name, value in line.row.fields.items():
             for step in self._steps(plan, name):
@@ -254,8 +258,11 @@ class Upcaster:
                     clocks[target] = line.row.clocks[name]
                 if line.base is not None and name in line.base:
                     base[target] = line.base[name]
+                if name in line.steps and step.kind != "upcast":
+                    steps[target] = _carried_step(step, line.steps[name], plan.described[name])
         row = Row(fields=fields, updated=line.row.updated, clocks=clocks)
-        carried = RowLine(model=plan.label, pk=pk, row=row, base=None if line.base is None else base)
+        known = None if line.base is None else base
+        carried = RowLine(model=plan.label, pk=pk, row=row, base=known, steps=steps)
         return Upcast(line=carried, left=tuple(left))
 
     def _left_as_a_whole(self, plan: _Plan, line: Line, reason: str) -> Upcast:
@@ -428,6 +435,17 @@ def _carried(step: _Step, value: Any, described: Mapping[str, Any]) -> Any:
         except ValueFault as fault:
             raise _CannotCarry(f"{step.target} cannot hold the value any more: {fault.detail}") from fault
     return value
+
+
+def _carried_step(step: _Step, local: Step, described: Mapping[str, Any]) -> Step:
+    """What was done to a counter, in the form of its field's values of now. A function may give no such thing."""
+
+    def carried(value: Value) -> Value:
+        if step.convert is None or not is_delta(value):
+            return value
+        return {"delta": step.convert(value["delta"], described)}
+
+    return Step(whole=carried(local.whole), sent={seq: carried(part) for seq, part in local.sent.items()})
 
 
 def _called(function: Function, value: Any, described: Mapping[str, Any]) -> Any:

@@ -179,6 +179,7 @@ _SCHEMAS: Mapping[str, Schema] = {
             "problem": _ref("ChangeProblem"),
             "item": _UUID,
             "row": _ref("Row"),
+            "outcome": _word(*_STATES),
         },
     ),
     "Row": _object({"fields": _FIELDS, "updated": _TIME, "clocks": _CLOCKS}),

@@ -17,7 +17,7 @@ from ..feed import feed_state
 from ..ledger import Item, ItemState
 from ..preparing import Author
 from ..protocol import PROTOCOL_VERSION, Malformed, now
-from ..recovery import Recovery, first_recovery, reset_state
+from ..recovery import Recovery, reset_state, telling_recovery
 from ..resets import Reset
 from ..review import resolve
 from ..schemas import publish, published
@@ -148,7 +148,7 @@ class ResetView(SyncView):
 
     def get(self, request: Request, reset_id: uuid.UUID) -> Response:
         reset = own_reset(request, reset_id)
-        recovery = first_recovery(reset)
+        recovery = telling_recovery(reset)
         return Response(
             {
                 "id": str(reset.pk),

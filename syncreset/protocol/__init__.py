@@ -6,7 +6,20 @@ The server and the Python SDK share this package; neither Django nor a database 
 from .changes import ROW_CLOCK, Change, Clocks, Row, Tombstone, Value, parse_change, parse_clocks, same
 from .clock import TOLERATED_SKEW, HybridClock, corrected, now
 from .compatibility import Difference, DifferenceKind, breaking_changes, differences
-from .deltas import add_delta, change_set, is_delta, is_set_change, united
+from .deltas import (
+    add_delta,
+    add_step,
+    change_set,
+    counter_step,
+    is_delta,
+    is_set_change,
+    moves,
+    set_step,
+    take_step_back,
+    united,
+    with_step,
+    without_step,
+)
 from .errors import InvalidSnapshot, Malformed, Problem, ProtocolError, TooLarge
 from .ids import uuid7
 from .merge import Conflict, Decision, Outcome, Policy, Resolver, State, merge
@@ -19,11 +32,13 @@ from .snapshot import (
     MalformedLine,
     RowLine,
     SnapshotReader,
+    Step,
     TombstoneLine,
     UpdateLine,
     write_snapshot,
 )
 from .strategies import (
+    BY_VALUE,
     DEFAULT_STRATEGY,
     STRATEGIES,
     Strategy,
@@ -36,10 +51,12 @@ from .strategies import (
     heal,
     overwrite,
     tombstone_change,
+    without_taken,
 )
 from .strict_json import dumps, loads
 
 __all__ = [
+    "BY_VALUE",
     "DEFAULT_STRATEGY",
     "FORMAT",
     "PROTOCOL_VERSION",
@@ -69,6 +86,7 @@ __all__ = [
     "RowLine",
     "SnapshotReader",
     "State",
+    "Step",
     "Strategy",
     "Synced",
     "Tombstone",
@@ -77,6 +95,7 @@ __all__ = [
     "UpdateLine",
     "Value",
     "add_delta",
+    "add_step",
     "breaking_changes",
     "by_base",
     "by_field",
@@ -84,6 +103,7 @@ __all__ = [
     "by_update_log",
     "change_set",
     "corrected",
+    "counter_step",
     "deletes_by_absence",
     "differences",
     "dumps",
@@ -92,14 +112,20 @@ __all__ = [
     "is_set_change",
     "loads",
     "merge",
+    "moves",
     "now",
     "overwrite",
     "parse_change",
     "parse_clocks",
     "same",
+    "set_step",
+    "take_step_back",
     "tombstone_change",
     "united",
     "uuid7",
+    "with_step",
+    "without_step",
+    "without_taken",
     "write_snapshot",
 ]
 

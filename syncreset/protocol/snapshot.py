@@ -4,12 +4,14 @@ Header, lines and end are those of the protocol page, section "Snapshot format".
 """
 
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
 from .changes import Clocks, Row, Value, parse_clocks
+from .deltas import is_delta, is_number_text
 from .errors import InvalidSnapshot, Malformed, TooLarge
 from .strict_json import dumps, loads
 
@@ -22,6 +24,7 @@ __all__ = [
     "MalformedLine",
     "RowLine",
     "SnapshotReader",
+    "Step",
     "TombstoneLine",
     "UpdateLine",
     "write_snapshot",
@@ -31,6 +34,7 @@ FORMAT = "syncreset-snapshot/1"
 _GZIP = 16 + zlib.MAX_WBITS
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_SIZE = 64 * 1024
+_SEQ = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +53,29 @@ class Header:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a client did to a counter or a set since the base: ``{"delta": n}`` or ``{"add": [...], "remove": [...]}``.
+
+    ``sent`` are the parts of ``whole`` that were pushed without an answer, by sequence number.
+    """
+
+    whole: Value
+    sent: Mapping[int, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RowLine:
-    """A row of the store. ``base`` None: made locally and never acknowledged; empty: nothing unsynced in it."""
+    """A row of the store. ``base`` None: made locally and never acknowledged; empty: nothing unsynced in it.
+
+    ``steps`` say of fields with a base what led from the server's value to the row's. Of a row made locally they lead
+    from nothing, and what was sent of them is the row as it was pushed.
+    """
 
     model: str
     pk: str
     row: Row
     base: Clocks | None
+    steps: Mapping[str, Step] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +179,9 @@ def _line_as_wire(line: Line, counts: Counts) -> dict[str, Any]:
         counts.rows += 1
         base = None if line.base is None else dict(line.base)
         row = line.row
-        return {"row": [line.model, line.pk, dict(row.fields), row.updated, dict(row.clocks), base]}
+        wire_row = [line.model, line.pk, dict(row.fields), row.updated, dict(row.clocks), base]
+        steps = [{name: _step_as_wire(step) for name, step in line.steps.items()}] if line.steps else []
+        return {"row": wire_row + steps}
     if isinstance(line, TombstoneLine):
         counts.tombstones += 1
         wire: dict[str, Any] = {"tombstone": [line.model, line.pk, line.at, line.base]}
@@ -168,6 +190,11 @@ def _line_as_wire(line: Line, counts: Counts) -> dict[str, Any]:
         counts.updates += 1
         return {"update": [line.model, line.pk, line.field, line.at]}
     raise TypeError("a malformed line cannot be written")
+
+
+def _step_as_wire(step: Step) -> dict[str, Any]:
+    sent = {str(seq): part["delta"] if is_delta(part) else part for seq, part in step.sent.items()}
+    return dict(step.whole) | ({"sent": sent} if sent else {})
 
 
 class SnapshotReader:
@@ -322,16 +349,62 @@ def _header(value: dict[str, Any]) -> Header:
 
 
 def _row(raw: object) -> RowLine:
-    model, pk, fields, updated, clocks, base = _parts(raw, 6, "row")
+    if isinstance(raw, list) and len(raw) == 6:
+        raw = [*raw, {}]
+    model, pk, fields, updated, clocks, base, steps = _parts(raw, 7, "row")
     if not isinstance(fields, dict):
         raise Malformed("the row's fields are not an object")
     row = Row(fields=fields, updated=_time(updated), clocks=parse_clocks(clocks, "the row's clocks"))
-    return RowLine(
-        model=_text(model),
-        pk=_text(pk),
-        row=row,
-        base=None if base is None else parse_clocks(base, "the row's base"),
-    )
+    known = None if base is None else parse_clocks(base, "the row's base")
+    return RowLine(model=_text(model), pk=_text(pk), row=row, base=known, steps=_steps(steps, fields, known))
+
+
+def _steps(raw: object, fields: Mapping[str, Value], base: Clocks | None) -> dict[str, Step]:
+    if not isinstance(raw, dict):
+        raise Malformed("the row's steps are not an object")
+    for name in raw:
+        if name not in fields or (base is not None and name not in base):
+            raise Malformed(f"there is a step of {name[:100]!a}, which has no value or no base")
+    return {name: _step(step, fields[name]) for name, step in raw.items()}
+
+
+def _step(raw: object, value: Value) -> Step:
+    """The step that led to a value, of whose form it has to be."""
+    if not isinstance(raw, dict):
+        raise Malformed("a step is not an object")
+    sent = raw.get("sent", {})
+    if not isinstance(sent, dict) or not all(_SEQ.fullmatch(seq) and int(seq) < 2**63 for seq in sent):
+        raise Malformed("what was sent of a step is not an object by sequence numbers")
+    whole = {name: value for name, value in raw.items() if name != "sent"}
+    if is_delta(whole):
+        parts = {int(seq): {"delta": delta} for seq, delta in sent.items()}
+        if not all(_alike(number, value) for number in (whole["delta"], *sent.values())):
+            raise Malformed("a step and its value are neither all integers nor all strings of digits")
+        return Step(whole=whole, sent=parts)
+    if not isinstance(value, list) or not all(isinstance(element, str) for element in value):
+        raise Malformed("the value of a set's step is not an array of strings")
+    return Step(whole=_elements(whole), sent={int(seq): _elements(part) for seq, part in sent.items()})
+
+
+def _alike(delta: object, value: object) -> bool:
+    if isinstance(delta, str):
+        return is_number_text(delta) and is_number_text(value)
+    return type(delta) is int and type(value) is int
+
+
+def _elements(raw: object) -> dict[str, list[str]]:
+    """Of a set's step both members, as sorted lists of strings that have nothing in common."""
+    if not isinstance(raw, dict) or not raw or not raw.keys() <= {"add", "remove"}:
+        raise Malformed("a step has neither a delta nor elements that are added and removed")
+    step = {}
+    for name in ("add", "remove"):
+        elements = raw.get(name, [])
+        if not isinstance(elements, list) or not all(isinstance(element, str) for element in elements):
+            raise Malformed(f"a step's {name} is not an array of strings")
+        step[name] = sorted(set(elements))
+    if not set(step["add"]).isdisjoint(step["remove"]):
+        raise Malformed("an element of a step is both added and removed")
+    return step
 
 
 def _tombstone(raw: object, pulled: object) -> TombstoneLine:

@@ -18,6 +18,7 @@ from syncreset.protocol import (
     Row,
     RowLine,
     SnapshotReader,
+    Step,
     TombstoneLine,
     TooLarge,
     UpdateLine,
@@ -29,7 +30,44 @@ from tests.protocol.strategies import json_values, texts
 times = st.integers(-(2**60), 2**60)
 clocks = st.dictionaries(texts, times, max_size=3)
 fields = st.dictionaries(texts, json_values, max_size=3)
+elements = st.lists(texts, max_size=4, unique=True).map(sorted)
+set_changes = st.tuples(elements, elements).map(
+    lambda pair: {"add": pair[0], "remove": [each for each in pair[1] if each not in pair[0]]}
+)
+deltas = st.integers().map(lambda number: {"delta": number})
+text_deltas = st.decimals(allow_nan=False, allow_infinity=False, places=2).map(
+    lambda number: {"delta": format(number, "f")}
+)
+
+
+def stepped(values: st.SearchStrategy[Any], parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A field's value and the step that led to it."""
+    sent = st.dictionaries(st.integers(1, 2**63 - 1), parts, max_size=2)
+    return st.tuples(values, st.builds(Step, whole=parts, sent=sent))
+
+
+steps = st.dictionaries(
+    texts,
+    stepped(st.integers(), deltas)
+    | stepped(text_deltas.map(lambda step: step["delta"]), text_deltas)
+    | stepped(elements, set_changes),
+    max_size=2,
+)
+
+
+def stepped_line(row: Row, base: dict[str, int], chosen: dict[str, tuple[Any, Step]]) -> RowLine:
+    values = {name: value for name, (value, _) in chosen.items()}
+    return RowLine(
+        model="m",
+        pk="1",
+        row=Row(fields={**row.fields, **values}, updated=row.updated, clocks=row.clocks),
+        base={**base, **dict.fromkeys(chosen, 7)},
+        steps={name: step for name, (_, step) in chosen.items()},
+    )
+
+
 lines: st.SearchStrategy[Line] = st.one_of(
+    st.builds(stepped_line, st.builds(Row, fields=fields, updated=times, clocks=clocks), clocks, steps),
     st.builds(
         RowLine,
         model=texts,
@@ -156,6 +194,91 @@ def test_a_line_of_any_shape_is_a_line_or_a_malformed_one(kind: str, content: An
     if isinstance(found, MalformedLine):
         assert found.text == line.decode()
         assert found.reason
+
+
+FIELDS = {"stock": 7, "weight": "1.50", "tags": ["a"], "name": "x"}
+BASE = {"stock": 1, "weight": 1, "tags": 1, "name": 1}
+
+
+def line_with(steps: Any, base: Any = BASE) -> Line:
+    header = gzip.decompress(sample()).split(b"\n")[0]
+    line = dumps({"row": ["m", "1", FIELDS, 7, {"*": 1}, base, steps]}).encode()
+    (found,) = read(gzip.compress(b"\n".join([header, line, b'{"end": {"rows": 1}}']), 1))
+    return found
+
+
+def test_the_steps_of_a_row_are_read_with_what_was_sent_of_them() -> None:
+    line = line_with(
+        {
+            "stock": {"delta": 3, "sent": {"413": 2, "9223372036854775807": -1}},
+            "weight": {"delta": "-0.50"},
+            "tags": {"add": ["b", "a", "a"], "sent": {"413": {"remove": ["c"]}}},
+        }
+    )
+
+    assert isinstance(line, RowLine)
+    assert line.steps == {
+        "stock": Step(whole={"delta": 3}, sent={413: {"delta": 2}, 2**63 - 1: {"delta": -1}}),
+        "weight": Step(whole={"delta": "-0.50"}),
+        "tags": Step(whole={"add": ["a", "b"], "remove": []}, sent={413: {"add": [], "remove": ["c"]}}),
+    }
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        None,
+        [],
+        {"stock": None},
+        {"stock": 3},
+        {"stock": {}},
+        {"stock": {"delta": True}},
+        {"stock": {"delta": 1.0}},
+        {"stock": {"delta": None}},
+        {"stock": {"delta": "3"}},
+        {"stock": {"delta": 3, "add": []}},
+        {"stock": {"delta": 3, "sent": []}},
+        {"stock": {"delta": 3, "sent": {"0": 1}}},
+        {"stock": {"delta": 3, "sent": {"-1": 1}}},
+        {"stock": {"delta": 3, "sent": {"01": 1}}},
+        {"stock": {"delta": 3, "sent": {"\u0661": 1}}},
+        {"stock": {"delta": 3, "sent": {"9223372036854775808": 1}}},
+        {"stock": {"delta": 3, "sent": {"1": "1"}}},
+        {"stock": {"delta": 3, "sent": {"1": {"delta": 1}}}},
+        {"stock": {"add": ["b"]}},
+        {"weight": {"delta": 1}},
+        {"weight": {"delta": "1e3"}},
+        {"weight": {"delta": "\u0661"}},
+        {"weight": {"delta": "NaN"}},
+        {"weight": {"delta": ""}},
+        {"weight": {"delta": "1" * 1001}},
+        {"tags": {"delta": "1"}},
+        {"tags": {"sent": {}}},
+        {"tags": {"add": "b"}},
+        {"tags": {"add": [1]}},
+        {"tags": {"add": ["b"], "remove": ["b"]}},
+        {"tags": {"add": ["b"], "sent": {"1": 1}}},
+        {"tags": {"add": ["b"], "sent": {"1": {}}}},
+        {"name": {"delta": "1"}},
+        {"name": {"add": ["b"]}},
+        {"other": {"delta": 1}},
+    ],
+)
+def test_steps_of_any_other_shape_make_the_line_malformed(steps: Any) -> None:
+    assert isinstance(line_with(steps), MalformedLine)
+
+
+@pytest.mark.parametrize("base", [{}, {"name": 1}])
+def test_a_step_without_a_base_makes_the_line_malformed(base: Any) -> None:
+    assert isinstance(line_with({"stock": {"delta": 3}}, base), MalformedLine)
+    assert isinstance(line_with({}, base), RowLine)
+
+
+def test_a_row_made_by_the_client_may_have_steps_from_nothing() -> None:
+    line = line_with({"stock": {"delta": 7, "sent": {"413": 5}}}, None)
+
+    assert isinstance(line, RowLine)
+    assert (line.base, line.steps) == (None, {"stock": Step(whole={"delta": 7}, sent={413: {"delta": 5}})})
 
 
 @given(limit=st.integers(1, 400))

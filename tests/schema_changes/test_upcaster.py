@@ -1,14 +1,16 @@
 """The upcaster by itself: lines in, lines out."""
 
+from dataclasses import replace
 from typing import Any
 
-from syncreset.protocol import Line, MalformedLine, Row, RowLine, TombstoneLine, UpdateLine
+from syncreset.protocol import Line, MalformedLine, Row, RowLine, Step, TombstoneLine, UpdateLine
 from syncreset.schemas import current_schema
 from syncreset.tracking.registry import set_fields, tracked_models
 from syncreset.upcasting import Upcaster, fates, upcaster_for
 from tests.schema_changes.older import describe, field
 
 DOG = "shelters.dog"
+PRODUCT = "market.product"
 PK = "0190a5b4-0000-7000-8000-000000000001"
 
 
@@ -49,6 +51,27 @@ def test_sets_of_keys_are_carried_over_unless_they_point_elsewhere() -> None:
     assert isinstance(carried.line, RowLine)
     assert carried.line.row.fields == {name: ["1"]}
     assert [kept.problem.field for kept in left.left] == [name]
+
+
+def test_steps_are_carried_over_in_the_form_of_the_values_of_now() -> None:
+    models = describe()
+    field(models[PRODUCT], "sold")["type"] = "Integer"
+    line = replace(
+        row(PRODUCT, stock=13, sold=5),
+        steps={
+            "stock": Step(whole={"delta": 3}),
+            "sold": Step(whole={"delta": -2}, sent={413: {"delta": 1}}),
+        },
+    )
+
+    carried = Upcaster(document(models)).upcast(line).line
+
+    assert isinstance(carried, RowLine)
+    assert carried.row.fields == {"stock": 13, "sold": "5"}
+    assert carried.steps == {
+        "stock": Step(whole={"delta": 3}),
+        "sold": Step(whole={"delta": "-2"}, sent={413: {"delta": "1"}}),
+    }
 
 
 def test_two_old_fields_that_become_one_keep_the_second_value_apart() -> None:

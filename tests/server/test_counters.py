@@ -81,6 +81,19 @@ def test_deltas_of_one_push_add_up_and_a_replay_adds_nothing(device: DeviceFacto
     assert apples.stock == 15
 
 
+def test_a_replay_of_a_parked_delta_tells_what_became_of_it(device: DeviceFactory, apples: Product) -> None:
+    phone = device()
+    phone.pull()
+    body = phone.body(delta(phone, apples, stock=-11), delta(phone, apples, stock=1))
+    first = phone.post("/push", body)["results"]
+
+    again, simply_applied = phone.post("/push", body)["results"]
+
+    assert again == {**first[0], "state": "duplicate", "outcome": "parked", "row": again["row"]}
+    assert again["row"]["fields"]["stock"] == 11
+    assert simply_applied == {"seq": 2, "state": "duplicate"}
+
+
 def test_a_counter_that_is_null_counts_from_zero(device: DeviceFactory, apples: Product) -> None:
     phone = device()
     phone.pull()

@@ -1,0 +1,69 @@
+"""Steps of counters and sets: what leads from one value to another, and the sums of such steps."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncreset.protocol import (
+    add_step,
+    counter_step,
+    moves,
+    same,
+    set_step,
+    take_step_back,
+    with_step,
+    without_step,
+)
+
+integers = st.integers()
+decimals = st.decimals(allow_nan=False, allow_infinity=False, places=3).map(
+    lambda number: format(number, "f")
+)
+sets = st.lists(st.sampled_from("abcd"), unique=True).map(sorted)
+#: Three values of one field.
+values = st.one_of(*(st.tuples(kind, kind, kind) for kind in (integers, decimals, sets)))
+
+
+def step(old: Any, new: Any) -> Any:
+    found = set_step(old, new) if isinstance(new, list) else counter_step(old, new)
+    assert found is not None
+    return found
+
+
+def equal(one: Any, other: Any) -> bool:
+    return not moves(step(one, other))
+
+
+@given(values)
+def test_a_step_leads_from_one_value_to_the_other_and_back(chosen: tuple[Any, Any, Any]) -> None:
+    old, new, _ = chosen
+
+    assert equal(add_step(old, step(old, new)), new)
+    assert equal(take_step_back(new, step(old, new)), old)
+    assert moves(step(old, new)) == (not equal(old, new))
+
+
+@given(values)
+def test_steps_add_up_and_a_part_can_be_left_out(chosen: tuple[Any, Any, Any]) -> None:
+    old, middle, new = chosen
+    first, second, whole = step(old, middle), step(middle, new), step(old, new)
+
+    assert equal(add_step(old, with_step(first, second)), new)
+    assert equal(add_step(middle, without_step(whole, first)), new)
+    assert not moves(without_step(whole, whole))
+
+
+@pytest.mark.parametrize("step_of", [counter_step, set_step])
+@pytest.mark.parametrize("new", [None, True, 1.5, "x", "1e3", "", {"a": 1}, [1], "\u0661"])
+def test_from_and_to_what_is_no_value_of_the_field_there_is_no_step(step_of: Any, new: Any) -> None:
+    assert step_of(None, new) is None
+    assert new is None or (counter_step(new, 1), counter_step(new, "1"), set_step(new, [])) == (None,) * 3
+
+
+def test_null_counts_as_nothing() -> None:
+    assert counter_step(None, 3) == {"delta": 3}
+    assert counter_step(None, "3.50") == {"delta": "3.50"}
+    assert set_step(None, ["a"]) == {"add": ["a"], "remove": []}
+    assert same(add_step(None, {"delta": "3.50"}), "3.50")
