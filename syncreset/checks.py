@@ -21,8 +21,10 @@ from django.db.models import (
     TextField,
     UUIDField,
 )
+from django.utils.module_loading import import_string
 
 from syncreset import conf
+from syncreset.codec import is_reference_target, is_supported
 from syncreset.tracking import triggers
 from syncreset.tracking.fields import CLOCK_FIELDS
 from syncreset.tracking.models import SyncTrackedModel
@@ -49,10 +51,14 @@ __all__ = [
     "check_databases",
     "check_models",
     "check_scopes_setting",
+    "check_strategy_setting",
     "check_triggers",
     "check_upcasters",
     "register_all",
 ]
+
+#: Of a primary key, as texts, in the feed and the ledger.
+LONGEST_KEY = 255
 
 _KEYS = (UUIDField, CharField, TextField, IntegerField)
 _NUMBERED = (AutoField, BigAutoField, SmallAutoField)
@@ -61,12 +67,14 @@ _UUID_HINT = (
     "Use `id = models.UUIDField(primary_key=True, default=uuid7, editable=False)` with"
     " `from syncreset.protocol import uuid7`."
 )
+_STRATEGY_HINT = f"Use one of {', '.join(STRATEGIES)}, or a function's dotted path."
 
 
 def register_all() -> None:
     """Register every check. Called when the app is ready."""
     register(check_models, Tags.models)
     register(check_scopes_setting)
+    register(check_strategy_setting)
     register(check_upcasters)
     register(check_databases)
     register(check_triggers, Tags.database)
@@ -104,6 +112,8 @@ def check_model(model: type[Model]) -> list[CheckMessage]:
         *_check_counters(model, options),
         *_check_registration(model, options),
         *_check_sets(model),
+        *_check_types(model),
+        *_check_names(model),
         *_check_renames(model, options),
     ]
 
@@ -125,6 +135,25 @@ def check_scopes_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
             id="syncreset.W004",
         )
     ]
+
+
+def check_strategy_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether ``SYNCRESET["STRATEGY"]`` can be used."""
+    chosen = conf.get("STRATEGY")
+    if chosen is None or _is_strategy(chosen):
+        return []
+    return [
+        Error(f"SYNCRESET['STRATEGY'] = {chosen!r} is no strategy.", hint=_STRATEGY_HINT, id="syncreset.E017")
+    ]
+
+
+def _is_strategy(name: object) -> bool:
+    if name in STRATEGIES:
+        return True
+    try:
+        return isinstance(name, str) and callable(import_string(name))
+    except ImportError:
+        return False
 
 
 def check_upcasters(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -206,6 +235,46 @@ def _check_key(model: type[Model]) -> Iterator[CheckMessage]:
             obj=model,
             id="syncreset.W001",
         )
+    elif isinstance(stored, CharField | TextField) and (stored.max_length or 0) > LONGEST_KEY:
+        yield Error(
+            f"The keys of {model._meta.label} may have {stored.max_length} characters: an entry holds {LONGEST_KEY}.",
+            hint=f"Give the primary key a `max_length` of at most {LONGEST_KEY}, or use a UUID.",
+            obj=model,
+            id="syncreset.E026",
+        )
+
+
+def _check_types(model: type[Model]) -> Iterator[CheckMessage]:
+    for field in synced_fields(model):
+        stored = stored_field(field)
+        if not is_supported(stored):
+            yield Error(
+                f"The values of {field} cannot travel: syncreset knows no {type(stored).__name__}.",
+                hint="Use one of Django's own model fields, or a field that derives from one. A model that is tracked"
+                " by register() may leave the field out.",
+                obj=model,
+                id="syncreset.E023",
+            )
+        elif isinstance(field, ForeignKey) and not is_reference_target(stored):
+            yield Error(
+                f"{field} points to {field.target_field}, a {type(stored).__name__}, whose values are no keys.",
+                hint="Leave out `to_field`, or point to a field of texts, numbers, times or UUIDs.",
+                obj=model,
+                id="syncreset.E024",
+            )
+
+
+def _check_names(model: type[Model]) -> Iterator[CheckMessage]:
+    named: dict[str, str] = {}
+    for field in (model._meta.pk, *synced_fields(model), *set_fields(model)):
+        other = named.setdefault(field.name.lower(), field.name)
+        if other != field.name:
+            yield Error(
+                f"The fields {other!r} and {field.name!r} differ in nothing but capitals.",
+                hint="Name them otherwise: the stores of clients are SQLite, which cannot keep them apart.",
+                obj=model,
+                id="syncreset.E025",
+            )
 
 
 def _check_attributes(model: type[Model]) -> Iterator[CheckMessage]:
@@ -280,10 +349,10 @@ def _check_choices(model: type[Model], options: SyncOptions) -> Iterator[CheckMe
             obj=model,
             id="syncreset.E008",
         )
-    if options.recovery is not None and options.recovery not in STRATEGIES:
+    if options.recovery is not None and not _is_strategy(options.recovery):
         yield Error(
             f"SyncMeta.recovery = {options.recovery!r} is no strategy.",
-            hint=f"Use one of {', '.join(STRATEGIES)}.",
+            hint=_STRATEGY_HINT,
             obj=model,
             id="syncreset.E009",
         )

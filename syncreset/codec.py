@@ -38,8 +38,10 @@ __all__ = [
     "decode_set_change",
     "describe_field",
     "encode_key",
+    "is_reference_target",
     "is_server_computed",
     "is_supported",
+    "json_null",
     "restore",
     "target_key_field",
 ]
@@ -50,6 +52,24 @@ SQLITE_DECIMAL_DIGITS = 15
 #: From here on PostgreSQL gives a float inside JSON back as an integer.
 _JSON_INTEGERS_FROM = 1e16
 _DAY = 24 * 60 * 60
+#: What a 64-bit float may be besides a number.
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+#: The types of the fields that relations may point to: each value has one spelling as a text.
+_KEY_TYPES = frozenset(
+    {
+        "BigInteger",
+        "Char",
+        "Date",
+        "DateTime",
+        "Decimal",
+        "Duration",
+        "GenericIPAddress",
+        "Integer",
+        "Text",
+        "Time",
+        "UUID",
+    }
+)
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
@@ -94,11 +114,17 @@ class FieldCodec:
 
 def encode(field: "models.Field[Any, Any]", value: Any) -> Any:
     """The wire value of a Python value as loaded from the database."""
-    return None if value is None else codec_for(field).encode(value)
+    return None if value is None or isinstance(value, models.Value) else codec_for(field).encode(value)
 
 
-def decode(field: "models.Field[Any, Any]", value: Any) -> Any:
-    """The Python value of a wire value. Raises ValueFault."""
+def decode(field: "models.Field[Any, Any]", value: Any, *, acknowledged: bool = False) -> Any:
+    """The Python value of a wire value. Raises ValueFault.
+
+    What a server has ``acknowledged`` may be what it wrote itself and takes from no client: a float that is no finite
+    number, and JSON's null in a field that cannot be null.
+    """
+    if acknowledged and _only_a_server_writes(field, value):
+        return restore(field, value)
     if value is None:
         if field.null:
             return None
@@ -106,6 +132,15 @@ def decode(field: "models.Field[Any, Any]", value: Any) -> Any:
     decoded = codec_for(field).decode(value)
     _validate(field, decoded)
     return decoded
+
+
+def _only_a_server_writes(field: "models.Field[Any, Any]", value: Any) -> bool:
+    if isinstance(field, models.JSONField):
+        return value is None and not field.null
+    if not isinstance(field, models.FloatField) or not isinstance(value, str):
+        return False
+    # SQLite keeps null for NaN.
+    return value in _NOT_FINITE and not (value == "NaN" and connection.vendor == "sqlite")
 
 
 def decode_delta(field: "models.Field[Any, Any]", value: Any) -> Any:
@@ -144,12 +179,18 @@ def restore(field: "models.Field[Any, Any]", value: Any) -> Any:
     """The Python value of a wire value that ``encode`` made of what a row held.
 
     Unlike ``decode`` it judges nothing: a value that got into the row before a validator or a choice changed, or past
-    Django, stays what it is when the row is written for another field's sake.
+    Django, stays what it is when the row is written for another field's sake. A null of a JSON column without SQL's
+    null is JSON's own, which Django writes for an expression alone.
     """
     if value is None:
-        return None
+        return json_null(field) if isinstance(field, models.JSONField) and not field.null else None
     codec = codec_for(field)
     return (codec.restore or codec.decode)(value)
+
+
+def json_null(field: "models.JSONField[Any, Any]") -> models.Value:
+    """What has Django write JSON's null into a column, and not SQL's."""
+    return models.Value(None, output_field=field)
 
 
 def _validate(field: "models.Field[Any, Any]", value: Any) -> None:
@@ -190,11 +231,16 @@ def target_key_field(field: "models.ForeignKey[Any, Any]") -> "models.Field[Any,
     return target
 
 
+def is_reference_target(field: "models.Field[Any, Any]") -> bool:
+    """Whether the values of a field are texts or numbers on the wire, so that relations to it can travel."""
+    return is_supported(field) and codec_for(field).type in _KEY_TYPES
+
+
 def encode_key(field: "models.Field[Any, Any]", value: Any) -> str:
     """A primary key, or what a relation points to, as the wire has it: always a string."""
     if isinstance(field, models.ForeignKey):
         field = target_key_field(field)
-    return str(value)
+    return str(codec_for(field).encode(value))
 
 
 def decode_key(field: "models.Field[Any, Any]", value: Any) -> Any:
@@ -204,11 +250,9 @@ def decode_key(field: "models.Field[Any, Any]", value: Any) -> Any:
     if not isinstance(value, str) or not value:
         raise ValueFault("invalid_pk", "a key is a string that is not empty")
     try:
-        if isinstance(field, models.UUIDField):
-            return _decode_uuid(value)
         if isinstance(field, models.IntegerField):
             return _integer_text(field)(value)
-        return _text(field)(value)
+        return codec_for(field).decode(value)
     except ValueFault as fault:
         raise ValueFault("invalid_pk", f"the key does not fit its field: {fault.detail}") from fault
 
@@ -234,7 +278,8 @@ def describe_field(
     if field.choices:
         description["choices"] = [[encode(field, value), str(label)] for value, label in field.flatchoices]
     if isinstance(field, models.ForeignKey | models.ManyToManyField):
-        description["to"] = field.related_model._meta.label_lower
+        related: Any = field.related_model._meta.concrete_model
+        description["to"] = related._meta.label_lower
     if read_only or is_server_computed(field):
         description["read_only"] = True
     if counter:
@@ -316,16 +361,25 @@ def _float_codec(field: "models.Field[Any, Any]") -> FieldCodec:
         except OverflowError as error:
             raise ValueFault("out_of_range", "the number does not fit a 64-bit float") from error
         if not math.isfinite(number):
-            raise ValueFault("invalid", "this field takes a finite number")
+            raise ValueFault(
+                "invalid", "this field takes a number, or NaN, Infinity or -Infinity as a string"
+            )
         if number != value:
             raise ValueFault("invalid", "a 64-bit float cannot hold this number exactly")
         return number
 
-    def encode_float(value: Any) -> float | None:
-        # JSON has no infinities and no NaN: what others wrote into the table travels as null rather than not at all.
-        return float(value) + 0.0 if math.isfinite(value) else None
+    def encode_float(value: Any) -> float | str:
+        # JSON has no infinities and no NaN.
+        if math.isnan(value):
+            return "NaN"
+        if math.isinf(value):
+            return "Infinity" if value > 0 else "-Infinity"
+        return float(value) + 0.0
 
-    return FieldCodec(type="Float", encode=encode_float, decode=decode_float)
+    def restore_float(value: Any) -> float:
+        return _NOT_FINITE[value] if isinstance(value, str) else float(value)
+
+    return FieldCodec(type="Float", encode=encode_float, decode=decode_float, restore=restore_float)
 
 
 def _boolean_codec(field: "models.Field[Any, Any]") -> FieldCodec:
@@ -501,11 +555,12 @@ def _json_codec(field: "models.JSONField[Any, Any]") -> FieldCodec:
 
 
 def _plain_json(value: Any) -> Any:
-    """The value with its numbers as every database gives them back: no negative zero, and large floats as integers."""
+    """The value with its numbers as the database gives them back: no negative zero, nor large floats on PostgreSQL."""
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
-        return int(Decimal(repr(value))) if abs(value) >= _JSON_INTEGERS_FROM else value + 0.0
+        as_integer = connection.vendor == "postgresql" and abs(value) >= _JSON_INTEGERS_FROM
+        return int(Decimal(repr(value))) if as_integer else value + 0.0
     if isinstance(value, dict):
         return {key: _plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

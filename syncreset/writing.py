@@ -1,6 +1,6 @@
 """Who may write what, and whether what a row refers to is there: the tests between merging and writing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -17,6 +17,8 @@ from .tracking.registry import is_tracked, options_for, set_fields, synced_field
 __all__ = ["missing_targets", "write_problem"]
 
 Key = tuple[type[models.Model], str]
+#: A field of the model that has it.
+Target = Any
 
 
 def write_problem(
@@ -66,7 +68,7 @@ def missing_targets(
     the rows will be. A row that is absent, one that is invisible and one of a model that is not tracked look the same
     from outside.
     """
-    wanted: dict[type[models.Model], dict[str, list[tuple[int, str]]]] = {}
+    wanted: dict[Target, dict[str, list[tuple[int, str]]]] = {}
     for index, (prepared, outcome) in enumerate(zip(batch, outcomes, strict=True)):
         if outcome.row is None:
             continue
@@ -77,22 +79,20 @@ def missing_targets(
             if not isinstance(relation, models.ForeignKey) or key is None:
                 continue
             if present is None or not (relation.primary_key or same(present.fields.get(relation.name), key)):
-                wanted.setdefault(relation.related_model, {}).setdefault(key, []).append(
-                    (index, relation.name)
-                )
+                wanted.setdefault(_target_of(relation), {}).setdefault(key, []).append((index, relation.name))
         for field in set_fields(prepared.model):
             held = present or buried.get((prepared.model, prepared.change.pk))
             had = () if held is None else held.fields.get(field.name) or ()
             for key in {*(outcome.row.fields.get(field.name) or ())}.difference(had):
-                wanted.setdefault(field.related_model, {}).setdefault(key, []).append((index, field.name))
-    for model, references in wanted.items():
-        there = {key for key in references if states.get((model, key)) is not None}
-        gone = {key for key in references if (model, key) in states and states[model, key] is None}
-        there |= _visible_keys(model, references.keys() - there - gone, author)
+                wanted.setdefault(_target_of(field), {}).setdefault(key, []).append((index, field.name))
+    for target, references in wanted.items():
+        model = target.model
+        there, gone = _in_batch(target, references, states)
+        there |= _visible_keys(target, references.keys() - there - gone, author)
         missing = references.keys() - there
         deleted = (
             tombstones(model._meta.label_lower, missing, author.scopes)
-            if missing and is_tracked(model)
+            if missing and is_tracked(model) and target.primary_key
             else {}
         )
         for key in missing:
@@ -100,22 +100,46 @@ def missing_targets(
                 yield index, name, key in deleted or key in gone
 
 
-def _visible_keys(model: type[models.Model], keys: set[str], author: Author) -> set[str]:
-    pk = model._meta.pk
+def _target_of(relation: Any) -> Target:
+    """The field that a relation's values are values of. A proxy's rows are those of its concrete model."""
+    model = relation.related_model._meta.concrete_model
+    if isinstance(relation, models.ForeignKey):
+        return model._meta.get_field(relation.target_field.name)
+    return model._meta.pk
+
+
+def _in_batch(
+    target: Target, keys: Collection[str], states: Mapping[Key, Row | None]
+) -> tuple[set[str], set[str]]:
+    """The keys among ``keys`` that rows of the batch will have, and those whose rows will be gone.
+
+    Which row had a key that is not primary is not known once the row is gone: such a key is merely not there.
+    """
+    if target.primary_key:
+        known = {key: states[target.model, key] for key in keys if (target.model, key) in states}
+        gone = {key for key, row in known.items() if row is None}
+        return known.keys() - gone, gone
+    rows = (row for (model, _), row in states.items() if model is target.model and row is not None)
+    return {row.fields[target.name] for row in rows if row.fields.get(target.name) in keys}, set()
+
+
+def _visible_keys(target: Target, keys: set[str], author: Author) -> set[str]:
+    model = target.model
     typed = []
     for key in keys:
         try:
-            typed.append(decode_key(pk, key))
+            typed.append(decode_key(target, key))
         except ValueFault:
             continue
     if not typed:
         return set()
     if author.operator:
-        rows = model._base_manager.filter(pk__in=typed)
+        rows = model._base_manager.all()
     elif is_tracked(model):
-        rows = visible(model, author.scopes).filter(pk__in=typed)
+        rows = visible(model, author.scopes)
     elif issubclass(model, get_user_model()):
-        rows = model._base_manager.filter(pk__in=[key for key in typed if key == author.user.pk])
+        rows = model._base_manager.filter(pk=author.user.pk)
     else:
         return set()
-    return {encode_key(pk, value) for value in rows.values_list("pk", flat=True)}
+    found = rows.filter(**{f"{target.attname}__in": typed}).values_list(target.attname, flat=True)
+    return {encode_key(target, value) for value in found}

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.postgres import fields as postgres
+from django.contrib.postgres.search import SearchVectorField
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
 from django.db import connection, models
+from django.db.models.functions import Lower
 from django.test.utils import isolate_apps, override_settings
 
 from syncreset import checks
@@ -66,7 +69,17 @@ def test_multi_table_inheritance_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    [models.DateField, models.FloatField, models.BooleanField, models.BinaryField],
+    [
+        models.DateField,
+        models.DateTimeField,
+        models.TimeField,
+        models.DurationField,
+        models.FloatField,
+        models.BooleanField,
+        models.BinaryField,
+        models.GenericIPAddressField,
+        models.JSONField,
+    ],
     ids=lambda key: key.__name__,
 )
 @isolate_apps("tests.shelters")
@@ -88,6 +101,76 @@ def test_a_key_must_be_a_uuid_text_or_an_integer(key: Callable[..., Any]) -> Non
 @isolate_apps("tests.shelters")
 def test_such_keys_are_right(key: Callable[..., Any]) -> None:
     assert ids(checks.check_model(declared(code=key(primary_key=True)))) == []
+
+
+@isolate_apps("tests.shelters")
+def test_a_key_of_several_columns_is_refused() -> None:
+    class Both(SyncTrackedModel):
+        pk = models.CompositePrimaryKey("one", "two")
+        one = models.IntegerField()
+        two = models.IntegerField()
+
+        class Meta:
+            app_label = "shelters"
+
+    assert ids(checks.check_model(Both)) == ["syncreset.E002"]
+
+
+@isolate_apps("tests.shelters")
+def test_a_key_that_no_entry_could_hold_is_refused() -> None:
+    long = models.CharField(max_length=256, primary_key=True)
+
+    assert ids(checks.check_model(declared(code=long))) == ["syncreset.E026"]
+
+
+class Unheard(models.Field):  # type: ignore[type-arg]
+    """A field type that derives from none of Django's."""
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        Unheard,
+        lambda: postgres.ArrayField(models.IntegerField()),
+        postgres.HStoreField,
+        postgres.DateTimeRangeField,
+        SearchVectorField,
+        lambda: models.GeneratedField(
+            expression=Lower(models.F("code")), output_field=Unheard(), db_persist=True
+        ),
+    ],
+    ids=["of the project", "array", "hstore", "range", "search vector", "generated"],
+)
+@isolate_apps("tests.shelters")
+def test_a_field_whose_values_cannot_travel_is_named(field: Callable[[], Any]) -> None:
+    (message,) = checks.check_model(declared(strange=field()))
+
+    assert ids([message]) == ["syncreset.E023"]
+    assert "Declared.strange" in message.msg
+
+
+@pytest.mark.parametrize(
+    "kind", [models.FloatField, models.BooleanField, models.BinaryField, models.FileField]
+)
+@isolate_apps("tests.shelters")
+def test_a_relation_to_a_field_whose_values_are_no_keys_is_refused(kind: Callable[..., Any]) -> None:
+    class Target(SyncTrackedModel):
+        code = models.CharField(max_length=9, primary_key=True)
+        other = kind(unique=True)
+
+        class Meta:
+            app_label = "shelters"
+
+    pointing = declared(target=models.ForeignKey(Target, models.CASCADE, to_field="other"))
+
+    assert ids(checks.check_model(pointing)) == ["syncreset.E024"]
+
+
+@isolate_apps("tests.shelters")
+def test_fields_that_differ_in_nothing_but_capitals_are_refused() -> None:
+    model = declared(name=models.IntegerField(), Name=models.IntegerField(), CODE=models.IntegerField())
+
+    assert ids(checks.check_model(model)) == ["syncreset.E025", "syncreset.E025"]
 
 
 @isolate_apps("tests.shelters")
@@ -117,6 +200,8 @@ SHELTER = {"shelter": models.ForeignKey(Shelter, models.CASCADE)}
         ({"counters": ["name"]}, "syncreset.E014"),
         ({"counters": "name"}, "syncreset.E010"),
         ({"recovery": "by_magic"}, "syncreset.E009"),
+        ({"recovery": "nowhere.to_be_found"}, "syncreset.E009"),
+        ({"recovery": 5}, "syncreset.E009"),
         ({"conflicts": ["name"]}, "syncreset.E010"),
         ({"read_only": 5}, "syncreset.E010"),
         ({"can_write": "nowhere.to_be_found"}, "syncreset.E010"),
@@ -199,6 +284,23 @@ def test_a_scopes_setting_that_is_no_function_is_refused(scopes: str) -> None:
 
 def test_a_right_scopes_setting_is_accepted() -> None:
     assert ids(checks.check_scopes_setting(None)) == []
+
+
+@pytest.mark.parametrize("strategy", ["by_magic", "nowhere.to_be_found", "tests.shelters.models", 5])
+def test_a_strategy_setting_that_is_no_strategy_is_refused(strategy: object) -> None:
+    with override_settings(SYNCRESET={"STRATEGY": strategy}):
+        assert ids(checks.check_strategy_setting(None)) == ["syncreset.E017"]
+
+
+@pytest.mark.parametrize("strategy", [None, "by_field", "syncreset.protocol.by_base"])
+@isolate_apps("tests.shelters")
+def test_a_strategy_setting_may_name_one_of_the_five_or_a_function(strategy: str | None) -> None:
+    with override_settings(SYNCRESET={"STRATEGY": strategy}):
+        assert ids(checks.check_strategy_setting(None)) == []
+
+    if strategy is not None:
+        model = declared(sync_meta(recovery=strategy))
+        assert ids(checks.check_model(model)) == []
 
 
 def test_a_database_without_triggers_of_ours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

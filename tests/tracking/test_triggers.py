@@ -164,6 +164,32 @@ def test_a_table_with_many_columns_is_tracked(request: pytest.FixtureRequest) ->
     assert (copy["fields"]["field_129"], copy["fields"]["field_0"]) == (3, None)
 
 
+@pytest.mark.django_db(transaction=True)
+@isolate_apps("tests.shelters")
+def test_tables_and_columns_may_have_any_name(request: pytest.FixtureRequest) -> None:
+    names = ("{table}", "entered_at", "began", "ts", "clocks", "rowid", "oid", "_rowid_", "it's", "NEW")
+    fields: dict[str, object] = {
+        f"field_{place}": models.IntegerField(null=True, db_column=name) for place, name in enumerate(names)
+    }
+    meta = type("Meta", (), {"app_label": "shelters", "db_table": "it's a {table}"})
+    odd: Any = type("Odd", (SyncTrackedModel,), fields | {"__module__": __name__, "Meta": meta})
+    with connection.schema_editor() as editor:
+        editor.create_model(odd)
+    request.addfinalizer(lambda: drop_table(odd))
+    triggers.install(connection, [odd])
+
+    row = odd._default_manager.create(field_0=1)
+    for name in fields:
+        odd._default_manager.update(**{name: 2})
+    assert set(clocks_of(row).fields) == {"*", *fields}
+    pk = row.pk
+    row.delete()
+
+    copy = entries_of(row, pk)["*"].row
+    assert copy is not None
+    assert copy["fields"] == dict.fromkeys(fields, 2)
+
+
 def drop_table(model: type[models.Model]) -> None:
     with connection.schema_editor() as editor:
         editor.delete_model(model)

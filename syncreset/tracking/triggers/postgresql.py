@@ -341,7 +341,7 @@ END
 def _insert_body(connection: BaseDatabaseWrapper, table: TrackedTable, entry: str) -> str:
     pk = wire_text(table.pk, column(connection, table.pk, "n"))
     source = (
-        f"SELECT {literal(table.label)}, {pk}, {scope_text(connection, table, 'n')}, {ROW}::smallint, entered_at,"
+        f"SELECT {literal(table.label)}, {pk}, {scope_text(connection, table, 'n')}, {ROW}::smallint, entering.began,"
         " NULL::jsonb FROM new_rows n"
     )
     return entering(enter_sql(connection, source, entry))
@@ -356,12 +356,12 @@ def _update_body(connection: BaseDatabaseWrapper, table: TrackedTable, entry: st
     source = f"""
 SELECT {literal(table.label)}, r.* FROM old_rows o FULL JOIN new_rows n ON {new} = {old}
 CROSS JOIN LATERAL (
-  SELECT {wire_text(table.pk, new)}, {new_scope}, {ROW}::smallint, entered_at, NULL::jsonb
+  SELECT {wire_text(table.pk, new)}, {new_scope}, {ROW}::smallint, entering.began, NULL::jsonb
   WHERE {new} IS NOT NULL AND ({old} IS NULL OR n.last_updated IS DISTINCT FROM o.last_updated
     OR n.field_timestamps IS DISTINCT FROM o.field_timestamps)
   UNION ALL
   SELECT {wire_text(table.pk, old)}, {old_scope},
-    CASE WHEN {new} IS NULL THEN {DELETED} ELSE {DEPARTED} END::smallint, greatest(entered_at, o.last_updated + 1),
+    CASE WHEN {new} IS NULL THEN {DELETED} ELSE {DEPARTED} END::smallint, greatest(entering.began, o.last_updated + 1),
     CASE WHEN {new} IS NULL THEN {row_json(connection, table, "o")} END
   WHERE {old} IS NOT NULL AND ({left})
 ) AS r"""
@@ -372,7 +372,7 @@ def _delete_body(connection: BaseDatabaseWrapper, table: TrackedTable, entry: st
     pk = wire_text(table.pk, column(connection, table.pk, "o"))
     source = (
         f"SELECT {literal(table.label)}, {pk}, {scope_text(connection, table, 'o')}, {DELETED}::smallint,"
-        f" greatest(entered_at, o.last_updated + 1), {row_json(connection, table, 'o')} FROM old_rows o"
+        f" greatest(entering.began, o.last_updated + 1), {row_json(connection, table, 'o')} FROM old_rows o"
     )
     return entering(enter_sql(connection, source, entry))
 
@@ -389,9 +389,11 @@ END
 
 
 def entering(upsert: str) -> str:
+    # The label tells the variable from a column of the same name.
     return f"""
+<<entering>>
 DECLARE
-  entered_at bigint := {NOW};
+  began bigint := {NOW};
 BEGIN{upsert};
   RETURN NULL;
 END

@@ -113,10 +113,10 @@ WHERE "model" = {literal(table.label)} AND "clocks" ? {literal(old)}"""
 def _insert_body(connection: BaseDatabaseWrapper, table: TrackedTable, entry: str) -> str:
     pk = wire_text(table.pk, column(connection, table.pk, "n"))
     source = f"""
-SELECT {literal(table.label)}, {pk}, {scope_text(connection, table, "n")}, {ROW}::smallint, entered_at, NULL::jsonb,
+SELECT {literal(table.label)}, {pk}, {scope_text(connection, table, "n")}, {ROW}::smallint, entering.began, NULL::jsonb,
   s.ts, jsonb_build_object('*', s.ts)
 FROM new_rows n CROSS JOIN LATERAL (
-  SELECT greatest(entered_at, coalesce(max(e."at") + 1, 0), coalesce(max(e."updated") + 1, 0)) AS ts
+  SELECT greatest(entering.began, coalesce(max(e."at") + 1, 0), coalesce(max(e."updated") + 1, 0)) AS ts
   FROM {entry} AS e WHERE e."model" = {literal(table.label)} AND e."pk" = {pk}
 ) AS s"""
     return entering(enter_sql(connection, source, entry, clocks=True))
@@ -133,9 +133,9 @@ def _update_body(connection: BaseDatabaseWrapper, table: TrackedTable, entry: st
     fresh = "jsonb_build_object('*', s.ts)"
     source = f"""
 SELECT {literal(table.label)}, r.* FROM old_rows o FULL JOIN new_rows n ON {new} = {old}
-{_known(table, entry, f"coalesce({wire_text(table.pk, old)}, {wire_text(table.pk, new)})", "entered_at")}
+{_known(table, entry, f"coalesce({wire_text(table.pk, old)}, {wire_text(table.pk, new)})", "entering.began")}
 CROSS JOIN LATERAL (
-  SELECT {wire_text(table.pk, new)}, {new_scope}, {ROW}::smallint, entered_at, NULL::jsonb, s.ts,
+  SELECT {wire_text(table.pk, new)}, {new_scope}, {ROW}::smallint, entering.began, NULL::jsonb, s.ts,
     CASE WHEN {old} IS NULL THEN {fresh} ELSE {_patched(changed)} END
   WHERE {new} IS NOT NULL AND ({touched})
   UNION ALL
@@ -152,7 +152,7 @@ def _delete_body(connection: BaseDatabaseWrapper, table: TrackedTable, entry: st
 SELECT {literal(table.label)}, {pk}, {scope_text(connection, table, "o")}, {DELETED}::smallint, s.ts,
   {vanished_json(connection, table, "o", "k")}, NULL::bigint, NULL::jsonb
 FROM old_rows o
-{_known(table, entry, pk, "entered_at")}"""
+{_known(table, entry, pk, "entering.began")}"""
     return entering(enter_sql(connection, source, entry, clocks=True))
 
 

@@ -103,7 +103,7 @@ def _touch_body(
                 clocks=True,
             )
         )
-    ts = "greatest(entered_at, t.last_updated + 1)"
+    ts = "greatest(entering.began, t.last_updated + 1)"
     update = f"""
   UPDATE {owners} AS t
   SET last_updated = {ts}, field_timestamps = t.field_timestamps || jsonb_build_object({literal(through.field)}, {ts})
@@ -122,8 +122,9 @@ def _entry_source(
     pk = column(connection, table.pk, "t")
     text = wire_text(table.pk, pk)
     return f"""
-SELECT {literal(table.label)}, {text}, {scope_text(connection, table, "t")}, {ROW}::smallint, entered_at, NULL::jsonb,
-  s.ts, coalesce(k."clocks", jsonb_build_object('*', s.ts)) || jsonb_build_object({literal(through.field)}, s.ts)
+SELECT {literal(table.label)}, {text}, {scope_text(connection, table, "t")}, {ROW}::smallint, entering.began,
+  NULL::jsonb, s.ts,
+  coalesce(k."clocks", jsonb_build_object('*', s.ts)) || jsonb_build_object({literal(through.field)}, s.ts)
 FROM (SELECT * FROM {owners} AS o WHERE o.{connection.ops.quote_name(column_name(table.pk))} IN ({named})
   ORDER BY 1 FOR NO KEY UPDATE) AS t
 LEFT JOIN LATERAL (
@@ -131,4 +132,4 @@ LEFT JOIN LATERAL (
   WHERE e."model" = {literal(table.label)} AND e."pk" = {text} AND e."kind" = {ROW}
   ORDER BY e."updated" DESC NULLS LAST LIMIT 1
 ) AS k ON true
-CROSS JOIN LATERAL (SELECT greatest(entered_at, coalesce(k."updated" + 1, 0)) AS ts) AS s"""
+CROSS JOIN LATERAL (SELECT greatest(entering.began, coalesce(k."updated" + 1, 0)) AS ts) AS s"""

@@ -73,46 +73,47 @@ _FIELDS_OF_ONE_CALL = 45
 def statements(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Trigger]:
     """The triggers of a table."""
     quote = connection.ops.quote_name
-    rowid = _rowid(table)
+    on = quote(table.name)
+    rowid = _rowid(connection, table)
     changed = " OR ".join(differs(connection, field, "OLD", "NEW") for field in table.stamped) or "0"
     merged = f"({_clocks_differ()} AND NOT {_empty('NEW.field_timestamps')})"
     pk = quote(column_name(table.pk))
     after_insert = f"{leave_other_scopes(connection, table)}" if table.moves else ""
     definitions = {
         "insert_stamp": (
-            f"AFTER INSERT ON {{table}} FOR EACH ROW WHEN {_empty('NEW.field_timestamps')}",
+            f"AFTER INSERT ON {on} FOR EACH ROW WHEN {_empty('NEW.field_timestamps')}",
             _stamp_insert(connection, table, rowid),
         ),
         "insert_enter": (
-            f"AFTER INSERT ON {{table}} FOR EACH ROW WHEN NOT {_empty('NEW.field_timestamps')}",
+            f"AFTER INSERT ON {on} FOR EACH ROW WHEN NOT {_empty('NEW.field_timestamps')}",
             after_insert + _enter(connection, table, "NEW", ROW),
         ),
         "update_ignore": (
             (
-                "BEFORE UPDATE OF last_updated, field_timestamps ON {table} FOR EACH ROW WHEN"
+                f"BEFORE UPDATE OF last_updated, field_timestamps ON {on} FOR EACH ROW WHEN"
                 " (NEW.last_updated IS NOT OLD.last_updated OR NEW.field_timestamps IS NOT OLD.field_timestamps)"
                 f" AND NOT {merged} AND NEW.{pk} IS OLD.{pk} AND NOT ({changed})"
             ),
             "  SELECT RAISE(IGNORE);\n",
         ),
         "update_stamp": (
-            f"AFTER UPDATE ON {{table}} FOR EACH ROW WHEN ({changed}) AND NOT {merged}",
+            f"AFTER UPDATE ON {on} FOR EACH ROW WHEN ({changed}) AND NOT {merged}",
             _stamp_update(connection, table, rowid),
         ),
         "update_enter": (
-            f"AFTER UPDATE ON {{table}} FOR EACH ROW WHEN {merged}",
+            f"AFTER UPDATE ON {on} FOR EACH ROW WHEN {merged}",
             _enter(connection, table, "NEW", ROW),
         ),
         "update_rename": (
-            f"AFTER UPDATE OF {pk} ON {{table}} FOR EACH ROW WHEN NEW.{pk} IS NOT OLD.{pk}",
+            f"AFTER UPDATE OF {pk} ON {on} FOR EACH ROW WHEN NEW.{pk} IS NOT OLD.{pk}",
             _enter(connection, table, "OLD", DELETED) + _enter(connection, table, "NEW", ROW),
         ),
-        "delete": ("AFTER DELETE ON {table} FOR EACH ROW", _enter(connection, table, "OLD", DELETED)),
+        "delete": (f"AFTER DELETE ON {on} FOR EACH ROW", _enter(connection, table, "OLD", DELETED)),
     }
     if table.scope is not None and table.moves:
         scope = quote(column_name(table.scope))
         event = (
-            f"AFTER UPDATE OF {scope} ON {{table}} FOR EACH ROW"
+            f"AFTER UPDATE OF {scope} ON {on} FOR EACH ROW"
             f" WHEN NEW.{scope} IS NOT OLD.{scope} AND NEW.{pk} IS OLD.{pk}"
         )
         definitions["update_depart"] = (event, _enter(connection, table, "OLD", DEPARTED))
@@ -293,7 +294,7 @@ def trigger(
 ) -> Trigger:
     quote = connection.ops.quote_name
     name = name_for(purpose, table.name)
-    create = f"CREATE TRIGGER {quote(name)} {event.replace('{table}', quote(table.name))}\nBEGIN\n{body}END"
+    create = f"CREATE TRIGGER {quote(name)} {event}\nBEGIN\n{body}END"
     return Trigger(
         name=name,
         table=table.name,
@@ -364,10 +365,11 @@ def _raw_value(field: "Field[Any, Any]", value: str) -> str:
     return f"CASE typeof({value}) WHEN 'real' THEN {real} WHEN 'blob' THEN {blob} ELSE {value} END"
 
 
-def _rowid(table: TrackedTable) -> str:
-    """A name of the row's number that no column of the table has taken."""
+def _rowid(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
+    """A name of the row's number that no column of the table has taken; its primary key where none is left."""
     taken = {column_name(field).lower() for field in (table.pk, *table.fields)}
-    return next(name for name in ("rowid", "_rowid_", "oid") if name not in taken)
+    key = connection.ops.quote_name(column_name(table.pk))
+    return next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), key)
 
 
 def column(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", row: str) -> str:

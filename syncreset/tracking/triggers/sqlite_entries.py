@@ -43,6 +43,7 @@ __all__ = [
 def statements(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Trigger]:
     """The triggers of a table."""
     pk = connection.ops.quote_name(column_name(table.pk))
+    on = connection.ops.quote_name(table.name)
     changed = {field.name: differs(connection, field, "OLD", "NEW") for field in table.stamped}
     moved = ""
     if table.scope is not None and table.moves:
@@ -51,16 +52,16 @@ def statements(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Tri
     touched = " OR ".join([*changed.values(), *([moved] if moved else [])]) or "0"
     made = (leave_other_scopes(connection, table) if table.moves else "") + _enter_new(connection, table)
     definitions = {
-        "insert": ("AFTER INSERT ON {table} FOR EACH ROW", made),
+        "insert": (f"AFTER INSERT ON {on} FOR EACH ROW", made),
         "update": (
-            f"AFTER UPDATE ON {{table}} FOR EACH ROW WHEN NEW.{pk} IS OLD.{pk} AND ({touched})",
+            f"AFTER UPDATE ON {on} FOR EACH ROW WHEN NEW.{pk} IS OLD.{pk} AND ({touched})",
             _enter_changed(connection, table, changed),
         ),
         "update_rename": (
-            f"AFTER UPDATE OF {pk} ON {{table}} FOR EACH ROW WHEN NEW.{pk} IS NOT OLD.{pk}",
+            f"AFTER UPDATE OF {pk} ON {on} FOR EACH ROW WHEN NEW.{pk} IS NOT OLD.{pk}",
             _leave(connection, table, DELETED) + _enter_new(connection, table),
         ),
-        "delete": ("AFTER DELETE ON {table} FOR EACH ROW", _leave(connection, table, DELETED)),
+        "delete": (f"AFTER DELETE ON {on} FOR EACH ROW", _leave(connection, table, DELETED)),
     }
     if moved:
         event, body = definitions["update"]
