@@ -3,6 +3,7 @@
 from .clients import Client, LastSynced
 from .feed import Checkpoint, Entry, FeedState
 from .ledger import Item
+from .overview import Dashboard
 from .recovery_job import Recovery
 from .resets import Reset
 from .schemas import PublishedSchema
@@ -12,6 +13,7 @@ from .uploads import Piece, Upload
 __all__ = [
     "Checkpoint",
     "Client",
+    "Dashboard",
     "Entry",
     "FeedState",
     "Item",

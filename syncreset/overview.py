@@ -4,40 +4,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
-from django.db.models import (
-    Case,
-    CharField,
-    Count,
-    Exists,
-    F,
-    OuterRef,
-    Q,
-    QuerySet,
-    Subquery,
-    Sum,
-    Value,
-    When,
-)
+from django.db.models import Count, QuerySet, Sum
 
+from .attention import parked_items, unsettled_recoveries, wrong_triggers
 from .clients import Client
 from .feed import Checkpoint, Entry, feed_state
-from .ledger import Item, ItemState
 from .protocol import now
 from .recovery_job import Recovery, RecoveryKind, RecoveryState
 from .resets import Reset
 from .schemas import PublishedSchema, current_schema
-from .tracking import triggers
-from .tracking.registry import tracked_models
+from .standings import (
+    CLIENT_STATES,
+    OPEN_UPLOAD_STATES,
+    SILENT_DAYS,
+    with_client_state,
+    with_reset_state,
+    with_upload_state,
+)
 from .uploads import Upload
 
-__all__ = ["CLIENT_STATES", "RESET_STATES", "FeedStanding", "Overview", "overview", "with_reset_state"]
+__all__ = [
+    "Dashboard",
+    "FeedStanding",
+    "Overview",
+    "Unsynced",
+    "clients_by_state",
+    "overview",
+    "resets_by_reason",
+    "unsynced",
+]
 
-#: A client is in the first of these states that fits.
-CLIENT_STATES = ("reset", "silent", "behind", "current")
-RESET_STATES = ("scheduled", "ordered", "recovering", "bootstrapped", "done", "replaced")
 
-_DAY = 24 * 60 * 60 * 1_000_000
+class Dashboard(Client):
+    """The dashboard's place in the admin, which lists models and nothing else. It has no table and no rows."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = verbose_name_plural = "dashboard"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,18 +57,24 @@ class FeedStanding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unsynced:
+    """``clients`` reported ``changes`` unsynced ones at their last pull; ``oldest`` of them are unseen for longest."""
+
+    clients: int
+    changes: int
+    oldest: list[Client]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Overview:
-    """``clients``: by state, every state named. ``unsynced_clients`` reported ``unsynced_changes`` at their last pull;
-    ``oldest_unsynced`` are those of them unseen for longest. ``resets``: by reason, then by state. ``attention``: the
-    recoveries that failed or wait for a person, the newest first. ``triggers``: tables whose triggers are wrong.
+    """``clients``: by state, every state named. ``resets``: by reason, then by state. ``attention``: the recoveries
+    that failed or wait for a person, the newest first. ``triggers``: tables whose triggers are wrong.
     """
 
     at: int
     feed: FeedStanding
     clients: Mapping[str, int]
-    unsynced_clients: int
-    unsynced_changes: int
-    oldest_unsynced: list[Client]
+    unsynced: Unsynced
     resets: Mapping[str, Mapping[str, int]]
     recoveries: Mapping[str, int]
     attention: list[Recovery]
@@ -76,75 +86,55 @@ class Overview:
     old_schema_clients: int
 
 
-def overview(*, silent_days: int = 30, named: int = 10) -> Overview:
+def overview(*, silent_days: int = SILENT_DAYS, named: int = 10) -> Overview:
     """Count everything. Lists hold at most ``named`` records."""
-    at = now()
-    unsynced = Client.objects.filter(pending__gt=0)
-    sums = unsynced.aggregate(clients=Count("pk"), changes=Sum("pending"))
     merges = Recovery.objects.filter(kind=RecoveryKind.MERGE)
+    attention = unsettled_recoveries().select_related("client__user").defer("last_synced")
     schema = current_schema()["hash"]
-    feed = _feed_standing()
     return Overview(
-        at=at,
-        feed=feed,
-        clients=_clients(feed.checkpoint, at, silent_days),
-        unsynced_clients=sums["clients"],
-        unsynced_changes=sums["changes"] or 0,
-        oldest_unsynced=list(
-            unsynced.select_related("user").defer("recent", "scopes").order_by("last_seen")[:named]
-        ),
-        resets=_resets(),
+        at=now(),
+        feed=_feed_standing(),
+        clients=clients_by_state(silent_days=silent_days),
+        unsynced=unsynced(named=named),
+        resets=resets_by_reason(),
         recoveries=_counted(merges, "state", RecoveryState.values),
-        attention=list(
-            _wanting().select_related("client__user").defer("last_synced").order_by("-created")[:named]
-        ),
-        parked=Item.objects.filter(state=ItemState.PARKED)
-        .exclude(recovery__kind=RecoveryKind.PREVIEW)
-        .count(),
-        uploads=_uploads(at),
-        triggers=[table.name for table in triggers.missing_or_stale(connection, tracked_models())],
+        attention=list(attention.order_by("-created")[:named]),
+        parked=parked_items().count(),
+        uploads=_uploads(),
+        triggers=wrong_triggers(),
         schema=schema,
         schemas_published=PublishedSchema.objects.count(),
         old_schema_clients=Client.objects.exclude(schema__in=[schema, ""]).count(),
     )
 
 
-def with_reset_state(resets: "QuerySet[Any]") -> "QuerySet[Any]":
-    """Resets with `syncreset.recovery.reset_state` as ``standing``, in one query.
-
-    Two states more than the protocol has: ``scheduled``, not due yet, and ``replaced`` by another reset.
-    """
-    first = Recovery.objects.filter(reset=OuterRef("pk"), kind=RecoveryKind.MERGE).order_by("created")
-    annotated: QuerySet[Any] = resets.annotate(
-        first_recovery_state=Subquery(first.values("state")[:1])
-    ).annotate(
-        standing=Case(
-            When(
-                first_recovery_state__in=[RecoveryState.QUEUED, RecoveryState.MERGING],
-                then=Value("recovering"),
-            ),
-            When(bootstrapped__isnull=True, replaced__isnull=False, then=Value("replaced")),
-            When(bootstrapped__isnull=True, not_before__gt=now(), then=Value("scheduled")),
-            When(bootstrapped__isnull=True, then=Value("ordered")),
-            When(first_recovery_state__isnull=True, then=Value("bootstrapped")),
-            default=Value("done"),
-            output_field=CharField(),
-        )
+def clients_by_state(*, silent_days: int = SILENT_DAYS) -> dict[str, int]:
+    """How many clients are in each state."""
+    return _counted(
+        with_client_state(Client.objects.all(), silent_days=silent_days), "standing", CLIENT_STATES
     )
-    return annotated
 
 
-def _wanting() -> "QuerySet[Recovery]":
-    """Recoveries that failed or wait for a person, unless a later one of the same snapshot has done it all."""
-    later = Recovery.objects.filter(
-        upload=OuterRef("upload"),
-        kind=RecoveryKind.MERGE,
-        state=RecoveryState.DONE,
-        created__gt=OuterRef("created"),
+def unsynced(*, named: int) -> Unsynced:
+    """What clients hold that nobody else has, with at most ``named`` clients."""
+    holders = Client.objects.filter(pending__gt=0)
+    sums = holders.aggregate(clients=Count("pk"), changes=Sum("pending"))
+    oldest = holders.select_related("user").defer("recent", "scopes").order_by("last_seen")
+    return Unsynced(clients=sums["clients"], changes=sums["changes"] or 0, oldest=list(oldest[:named]))
+
+
+def resets_by_reason(*, since: int = 0) -> dict[str, dict[str, int]]:
+    """Resets ordered at or after a time (µs), by reason and state: only what there is."""
+    counted: dict[str, dict[str, int]] = {}
+    rows = (
+        with_reset_state(Reset.objects.filter(created__gte=since))
+        .order_by()
+        .values_list("reason", "standing")
+        .annotate(count=Count("pk"))
     )
-    return Recovery.objects.filter(
-        ~Exists(later), state__in=[RecoveryState.FAILED, RecoveryState.REVIEW]
-    ).exclude(kind=RecoveryKind.PREVIEW)
+    for reason, state, count in rows:
+        counted.setdefault(reason, {})[state] = count
+    return {reason: counted[reason] for reason in sorted(counted)}
 
 
 def _feed_standing() -> FeedStanding:
@@ -160,49 +150,9 @@ def _feed_standing() -> FeedStanding:
     )
 
 
-def _clients(newest: int, at: int, silent_days: int) -> dict[str, int]:
-    due = Reset.objects.filter(
-        client=OuterRef("pk"), bootstrapped__isnull=True, replaced__isnull=True, not_before__lte=at
-    )
-    placed = Client.objects.annotate(
-        standing=Case(
-            When(Exists(due), then=Value("reset")),
-            When(last_seen__lt=at - silent_days * _DAY, then=Value("silent")),
-            When(Q(checkpoint__isnull=True) | Q(checkpoint__lt=newest), then=Value("behind")),
-            default=Value("current"),
-            output_field=CharField(),
-        )
-    )
-    return _counted(placed, "standing", CLIENT_STATES)
-
-
-def _resets() -> dict[str, dict[str, int]]:
-    """By reason and state: only what there is."""
-    counted: dict[str, dict[str, int]] = {}
-    rows = (
-        with_reset_state(Reset.objects.all())
-        .order_by()
-        .values_list("reason", "standing")
-        .annotate(count=Count("pk"))
-    )
-    for reason, state, count in rows:
-        counted.setdefault(reason, {})[state] = count
-    return {reason: counted[reason] for reason in sorted(counted)}
-
-
-def _uploads(at: int) -> dict[str, int]:
-    partial = Q(offset__lt=F("length"))
-    kinds = {
-        "receiving": partial & Q(expires__gte=at),
-        "expired": partial & Q(expires__lt=at),
-        "refused": ~Q(refused=""),
-        "waiting": Q(offset=F("length"), refused="", recoveries__isnull=True),
-    }
-    # An aggregate that is named like a column would hide it from the others.
-    counted = Upload.objects.aggregate(
-        **{f"{kind}_count": Count("pk", filter=among, distinct=True) for kind, among in kinds.items()}
-    )
-    return {kind: counted[f"{kind}_count"] for kind in kinds}
+def _uploads() -> dict[str, int]:
+    still_open = with_upload_state(Upload.objects.all()).filter(standing__in=OPEN_UPLOAD_STATES)
+    return _counted(still_open, "standing", OPEN_UPLOAD_STATES)
 
 
 def _counted(records: "QuerySet[Any]", column: str, states: Any) -> dict[str, int]:

@@ -31,6 +31,7 @@ __all__ = [
     "reset_state",
     "run",
     "settle",
+    "telling_recovery",
     "undo",
 ]
 
@@ -60,6 +61,16 @@ def reset_state(reset: Reset) -> str:
 def first_recovery(reset: Reset) -> Recovery | None:
     """The recovery of the first snapshot that came for a reset."""
     return reset.recoveries.filter(kind=RecoveryKind.MERGE).order_by("created").first()
+
+
+def telling_recovery(reset: Reset) -> Recovery | None:
+    """The recovery that a device is told of: the first, or where that failed or was undone, the newest that did not."""
+    first = first_recovery(reset)
+    if first is None or first.state not in (RecoveryState.FAILED, RecoveryState.UNDONE):
+        return first
+    others = reset.recoveries.filter(kind=RecoveryKind.MERGE)
+    ended_well = others.exclude(state__in=[RecoveryState.FAILED, RecoveryState.UNDONE])
+    return ended_well.order_by("-created").first() or first
 
 
 def finish_upload(upload: Upload) -> Recovery:
@@ -265,7 +276,12 @@ def _mismatch(recovery: Recovery) -> dict[str, str] | None:
 
 
 def settle(recovery: Recovery) -> None:
-    """Let a finished recovery's totals and state say what its items do: ``review`` while one is parked."""
+    """Let a finished recovery's totals and state say what its items do: ``review`` while one is parked.
+
+    One that was undone stays so, whatever is decided of its items afterwards.
+    """
     counted = totals(Item.objects.filter(recovery=recovery))
     state = RecoveryState.REVIEW if counted[ItemState.PARKED] else RecoveryState.DONE
-    Recovery.objects.filter(pk=recovery.pk).update(totals=counted, state=state)
+    settled = Recovery.objects.filter(pk=recovery.pk)
+    settled.update(totals=counted)
+    settled.exclude(state=RecoveryState.UNDONE).update(state=state)

@@ -4,6 +4,7 @@
 """
 
 from .clients import ClientAdmin
+from .dashboard import DashboardAdmin
 from .entries import EntryAdmin
 from .items import ItemAdmin
 from .recoveries import RecoveryAdmin
@@ -13,6 +14,7 @@ from .uploads import UploadAdmin
 
 __all__ = [
     "ClientAdmin",
+    "DashboardAdmin",
     "EntryAdmin",
     "ItemAdmin",
     "RecoveryAdmin",

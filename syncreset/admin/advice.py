@@ -2,6 +2,7 @@
 
 from ..ledger import Item, ItemState
 from ..recovery import RecoveryKind
+from .deciding import can_decide
 
 __all__ = ["explain", "what_to_do"]
 
@@ -49,11 +50,44 @@ _ADVICE = {
     "row_missing": "If the row should live, make it anew from the values below.",
     "schema_changed": "The schema changed. Enter the value where it belongs now, or declare how to carry it over.",
     "server_assigned_pk": "Make the row yourself: only the server can number rows of this model.",
+    "step_unclear": "Compare the row's count with what there really is: keep the client's side only if it is missing.",
     "too_long": _MEND_VALUE,
     "unique": _SEE_OTHER_ROW,
     "unknown_field": "The model has no such field. Enter the value where it belongs now, or mend the app.",
     "unknown_model": "The server does not track such a model: an older or newer app wrote it.",
     "unseen_rows": "Look at the rows that would go with it, then delete it yourself if it should go.",
+}
+
+_OTHER_VALUE = "Decide below: give another value where the problem is, or keep the server's side."
+_MAKE_ROW = "Decide below: keep the client's side to have the row, or the server's to leave it out."
+_CLOSE = "Once that is done, keep the server's side below, so that the item is closed."
+_OR_WAY = (
+    "Decide below: give another value, keep the server's side, or clear the row that stands in the way first."
+)
+
+#: For parked items that can be decided on their page.
+_DECIDE = {
+    "": "Decide below whose value to keep, field by field, or keep one side of the whole item.",
+    "changed_since": "Decide below: delete the row all the same, or keep it.",
+    "check": _OTHER_VALUE,
+    "deleted": "Decide below: make the row again from the client's values, or leave it deleted.",
+    "exclusion": _OR_WAY,
+    "forbidden": "Decide below. You may write what this client may not: keep its side if it was right.",
+    "forbidden_field": "Decide below. You may set a field that clients may not: keep their value if it was right.",
+    "group": "Look at the other items of its group, then decide below: each one is decided by itself.",
+    "invalid": _OTHER_VALUE,
+    "invalid_choice": "Decide below: give one of the field's choices, or keep the server's side.",
+    "invalid_reference": "Decide below: refer to another row or to none, or bring the missing one back first.",
+    "invalid_text": "Decide below: give the text without the characters that no database takes.",
+    "null": "Decide below: give the field a value, or keep the server's side.",
+    "out_of_range": _OTHER_VALUE,
+    "protected": "Remove the rows that refer to this one, then keep the client's side below; or keep the server's.",
+    "purged": f"It may have been deleted long ago. {_MAKE_ROW}",
+    "row_missing": _MAKE_ROW,
+    "server_assigned_pk": f"Only the server numbers these rows, but you may take the client's number. {_MAKE_ROW}",
+    "step_unclear": "Decide below: keep the client's side to add its step, unless the server's count holds it already.",
+    "too_long": _OTHER_VALUE,
+    "unique": _OR_WAY,
 }
 
 
@@ -65,13 +99,17 @@ def explain(item: Item) -> str:
 
 
 def what_to_do(item: Item) -> str:
-    """What an operator can do, in a sentence."""
+    """What an operator can do, in a sentence or two."""
+    if can_decide(item):
+        if item.code in _DECIDE:
+            return _DECIDE[item.code]
+        return f"{_ADVICE.get(item.code, _MEND_VALUE)} {_CLOSE}"
     if item.code in _ADVICE:
         return _ADVICE[item.code]
     if item.state in (ItemState.APPLIED, ItemState.IDENTICAL):
         return "Nothing has to be done."
     if item.state == ItemState.PARKED:
-        return "Compare the two values below and enter the one that is right in the row."
+        return "Nothing waits here: recover the snapshot, and decide the item of that ledger."
     if item.state == ItemState.REJECTED:
         return "Compare the values below with the row, and enter what is right."
     return "Nothing has to be done, unless the client's value was the right one: then enter it in the row."

@@ -13,10 +13,10 @@ from django.utils.html import format_html
 from ..clients import Client
 from ..codec import ValueFault, decode_key
 from ..ledger import Item, totals
-from ..overview import with_reset_state
 from ..recovery import Recovery
 from ..resets import Reset
 from ..schemas import current_schema
+from ..standings import CLIENT_STATES, newest_checkpoint, with_client_state, with_reset_state
 from ..tracking.registry import EVERYONE, tracked_by_label
 from .display import (
     Table,
@@ -29,7 +29,7 @@ from .display import (
     printable,
     totals_badges,
 )
-from .filters import ClientStateFilter, newest_checkpoint
+from .filters import ClientStateFilter, OpenResetFilter, SchemaFilter, UnsyncedFilter
 from .forcing import force_reset_confirmed, with_open_resets
 from .records import ActionButton, RecordAdmin
 from .recoveries import recoveries_table
@@ -44,9 +44,9 @@ SCOPES_SHOWN = 200
 @admin.register(Client)
 class ClientAdmin(RecordAdmin):
     list_display = [
-        "client_name", "user", "platform", "seen", "pending_changes", "checkpoint_number", "schema_state", "open_reset",
+        "client_name", "state", "user", "seen", "pending_changes", "checkpoint_number", "open_reset", "platform",
     ]  # fmt: skip
-    list_filter = [ClientStateFilter, "platform"]
+    list_filter = [ClientStateFilter, UnsyncedFilter, OpenResetFilter, SchemaFilter, "platform"]
     ordering = ["-last_seen"]
     actions = ["force_reset"]
     fieldsets = [
@@ -55,6 +55,7 @@ class ClientAdmin(RecordAdmin):
             "Where it stands",
             {
                 "fields": [
+                    "state",
                     "seen",
                     "pending_changes",
                     "checkpoint_number",
@@ -70,7 +71,7 @@ class ClientAdmin(RecordAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         clients = super().get_queryset(request).select_related("user").defer("recent", "scopes")
-        return with_open_resets(clients).annotate(newest_checkpoint=newest_checkpoint())
+        return with_open_resets(with_client_state(clients)).annotate(newest_checkpoint=newest_checkpoint())
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         return ["name", "id", f"user__{get_user_model().USERNAME_FIELD}"]
@@ -87,6 +88,10 @@ class ClientAdmin(RecordAdmin):
     @admin.display(description="name", ordering="name")
     def client_name(self, client: Client) -> str:
         return printable(str(client))
+
+    @admin.display(description="state", ordering="standing")
+    def state(self, client: Any) -> str:
+        return badge(client.standing, CLIENT_STATES[client.standing])
 
     @admin.display(description="last seen", ordering="last_seen")
     def seen(self, client: Client) -> str:

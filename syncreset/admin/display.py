@@ -24,24 +24,28 @@ __all__ = [
     "Table",
     "badge",
     "change_link",
+    "change_url",
     "changelist_url",
     "code",
+    "count_link",
     "instant",
     "moment",
     "printable",
     "progress_bar",
+    "tone",
     "totals_badges",
     "wire_text",
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-#: The tone of each state of an item, a recovery, a reset and an upload; the stylesheet gives the tones their colours.
+#: The tone of each state of an item, a recovery, a reset, an upload and a client. The stylesheet has its colours.
 _TONES = {
     "applied": "good", "done": "good", "bootstrapped": "good", "recovered": "good", "current": "good",
     "merged": "info", "merging": "info", "recovering": "info", "receiving": "info", "queued": "info",
     "parked": "warn", "review": "warn", "ordered": "warn", "scheduled": "info", "old": "warn", "waiting": "warn",
     "rejected": "bad", "failed": "bad", "refused": "bad",
+    "reset": "warn", "old_schema": "warn", "behind": "info",
 }  # fmt: skip
 
 
@@ -110,7 +114,7 @@ def _exact(local: datetime) -> str:
 
 
 def _distance(local: datetime) -> str:
-    now = timezone.now()
+    now = datetime.now(UTC)
     if abs(now - local) < timedelta(minutes=1):
         return "just now"
     return f"{timesince(local, now, depth=1)} ago" if local < now else f"in {timeuntil(local, now, depth=1)}"
@@ -136,14 +140,23 @@ def code(text: str) -> SafeString:
     return format_html('<code class="syncreset-wire">{}</code>', text)
 
 
+def tone(state: str) -> str:
+    """The name that the stylesheet has for the colours of a state."""
+    return _TONES.get(state, "muted")
+
+
 def badge(state: str, text: str = "", *, url: str = "") -> SafeString:
     """A state as a small coloured word, as a link where an address is given."""
-    tone = _TONES.get(state, "muted")
     if url:
         return format_html(
-            '<a href="{}" class="syncreset-badge syncreset-{}">{}</a>', url, tone, text or state
+            '<a href="{}" class="syncreset-badge syncreset-{}">{}</a>', url, tone(state), text or state
         )
-    return format_html('<span class="syncreset-badge syncreset-{}">{}</span>', tone, text or state)
+    return format_html('<span class="syncreset-badge syncreset-{}">{}</span>', tone(state), text or state)
+
+
+def count_link(count: int, url: str) -> str:
+    """How many there are, leading to them where there are any."""
+    return format_html('<a href="{}">{}</a>', url, f"{count:,}") if count else "0"
 
 
 def totals_badges(totals: Mapping[str, int], filters: Mapping[str, str]) -> str:
@@ -176,8 +189,12 @@ def change_link(record: Model | None, text: str = "") -> str:
     """A link to the page of one of syncreset's own records."""
     if record is None:
         return "—"
-    url = reverse(f"admin:syncreset_{record._meta.model_name}_change", args=[record.pk])
-    return format_html('<a href="{}">{}</a>', url, printable(text or str(record)))
+    return format_html('<a href="{}">{}</a>', change_url(record), printable(text or str(record)))
+
+
+def change_url(record: Model) -> str:
+    """The address of the page of one of syncreset's own records."""
+    return reverse(f"admin:syncreset_{record._meta.model_name}_change", args=[record.pk])
 
 
 def changelist_url(name: str, **filters: Any) -> str:

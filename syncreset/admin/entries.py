@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 
 from ..feed import Checkpoint, Entry, EntryKind, FeedState
 from .display import badge, code, instant, moment, printable, wire_text
@@ -19,7 +20,7 @@ _TONES = {EntryKind.ROW: "current", EntryKind.DELETED: "rejected", EntryKind.DEP
 
 @admin.register(Entry)
 class EntryAdmin(RecordAdmin):
-    list_display = ["entry_name", "kind_badge", "model", "key", "scope_key", "number", "touched"]
+    list_display = ["entry_name", "kind_badge", "row_name", "number", "touched", "scope_key"]
     list_filter = ["kind", TrackedModelFilter]
     search_fields = ["pk_text", "scope"]
     search_help_text = "A row's primary key, or a scope"
@@ -43,6 +44,10 @@ class EntryAdmin(RecordAdmin):
     @admin.display(description="kind", ordering="kind")
     def kind_badge(self, entry: Entry) -> str:
         return badge(_TONES.get(EntryKind(entry.kind), ""), entry.get_kind_display())
+
+    @admin.display(description="row", ordering="pk_text")
+    def row_name(self, entry: Entry) -> str:
+        return format_html("{}<br><small>{}</small>", printable(entry.model), printable(entry.pk_text))
 
     @admin.display(description="primary key", ordering="pk_text")
     def key(self, entry: Entry) -> str:

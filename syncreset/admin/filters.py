@@ -1,84 +1,180 @@
 """Filters of the lists: what an operator asks of clients, resets, recoveries and items."""
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import Q, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from ..attention import idle_recoveries, overdue_resets, unsettled_recoveries
 from ..clients import Client
-from ..feed import Checkpoint
-from ..overview import RESET_STATES
-from ..protocol import now
-from ..recovery import Recovery
+from ..outcomes import beginning_of, last_days
+from ..recovery import Recovery, RecoveryKind
 from ..resets import Reset
 from ..schemas import current_schema
+from ..standings import (
+    CLIENT_STATES,
+    RESET_STATES,
+    SILENT_DAYS,
+    UPLOAD_STATES,
+)
 from ..tracking.registry import tracked_models
 from .display import printable
 
 __all__ = [
+    "AGES",
+    "AgeFilter",
     "ClientFilter",
     "ClientStateFilter",
+    "OpenResetFilter",
     "RecoveryFilter",
+    "ResetClientFilter",
     "ResetStateFilter",
+    "SchemaFilter",
     "TrackedModelFilter",
-    "newest_checkpoint",
+    "UnsettledFilter",
+    "UnsyncedFilter",
+    "UploadStateFilter",
 ]
 
-_LONG_AGO = timedelta(days=30)
-
-
-def newest_checkpoint() -> Subquery:
-    """The number of the feed's newest checkpoint, as a column."""
-    return Subquery(Checkpoint.objects.order_by("-number").values("number")[:1])
+#: Over how many days the dashboard looks back, and lists can.
+AGES = (7, 30, 90)
 
 
 class ClientStateFilter(admin.SimpleListFilter):
-    """Clients that want attention, by what they want it for."""
+    """Clients, with their state, by it: each is in one."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [
-            ("reset", "reset is open"),
-            ("pending", "has unsynced changes"),
-            ("behind", "behind the newest checkpoint"),
-            ("schema", "has an old schema"),
-            ("silent", "not seen for 30 days"),
-        ]
+        return list({**CLIENT_STATES, "silent": f"not seen for {SILENT_DAYS} days"}.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(standing=self.value()) if self.value() else queryset
+
+
+class _Condition(admin.SimpleListFilter):
+    """What holds for a record or does not."""
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [("yes", "Yes"), ("no", "No")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
-            case "reset":
-                open_resets = Reset.objects.filter(bootstrapped__isnull=True, replaced__isnull=True)
-                return queryset.filter(pk__in=open_resets.values("client"))
-            case "pending":
-                return queryset.filter(pending__gt=0)
-            case "behind":
-                return queryset.filter(Q(checkpoint__isnull=True) | Q(checkpoint__lt=newest_checkpoint()))
-            case "schema":
-                return queryset.exclude(schema=current_schema()["hash"])
-            case "silent":
-                return queryset.filter(last_seen__lt=now() - _LONG_AGO // timedelta(microseconds=1))
+            case "yes":
+                return self.holding(queryset)
+            case "no":
+                return queryset.exclude(pk__in=self.holding(queryset.order_by()).values("pk"))
+        return queryset
+
+    def holding(self, records: QuerySet[Any]) -> QuerySet[Any]:
+        """Those of the records for which it holds."""
+        raise NotImplementedError
+
+
+class UnsyncedFilter(_Condition):
+    title = "unsynced changes"
+    parameter_name = "unsynced"
+
+    def holding(self, records: QuerySet[Any]) -> QuerySet[Any]:
+        return records.filter(pending__gt=0)
+
+
+class OpenResetFilter(_Condition):
+    """Clients that have yet to bootstrap with a reset, be it due or not."""
+
+    title = "open reset"
+    parameter_name = "reset"
+
+    def holding(self, records: QuerySet[Any]) -> QuerySet[Any]:
+        open_resets = Reset.objects.filter(bootstrapped__isnull=True, replaced__isnull=True)
+        return records.filter(pk__in=open_resets.values("client"))
+
+
+class SchemaFilter(admin.SimpleListFilter):
+    """Clients by the schema that they last told of."""
+
+    title = "schema"
+    parameter_name = "schema"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [("current", "current"), ("old", "old"), ("untold", "not told")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "current":
+                return queryset.filter(schema=current_schema()["hash"])
+            case "old":
+                return queryset.exclude(schema__in=[current_schema()["hash"], ""])
+            case "untold":
+                return queryset.filter(schema="")
         return queryset
 
 
 class ResetStateFilter(admin.SimpleListFilter):
-    """Resets by how far their clients have got."""
+    """Resets by how far their clients have got. Those that are overdue are some of the ordered ones."""
+
+    title = "state"
+    parameter_name = "standing"
+    OVERDUE = "overdue"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [*((state, state) for state in RESET_STATES), (self.OVERDUE, self.OVERDUE)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == self.OVERDUE:
+            return queryset.filter(pk__in=overdue_resets().values("pk"))
+        return queryset.filter(standing=self.value()) if self.value() else queryset
+
+
+class UploadStateFilter(admin.SimpleListFilter):
+    """Uploads by what has become of them."""
 
     title = "state"
     parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [(state, state) for state in RESET_STATES]
+        return [(state, state) for state in UPLOAD_STATES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(standing=self.value()) if self.value() else queryset
+
+
+class UnsettledFilter(admin.SimpleListFilter):
+    """Recoveries that want a person: to decide their items, to mend a cause, or to start a worker."""
+
+    title = "attention"
+    parameter_name = "wants"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [("person", "failed or in review, not mended since"), ("worker", "nobody works on it")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "person":
+                return queryset.filter(pk__in=unsettled_recoveries().values("pk"))
+            case "worker":
+                return queryset.filter(pk__in=idle_recoveries().values("pk"))
+        return queryset
+
+
+class AgeFilter(admin.SimpleListFilter):
+    """Records made within the last days, today included."""
+
+    title = "age"
+    parameter_name = "days"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(str(days), f"the last {days} days") for days in AGES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in {str(days) for days in AGES}:
+            return queryset
+        return queryset.filter(created__gte=beginning_of(last_days(int(self.value() or 0))[0]))
 
 
 class TrackedModelFilter(admin.SimpleListFilter):
@@ -99,6 +195,8 @@ class _RecordFilter(admin.SimpleListFilter):
 
     parameter_name: str
     model: type[Any]
+    #: The path from the listed records to the other one, where it is not named as the parameter.
+    lookup = ""
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Iterable[tuple[str, str]]:
         chosen = self.used_parameters.get(self.parameter_name)
@@ -113,7 +211,11 @@ class _RecordFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = self.value()
-        return queryset if chosen is None else queryset.filter(**{self.parameter_name: _key(chosen)})
+        return (
+            queryset
+            if chosen is None
+            else queryset.filter(**{self.lookup or self.parameter_name: _key(chosen)})
+        )
 
 
 class ClientFilter(_RecordFilter):
@@ -122,22 +224,29 @@ class ClientFilter(_RecordFilter):
     model = Client
 
 
+class ResetClientFilter(ClientFilter):
+    lookup = "reset__client"
+
+
 class RecoveryFilter(_RecordFilter):
-    """Items of one recovery, or those that came with pushes and belong to none."""
+    """Items of one recovery, those that came with pushes and belong to none, or all but those of previews."""
 
     title = "origin"
     parameter_name: str = "recovery"
     model = Recovery
     PUSHED = "push"
+    REAL = "real"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         chosen = self.used_parameters.get(self.parameter_name)
-        named = [] if chosen in (None, self.PUSHED) else self.choices_of(str(chosen))
-        return [(self.PUSHED, "pushed by a client"), *named]
+        named = [] if chosen in (None, self.PUSHED, self.REAL) else self.choices_of(str(chosen))
+        return [(self.PUSHED, "pushed by a client"), (self.REAL, "all but previews"), *named]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == self.PUSHED:
             return queryset.filter(recovery__isnull=True)
+        if self.value() == self.REAL:
+            return queryset.exclude(recovery__kind=RecoveryKind.PREVIEW)
         return super().queryset(request, queryset)
 
 

@@ -1,41 +1,35 @@
 """Items of the ledger in the admin: both sides of every field, whose value stands, and what can be done."""
 
-from collections.abc import Mapping, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.html import format_html
+from django.views.decorators.http import require_POST
 
 from ..codec import ValueFault, decode_key
 from ..ledger import Item
-from ..protocol import ROW_CLOCK, dumps, same
+from ..protocol import dumps
 from ..tracking.registry import tracked_by_label
 from .advice import explain, what_to_do
-from .display import Table, badge, change_link, changelist_url, code, instant, moment, printable, wire_text
+from .deciding import can_decide, offered_fields
+from .deciding_many import decide_many
+from .deciding_page import decision_context, resolve_posted
+from .display import Table, badge, change_link, changelist_url, code, moment, printable, wire_text
 from .filters import ClientFilter, RecoveryFilter, TrackedModelFilter
 from .records import RawText, RecordAdmin
+from .sides import around, both_sides
 
 __all__ = ["ItemAdmin"]
 
 #: Characters of a folded text that a page shows; the whole is to be had as a file.
 RAW_SHOWN = 20_000
-#: How much is shown of what a client named that the server does not know.
-FIELDS_SHOWN = 300
-NAME_SHOWN = 100
-
-_KEPT = {
-    "client": "the client's",
-    "server": "the server's",
-    "review": "undecided",
-    "function": "what the model's function made of both",
-    "both": "the elements of both",
-}
 
 
 @admin.register(Item)
@@ -45,6 +39,10 @@ class ItemAdmin(RecordAdmin):
     search_fields = ["pk_text", "code"]
     search_help_text = "A row's primary key, or the code of a problem"
     ordering = ["-id"]
+    actions = ["keep_client", "keep_server"]
+
+    class Media:
+        js = ["syncreset/deciding.js"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         items = super().get_queryset(request).select_related("client", "recovery", "resolved_by")
@@ -74,7 +72,46 @@ class ItemAdmin(RecordAdmin):
             self.admin_site.admin_view(self.whole_change),
             name="syncreset_item_json",
         )
-        return [whole, *super().get_urls()]
+        resolve = path(
+            "<path:object_id>/resolve/",
+            self.admin_site.admin_view(require_POST(self.resolve)),
+            name="syncreset_item_resolve",
+        )
+        return [whole, resolve, *super().get_urls()]
+
+    def has_resolve_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("syncreset.resolve_item"))
+
+    def resolve(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Decide a parked item (POST): ``keep`` for the whole of it, or a choice for each field."""
+        item = self.get_object(request, unquote(object_id))
+        if not (self.has_view_permission(request, item) and self.has_resolve_permission(request)):
+            raise PermissionDenied
+        if item is None:
+            raise Http404
+        return resolve_posted(self, request, item)
+
+    @admin.action(description="Keep the client's side of the selected items", permissions=["resolve"])
+    def keep_client(self, request: HttpRequest, queryset: QuerySet[Any]) -> TemplateResponse | None:
+        return decide_many(self, request, queryset, side="client")
+
+    @admin.action(description="Keep the server's side of the selected items", permissions=["resolve"])
+    def keep_server(self, request: HttpRequest, queryset: QuerySet[Any]) -> TemplateResponse | None:
+        return decide_many(self, request, queryset, side="server")
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Model | None = None,
+    ) -> HttpResponse:
+        if isinstance(obj, Item) and can_decide(obj):
+            context |= decision_context(self, request, obj)
+            context["may_decide"] = self.has_resolve_permission(request)
+        return super().render_change_form(request, context, add, change, form_url, obj)
 
     def whole_change(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Everything that the item keeps, as a file."""
@@ -144,7 +181,12 @@ class ItemAdmin(RecordAdmin):
     def came_with(self, item: Item) -> str:
         place = f"change {item.seq} of a" if item.recovery is None else f"line {item.line} of"
         return format_html(
-            "{} {} of {}, {}", place, self.origin(item), change_link(item.client), moment(item.created)
+            "{} {} of {}, used by {}, {}",
+            place,
+            self.origin(item),
+            change_link(item.client),
+            printable(str(item.client.user)),
+            moment(item.created),
         )
 
     @admin.display(description="problem")
@@ -188,8 +230,12 @@ class ItemAdmin(RecordAdmin):
         return format_html('<a href="{}">{}</a>', url, printable(str(row)))
 
     def tables(self, request: HttpRequest, record: Any) -> Sequence[Table]:
-        around = [] if record.before is None and record.after is None else [_around(record)]
-        return [_both_sides(record), *around]
+        surroundings = [] if record.before is None and record.after is None else [around(record)]
+        if not can_decide(record):
+            return [both_sides(record), *surroundings]
+        shown = record.fields.keys() if record.op == "delete" else offered_fields(record)
+        decided = both_sides(record, without=shown)
+        return [*([decided] if decided.rows else []), *surroundings]
 
     def raw_texts(self, request: HttpRequest, record: Any) -> Sequence[RawText]:
         url = reverse("admin:syncreset_item_json", args=[record.pk], current_app=self.admin_site.name)
@@ -200,119 +246,3 @@ class ItemAdmin(RecordAdmin):
                 url=url,
             )
         ]
-
-
-def _both_sides(item: Item) -> Table:
-    fields: Mapping[str, Any] = item.fields
-    if not fields:
-        # Refused before it could be merged: all there is to show is what the client wanted.
-        values = item.change.get("fields", {})
-        rows = [
-            [_name(name), _value(value), _clock(item.change, name)]
-            for name, value in islice(values.items(), FIELDS_SHOWN)
-        ]
-        return Table(
-            caption="What the client wanted",
-            columns=["Field", "The client's value", "Written there at"],
-            rows=rows,
-            empty="The change names no field.",
-            note=f"and {len(values) - FIELDS_SHOWN:,} more" if len(values) > FIELDS_SHOWN else "",
-        )
-    marked = {
-        place
-        for place, side in enumerate(fields.values())
-        if side["kept"] != "client" and not same(side["client"], side["server"])
-    }
-    return Table(
-        caption="Both sides",
-        columns=["Field", "Client's", "Server's", "Based on what was written at", "Kept"],
-        rows=[
-            [
-                "the whole row" if name == ROW_CLOCK else _name(name),
-                _clients(item, name, side),
-                _servers(name, side),
-                _base(item.change, side["base_clock"]),
-                "both the same"
-                if same(side["client"], side["server"])
-                else _KEPT.get(side["kept"], "unknown"),
-            ]
-            for name, side in fields.items()
-        ],
-        marked=frozenset(marked),
-        note="Marked are the fields where the client's value does not stand." if marked else "",
-    )
-
-
-def _clients(item: Item, name: str, side: Mapping[str, Any]) -> str:
-    written = _clock(item.change, name)
-    if name == ROW_CLOCK:
-        return format_html("deleted <small>{}</small>", written)
-    return format_html("{} <small>{}</small>", _side(side, "client"), written)
-
-
-def _servers(name: str, side: Mapping[str, Any]) -> str:
-    if name == ROW_CLOCK:
-        return format_html("changed <small>{}</small>", instant(side["server"]))
-    clock = side.get("server_clock")
-    if clock is None:
-        return "no row"
-    return format_html("{} <small>{}</small>", _side(side, "server"), instant(clock))
-
-
-def _side(side: Mapping[str, Any], whose: str) -> str:
-    text = _value(side[whose])
-    return format_html("<strong>{}</strong>", text) if side["kept"] == whose else text
-
-
-def _name(name: str) -> str:
-    """A field's name, which a client may have made up."""
-    return code(printable(name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}…"))
-
-
-def _value(value: Any) -> str:
-    return code(wire_text(value))
-
-
-def _clock(change: Mapping[str, Any], name: str) -> str:
-    clocks = change.get("clocks", {})
-    return instant(clocks.get(name, clocks.get(ROW_CLOCK)), missing="unknown")
-
-
-def _base(change: Mapping[str, Any], clock: int | None) -> str:
-    if clock is not None:
-        return instant(clock, missing="the beginning")
-    return "nothing: made on the device" if change.get("base") is None else "unknown"
-
-
-def _around(item: Item) -> Table:
-    """The row before the change and, where one was left, after it."""
-    before, after = item.before or {}, item.after or {}
-    old, new = before.get("fields", {}), after.get("fields", {})
-    names = list({**old, **new})
-    told = [
-        not after or not before or name not in new or not same(old.get(name), new[name]) for name in names
-    ]
-    return Table(
-        caption="The row before and after"
-        if after and before
-        else "The row before"
-        if before
-        else "The row after",
-        columns=["Field", *_sides(before, "Before"), *_sides(after, "After")],
-        rows=[[_name(name), *_cells(before, name), *_cells(after, name)] for name in names],
-        marked=frozenset(place for place, changed in enumerate(told) if changed and after and before),
-    )
-
-
-def _sides(row: Mapping[str, Any], label: str) -> list[str]:
-    return [label, "Written at"] if row else []
-
-
-def _cells(row: Mapping[str, Any], name: str) -> list[str]:
-    if not row:
-        return []
-    if name not in row["fields"]:
-        return ["—", "—"]
-    clocks = row["clocks"]
-    written = clocks.get(name, clocks.get(ROW_CLOCK))
-    return [_value(row["fields"][name]), instant(written, missing="unknown")]

@@ -1,20 +1,17 @@
-"""Recoveries in the admin: how far each has got, what it came to, and running it again."""
+"""Recoveries in the admin: how far each has got, what it came to, and what may be done with it."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django import forms
-from django.contrib import admin, messages
-from django.db import transaction
-from django.db.models import QuerySet
+from django.contrib import admin
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 
 from ..ledger import Item, ItemState
-from ..protocol import DEFAULT_STRATEGY, STRATEGIES, now
-from ..recovery import Recovery, RecoveryKind, RecoveryState, recover_again
-from .confirming import Confirmation, confirm, is_confirmed
+from ..protocol import now
+from ..recovery import Recovery, RecoveryKind, RecoveryState
 from .display import (
     Table,
     badge,
@@ -27,30 +24,27 @@ from .display import (
     progress_bar,
     totals_badges,
 )
-from .filters import ClientFilter
+from .filters import AgeFilter, ClientFilter, UnsettledFilter
 from .records import ActionButton, RecordAdmin
+from .repeating import (
+    IN_PROGRESS,
+    can_repeat,
+    can_undo,
+    preview_confirmed,
+    recover_again_confirmed,
+    recovery_badge,
+    undo_confirmed,
+)
 
 __all__ = ["RecoveryAdmin", "recoveries_table"]
 
-_IN_PROGRESS = (RecoveryState.QUEUED, RecoveryState.MERGING)
 _DONE = {
     RecoveryKind.MERGE: "every line is merged",
-    RecoveryKind.PREVIEW: "the ledger is complete",
+    RecoveryKind.PREVIEW: "the ledger is complete; nothing else was written",
     RecoveryKind.UNDO: "the rows are as they were",
 }
 #: How many parked and rejected items a recovery's page names.
 SHOWN = 20
-
-
-class RecoverAgainForm(forms.Form):
-    """How the snapshots are to be read this time."""
-
-    strategy = forms.ChoiceField(
-        choices=[("", "each with the strategy it had"), *((name, name) for name in STRATEGIES)],
-        required=False,
-        help_text=f"What of a snapshot is taken for a change. The usual one is {DEFAULT_STRATEGY}: the fields that the "
-        "device knew to be unsynced.",
-    )
 
 
 @admin.register(Recovery)
@@ -60,15 +54,15 @@ class RecoveryAdmin(RecordAdmin):
         "kind",
         "state_badge",
         "client_link",
-        "strategy_name",
-        "progress",
         "totals_by_state",
         "begun",
+        "strategy_name",
+        "progress",
     ]
-    list_filter = ["state", "kind", "strategy", "healing", ClientFilter]
+    list_filter = [UnsettledFilter, "state", "kind", AgeFilter, "strategy", "healing", ClientFilter]
     search_fields = ["id", "client__name", "client__id", "reset__id"]
     ordering = ["-created"]
-    actions = ["recover_again"]
+    actions = ["preview", "recover_again", "undo"]
     fieldsets = [
         (
             None,
@@ -107,10 +101,16 @@ class RecoveryAdmin(RecordAdmin):
         recoveries = (
             super().get_queryset(request).select_related("client", "reset", "upload", "created_by", "undoes")
         )
-        return recoveries.defer("last_synced", "undoes__last_synced", "client__recent", "client__scopes")
+        undoings = Recovery.objects.order_by("created").defer("last_synced")
+        return recoveries.defer(
+            "last_synced", "undoes__last_synced", "client__recent", "client__scopes"
+        ).prefetch_related(Prefetch("undone_by", queryset=undoings))
 
     def has_recover_again_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("syncreset.recover_again_recovery"))
+
+    def has_undo_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("syncreset.undo_recovery"))
 
     @admin.display(description="recovery", ordering="created")
     def recovery_name(self, recovery: Recovery) -> str:
@@ -121,7 +121,14 @@ class RecoveryAdmin(RecordAdmin):
         if recovery.undoes is not None:
             return format_html("gives back what {} wrote", change_link(recovery.undoes))
         if recovery.kind == RecoveryKind.PREVIEW:
-            return "a preview: the ledger as a recovery would write it; nothing else was written"
+            return format_html(
+                "{} <strong>No row was written.</strong> The ledger below is what a recovery would have come to. "
+                "To have it written, recover with this strategy.",
+                badge("preview"),
+            )
+        if undoings := recovery.undone_by.all():
+            links = format_html_join(", ", "{}", ((change_link(undoing),) for undoing in undoings))
+            return format_html("merges the snapshot; given back by {}", links)
         return "merges the snapshot"
 
     @admin.display(description="client", ordering="client")
@@ -169,7 +176,7 @@ class RecoveryAdmin(RecordAdmin):
 
     @admin.display(description="state", ordering="state")
     def state_badge(self, recovery: Recovery) -> str:
-        return badge(recovery.state, recovery.get_state_display())
+        return recovery_badge(recovery)
 
     @admin.display(description="state")
     def state_in_words(self, recovery: Recovery) -> str:
@@ -216,12 +223,19 @@ class RecoveryAdmin(RecordAdmin):
         return instant(recovery.lease_until, missing="nobody holds it")
 
     def is_changing(self, record: Any) -> bool:
-        return record.state in _IN_PROGRESS
+        return record.state in IN_PROGRESS
 
     def buttons(self, request: HttpRequest, record: Any) -> Sequence[ActionButton]:
-        if not self.has_recover_again_permission(request) or not _can_repeat(record):
-            return []
-        return [ActionButton(action="recover_again", label="Recover again")]
+        offered = []
+        if self.has_recover_again_permission(request) and can_repeat(record):
+            again = "Recover again"
+            if record.kind == RecoveryKind.PREVIEW:
+                again = "Recover with this strategy"
+            offered.append(ActionButton(action="recover_again", label=again))
+            offered.append(ActionButton(action="preview", label="Preview"))
+        if self.has_undo_permission(request) and can_undo(record):
+            offered.append(ActionButton(action="undo", label="Undo"))
+        return offered
 
     def tables(self, request: HttpRequest, record: Any) -> Sequence[Table]:
         return [
@@ -230,23 +244,17 @@ class RecoveryAdmin(RecordAdmin):
             _others(record),
         ]
 
+    @admin.action(description="Preview the selected snapshots' recovery", permissions=["recover_again"])
+    def preview(self, request: HttpRequest, queryset: QuerySet[Any]) -> TemplateResponse | None:
+        return preview_confirmed(self, request, queryset)
+
     @admin.action(description="Recover the selected snapshots again", permissions=["recover_again"])
     def recover_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> TemplateResponse | None:
-        chosen = list(queryset)
-        possible = [recovery for recovery in chosen if _can_repeat(recovery)]
-        form = RecoverAgainForm(request.POST if is_confirmed(request) else None)
-        if form.is_valid():
-            self._recover(request, possible, form.cleaned_data["strategy"] or None)
-            return None
-        return confirm(self, request, "recover_again", _question(possible, len(chosen) - len(possible), form))
+        return recover_again_confirmed(self, request, queryset)
 
-    def _recover(self, request: HttpRequest, recoveries: Sequence[Recovery], strategy: str | None) -> None:
-        for recovery in recoveries:
-            with transaction.atomic():
-                again = recover_again(recovery, strategy=strategy, by=request.user)
-                self.log_change(request, recovery, f"Recovered again as {again}, {again.strategy}.")
-            text = format_html("{} of {} is queued.", change_link(again), change_link(recovery.client))
-            self.message_user(request, text, messages.SUCCESS)
+    @admin.action(description="Undo the selected recoveries", permissions=["undo"])
+    def undo(self, request: HttpRequest, queryset: QuerySet[Any]) -> TemplateResponse | None:
+        return undo_confirmed(self, request, queryset)
 
 
 def recoveries_table(
@@ -259,7 +267,7 @@ def recoveries_table(
         rows=[
             [
                 change_link(recovery),
-                badge(recovery.state, recovery.get_state_display()),
+                recovery_badge(recovery),
                 _strategy(recovery),
                 _progress(recovery),
                 totals_badges(recovery.totals, {"recovery": str(recovery.pk)}),
@@ -283,22 +291,14 @@ def _progress(recovery: Recovery) -> str:
     return progress_bar(recovery.position, recovery.changes if undoes else recovery.total + recovery.absent)
 
 
-def _can_repeat(recovery: Recovery) -> bool:
-    return (
-        recovery.kind != RecoveryKind.UNDO
-        and recovery.state not in _IN_PROGRESS
-        and recovery.upload.purged is None
-    )
-
-
 def _state_in_words(recovery: Recovery) -> str:
-    if recovery.state in _IN_PROGRESS:
+    if recovery.state in IN_PROGRESS:
         if recovery.lease_until > now():
             return "a worker is at it; this page loads itself again"
         if recovery.state == RecoveryState.QUEUED:
             return "it waits for a worker; this page loads itself again"
         return "its worker was lost; the sweeper hands it to another one, which goes on from here"
-    if recovery.state == RecoveryState.REVIEW:
+    if recovery.state == RecoveryState.REVIEW and recovery.kind != RecoveryKind.PREVIEW:
         return "all but the parked items, which wait for a person"
     if recovery.state == RecoveryState.FAILED:
         return "what was merged before is kept; once the cause is mended, recover again"
@@ -332,45 +332,4 @@ def _others(recovery: Recovery) -> Table:
     others = Recovery.objects.filter(reset=recovery.reset_id).exclude(pk=recovery.pk).order_by("created")
     return recoveries_table(
         others.defer("last_synced"), caption="Other recoveries of this reset", empty="There is no other."
-    )
-
-
-def _question(recoveries: Sequence[Recovery], left_out: int, form: forms.Form) -> Confirmation:
-    warnings = []
-    if left_out:
-        warnings.append(
-            f"Left out: {left_out:,} of the selected. What is still being merged, what undoes another one, and what "
-            "has no snapshot any more cannot be recovered again."
-        )
-    return Confirmation(
-        title="Recover snapshots again",
-        sentences=[
-            "Each snapshot below is merged once more, with a ledger of its own; the earlier ledger stays.",
-            "What is merged already turns out identical; what people changed since is a concurrent change.",
-        ],
-        tables=[
-            Table(
-                caption="Recoveries",
-                columns=["Recovery", "Client", "Unsynced changes reported", "State", "Strategy", "Items"],
-                rows=[
-                    [
-                        change_link(recovery),
-                        change_link(recovery.client),
-                        f"{recovery.client.pending:,}",
-                        badge(recovery.state, recovery.get_state_display()),
-                        recovery.strategy,
-                        format_html_join(
-                            " ",
-                            "{}",
-                            ((f"{count:,} {state}",) for state, count in recovery.totals.items() if count),
-                        )
-                        or "—",
-                    ]
-                    for recovery in recoveries
-                ],
-            )
-        ],
-        form=form,
-        submit="Recover again" if recoveries else "",
-        warnings=warnings,
     )

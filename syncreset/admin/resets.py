@@ -8,11 +8,11 @@ from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from ..overview import with_reset_state
 from ..recovery import Recovery
 from ..resets import Reset
-from .display import Table, badge, change_link, moment, printable, progress_bar
-from .filters import ClientFilter, ResetStateFilter
+from ..standings import with_reset_state, with_upload_state
+from .display import Table, badge, change_link, change_url, moment, printable, progress_bar
+from .filters import AgeFilter, ClientFilter, ResetStateFilter
 from .records import RecordAdmin
 from .recoveries import recoveries_table
 from .uploads import upload_state
@@ -31,8 +31,8 @@ _STATES = {
 
 @admin.register(Reset)
 class ResetAdmin(RecordAdmin):
-    list_display = ["reset_name", "client_link", "reason", "state", "ordered", "ordered_by", "recovery"]
-    list_filter = ["reason", ResetStateFilter, ClientFilter]
+    list_display = ["reset_name", "client_link", "reason", "state", "ordered", "recovery", "ordered_by"]
+    list_filter = [ResetStateFilter, "reason", AgeFilter, ClientFilter]
     search_fields = ["id", "client__name", "client__id", "detail"]
     ordering = ["-created"]
     fieldsets = [
@@ -86,7 +86,7 @@ class ResetAdmin(RecordAdmin):
         if not recoveries:
             return "—"
         newest = recoveries[-1]
-        return format_html("{} {}", change_link(newest), badge(newest.state, newest.get_state_display()))
+        return badge(newest.state, newest.get_state_display(), url=change_url(newest))
 
     @admin.display(description="downloaded afresh")
     def done(self, reset: Reset) -> str:
@@ -128,7 +128,7 @@ def _uploads(reset: Reset) -> Table:
                 progress_bar(upload.offset, upload.length),
                 moment(upload.created),
             ]
-            for upload in reset.uploads.prefetch_related("recoveries").order_by("created")
+            for upload in with_upload_state(reset.uploads.order_by("created"))
         ],
         empty="No snapshot has come.",
     )

@@ -1,35 +1,46 @@
-"""The admin of an application's own tracked models: their clocks, and a reset of the clients that hold a row."""
+"""The admin of an application's own tracked models: clocks, items, and a reset of the clients that hold a row."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.sites import AdminSite
-from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Count, Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import select_template
 from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 
 from ..clients import Client
 from ..codec import encode_key
+from ..ledger import Item
 from ..protocol import ROW_CLOCK
-from ..row_clocks import clocks_of
+from ..row_clocks import RowClocks, clocks_in_entries, clocks_of
 from ..tracking.registry import EVERYONE, keeps_own_clocks, scope_field, scope_key, scope_model
-from .display import instant, moment
+from .attention import may_view
+from .display import changelist_url, count_link, instant, moment
 from .forcing import clients_holding, force_reset_confirmed
 
 __all__ = ["SyncTrackedAdmin"]
 
 _ACTION = "force_reset_of_holders"
 _CLOCKS = ("sync_updated", "sync_clocks")
+_HISTORY = "sync_history"
+#: The clocks of a row that no trigger has seen yet.
+_UNSEEN = RowClocks(updated=0, clocks={})
 
 
 class SyncTrackedAdmin(admin.ModelAdmin):
     """A ModelAdmin for a tracked model.
 
-    It shows when the row and each of its fields were last written, and has an action that orders the clients holding
-    the selected rows to reset. ``sync_updated`` may stand in ``list_display``. The action needs the permission
+    It shows when the row and each of its fields were last written, leads to the row's items in the ledger, and has an
+    action that orders the clients holding the selected rows to reset. ``sync_updated`` and ``sync_history`` may stand
+    in ``list_display``. The items are shown to whoever may view items; the action needs the permission
     ``syncreset.force_reset_client``.
     """
+
+    change_form_template = "admin/syncreset/tracked_change_form.html"
 
     class Media:
         css = {"all": ["syncreset/admin.css"]}
@@ -51,6 +62,43 @@ class SyncTrackedAdmin(admin.ModelAdmin):
             sortable if keeps_own_clocks(self.model) else [name for name in sortable if name not in _CLOCKS]
         )
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Without the items where the user may not see them."""
+        columns = super().get_list_display(request)
+        if may_view(self.admin_site, request, Item):
+            return columns
+        return [column for column in columns if column != _HISTORY]
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The rows of the page know their clocks and items beforehand, as far as the list shows them."""
+        changelist = super().get_changelist_instance(request)
+        if not keeps_own_clocks(self.model) and set(_CLOCKS).intersection(changelist.list_display):
+            _read_clocks(self.model, changelist.result_list)
+        if _HISTORY in changelist.list_display:
+            _count_items(self.model, changelist.result_list)
+        return changelist
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Model | None = None,
+    ) -> HttpResponse:
+        """The model's own template, where there is one, with a way to the row's items."""
+        names = [
+            f"admin/{self.opts.app_label}/{self.opts.model_name}/change_form.html",
+            f"admin/{self.opts.app_label}/change_form.html",
+            "admin/change_form.html",
+        ]
+        context["sync_own_template"] = select_template(names)
+        if obj is not None and may_view(self.admin_site, request, Item):
+            context["sync_history_url"] = _items_url(obj)
+            context["sync_history_count"] = _items_of(obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [*super().get_readonly_fields(request, obj), *_CLOCKS]
 
@@ -67,12 +115,17 @@ class SyncTrackedAdmin(admin.ModelAdmin):
     @admin.display(description="last updated", ordering="last_updated")
     def sync_updated(self, row: Any) -> str:
         """When the row was last written, by anybody."""
-        return moment(clocks_of(row).updated)
+        return moment(_clocks(row).updated)
+
+    @admin.display(description="sync history")
+    def sync_history(self, row: Any) -> str:
+        """How many items the ledger has of the row, leading to them."""
+        return count_link(_items_of(row), _items_url(row))
 
     @admin.display(description="fields written")
     def sync_clocks(self, row: Any) -> str:
         """When each field was last written; those that were not since the row was made are summed up."""
-        clocks = clocks_of(row).clocks
+        clocks = _clocks(row).clocks
         written = [
             (field.verbose_name, instant(clocks[field.name]))
             for field in row._meta.concrete_fields
@@ -97,6 +150,48 @@ class SyncTrackedAdmin(admin.ModelAdmin):
         name = self.opts.verbose_name if count == 1 else self.opts.verbose_name_plural
         about = f"You are about to force a reset of the clients that hold the selected {count:,} {name}."
         return force_reset_confirmed(self, request, clients, action=_ACTION, about=about)
+
+
+def _label(model: type[Model]) -> str:
+    concrete = model._meta.concrete_model or model
+    return concrete._meta.label_lower
+
+
+def _key(row: Any) -> str:
+    return encode_key(row._meta.pk, row.pk)
+
+
+def _items_url(row: Any) -> str:
+    return changelist_url("syncreset_item", model=_label(type(row)), pk_text__exact=_key(row))
+
+
+def _read_clocks(model: type[Model], rows: Iterable[Any]) -> None:
+    """Have each row keep its clocks, read with one query for all."""
+    keyed = {_key(row): row for row in rows}
+    found = clocks_in_entries(model._meta.concrete_model or model, list(keyed))
+    for key, row in keyed.items():
+        row._syncreset_clocks = found.get(key, _UNSEEN)
+
+
+def _clocks(row: Any) -> RowClocks:
+    kept: RowClocks | None = getattr(row, "_syncreset_clocks", None)
+    return clocks_of(row) if kept is None else kept
+
+
+def _count_items(model: type[Model], rows: Iterable[Any]) -> None:
+    """Have each row keep how many items it has, counted with one query for all."""
+    keyed = {_key(row): row for row in rows}
+    items = Item.objects.filter(model=_label(model), pk_text__in=list(keyed)).order_by()
+    counted = dict(items.values_list("pk_text").annotate(count=Count("pk")))
+    for key, row in keyed.items():
+        row._syncreset_items = counted.get(key, 0)
+
+
+def _items_of(row: Any) -> int:
+    kept: int | None = getattr(row, "_syncreset_items", None)
+    if kept is None:
+        return Item.objects.filter(model=_label(type(row)), pk_text=_key(row)).count()
+    return kept
 
 
 def _scopes_of(rows: QuerySet[Any]) -> set[str]:

@@ -13,23 +13,22 @@ from django.utils.html import format_html
 
 from ..protocol import ProtocolError, now
 from ..recovery import finish_upload
+from ..standings import with_upload_state
 from ..uploads import Upload, terminate
 from .confirming import Confirmation, confirm, is_confirmed
 from .display import Table, badge, change_link, code, moment, printable, progress_bar
+from .filters import AgeFilter, ResetClientFilter, UploadStateFilter
 from .records import ActionButton, RecordAdmin
 
 __all__ = ["UploadAdmin", "upload_state"]
 
 
-def upload_state(upload: Upload) -> str:
-    """Where an upload is, as a badge. Its recoveries should be prefetched."""
-    if upload.purged is not None:
-        return badge("purged", "recovered, then purged")
-    if list(upload.recoveries.all()):
-        return badge("recovered")
-    if upload.complete:
-        return badge("refused") if upload.refused else badge("waiting", "not checked yet")
-    return badge("expired") if _has_expired(upload) else badge("receiving")
+_STATES = {"purged": "recovered, then purged", "waiting": "not checked yet"}
+
+
+def upload_state(upload: Any) -> str:
+    """Where an upload `with_upload_state` is, as a badge."""
+    return badge(upload.standing, _STATES.get(upload.standing, ""))
 
 
 def _has_expired(upload: Upload) -> bool:
@@ -42,18 +41,18 @@ def _can_recover(upload: Upload) -> bool:
 
 @admin.register(Upload)
 class UploadAdmin(RecordAdmin):
-    list_display = ["upload_name", "client", "state", "received", "begun", "strategy", "recovery"]
-    list_filter = ["strategy"]
+    list_display = ["upload_name", "client", "state", "recovery", "begun", "received"]
+    list_filter = [UploadStateFilter, "strategy", AgeFilter, ResetClientFilter]
     search_fields = ["id", "reset__client__name", "reset__client__id", "sha256"]
     ordering = ["-created"]
     actions = ["recover"]
     fieldsets = [
         (None, {"fields": ["id", "client", "reset_link", "state", "why_refused", "recovery"]}),
-        ("What comes in", {"fields": ["received", "size", "digest", "strategy", "mode", "begun", "until"]}),
+        ("What comes in", {"fields": ["received", "size", "digest", "asked", "mode", "begun", "until"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        uploads = super().get_queryset(request).select_related("reset__client")
+        uploads = with_upload_state(super().get_queryset(request)).select_related("reset__client")
         return uploads.defer("reset__client__recent", "reset__client__scopes").prefetch_related("recoveries")
 
     def has_recover_permission(self, request: HttpRequest) -> bool:
@@ -108,6 +107,10 @@ class UploadAdmin(RecordAdmin):
     @admin.display(description="sha256")
     def digest(self, upload: Upload) -> str:
         return code(upload.sha256)
+
+    @admin.display(description="strategy")
+    def asked(self, upload: Upload) -> str:
+        return printable(upload.strategy) or "the one that the snapshot names"
 
     @admin.display(description="begun", ordering="created")
     def begun(self, upload: Upload) -> str:

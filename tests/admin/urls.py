@@ -7,6 +7,7 @@ from django.contrib.admin.sites import AdminSite
 from django.urls import include, path
 
 from syncreset.admin import SyncTrackedAdmin
+from tests.market.models import Trader
 from tests.shelters.models import Dog, Shelter, Vet
 
 
@@ -24,11 +25,23 @@ class DogAdmin(SyncTrackedAdmin):
             dog.save()
 
 
+class VetAdmin(SyncTrackedAdmin):
+    list_display = ["name", "sync_history"]
+
+
+class TraderAdmin(SyncTrackedAdmin):
+    """Of a registered model, whose rows' clocks are elsewhere."""
+
+    list_display = ["name", "sync_updated", "sync_history"]
+
+
 site = AdminSite()
 for model, model_admin in admin.site._registry.items():
     site.register(model, type(model_admin))
 site.register(Dog, DogAdmin)
-site.register([Shelter, Vet], SyncTrackedAdmin)
+site.register(Shelter, SyncTrackedAdmin)
+site.register(Vet, VetAdmin)
+site.register(Trader, TraderAdmin)
 
 urlpatterns = [
     path("admin/", site.urls),

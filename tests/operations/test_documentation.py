@@ -10,9 +10,9 @@ import pytest
 from syncreset.auditing import FAULTS
 from syncreset.management.commands.syncreset import Command
 from syncreset.management.subcommands import SUBCOMMANDS
-from syncreset.overview import CLIENT_STATES
 from syncreset.protocol import now
 from syncreset.recovery_job import RecoveryState
+from syncreset.standings import CLIENT_STATES
 from tests.docs.pages import blocks, code_spans, headings, page, section
 from tests.operations.running import command, data_of, fails
 from tests.server.conftest import DeviceFactory

@@ -31,7 +31,15 @@ def test_an_empty_server_is_told_of_in_the_same_shape() -> None:
     assert told["clients"] == {
         "total": 0,
         "silent_days": 30,
-        "states": {"reset": 0, "silent": 0, "behind": 0, "current": 0},
+        "states": {
+            "reset": 0,
+            "scheduled": 0,
+            "silent": 0,
+            "never": 0,
+            "old_schema": 0,
+            "behind": 0,
+            "current": 0,
+        },
     }
     assert told["unsynced"] == {"clients": 0, "changes": 0, "oldest": []}
     assert told["resets"] == {}
@@ -43,20 +51,29 @@ def test_an_empty_server_is_told_of_in_the_same_shape() -> None:
 
 
 def test_each_client_is_in_one_state(device: DeviceFactory, shelter: Shelter) -> None:
-    behind, current, silent, resetting, waiting = (device(shelter) for _ in range(5))
-    for each in (behind, silent, resetting):
+    behind, old, silent, resetting, current, waiting, _ = (device(shelter) for _ in range(7))
+    for each in (behind, old, silent, resetting):
         each.pull()
     Dog.objects.create(shelter=shelter, name="Rex")
     for each in (current, waiting):
         each.pull()
+    client_of(old, schema="0" * 32)
     client_of(silent, last_seen=days_ago(31))
     force_reset([client_of(resetting, last_seen=days_ago(50))])
     force_reset([client_of(waiting)], not_before=now() + 10**9)
 
     told = data_of("status")
 
-    assert told["clients"]["total"] == 5
-    assert told["clients"]["states"] == {"reset": 1, "silent": 1, "behind": 1, "current": 2}
+    assert told["clients"]["total"] == 7
+    assert told["clients"]["states"] == {
+        "reset": 1,
+        "scheduled": 1,
+        "silent": 1,
+        "never": 1,
+        "old_schema": 1,
+        "behind": 1,
+        "current": 1,
+    }
     assert told["resets"] == {"admin_forced": {"ordered": 1, "scheduled": 1}}
     assert data_of("status", "--silent-days", "40")["clients"]["states"]["silent"] == 0
 

@@ -18,7 +18,12 @@ HELP = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--recovery", type=uuid.UUID, metavar="ID", help="Items of this recovery.")
-    parser.add_argument("--state", choices=ItemState.values, metavar="NAME", help="Items in this state.")
+    parser.add_argument(
+        "--state",
+        choices=ItemState.values,
+        metavar="NAME",
+        help="Items in this state: " + ", ".join(ItemState.values) + ".",
+    )
     parser.add_argument("--model", metavar="LABEL", help="Items of this model, such as `shelters.dog`.")
     parser.add_argument("--object", metavar="PK", help="Items of the object with this primary key.")
     parser.add_argument("--limit", type=int, default=100, metavar="N", help="At most N, the newest (100).")

@@ -12,7 +12,9 @@ from ..console import Console, Report, counted
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP = "Begin a new history of the feed: every client must reset and heals the server."
+HELP = (
+    "Begin a new history of the feed: every client must reset, and uploads all it holds to heal the server."
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

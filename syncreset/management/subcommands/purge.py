@@ -12,7 +12,9 @@ from ..console import Console, Report, counted, facts
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP = "Remove old tombstones, expired uploads, snapshots long recovered, and files that nobody names."
+HELP = (
+    "Remove old tombstones, expired uploads, snapshots long recovered, and stored files that no upload names."
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -28,7 +28,12 @@ _POLL = 0.5
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("recovery", type=uuid.UUID, metavar="RECOVERY_ID", help="Whose snapshot to recover.")
+    parser.add_argument(
+        "recovery",
+        type=uuid.UUID,
+        metavar="RECOVERY_ID",
+        help="The recovery whose snapshot is meant: `syncreset status` and the admin name them.",
+    )
     parser.add_argument(
         "--strategy",
         metavar="NAME",

@@ -44,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="ID",
-        help="These clients.",
+        help="These clients; several ids may follow.",
     )
     parser.add_argument("--user", metavar="NAME", help="The clients of this user.")
     parser.add_argument(
@@ -52,11 +52,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="KEY",
         help="The clients that held this scope at their last pull, such as `shelters.shelter:12`.",
     )
-    parser.add_argument("--all", action="store_true", help="Every client.")
+    parser.add_argument(
+        "--all", action="store_true", help="Every client. Stands alone; the others narrow down together."
+    )
     parser.add_argument(
         "--full",
         action="store_true",
-        help="They upload all rows; what is newer than the server's is taken over. Only after the server lost data.",
+        help="They upload every row; what is newer than the server's is taken over. Only after the server lost data.",
     )
     parser.add_argument(
         "--detail", default="", metavar="TEXT", help="Why, for whoever looks at the resets later."

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...clients import Client
-from ...overview import RESET_STATES, Overview, overview
+from ...overview import Overview, overview
 from ...recovery_job import Recovery
+from ...standings import RESET_STATES, SILENT_DAYS
 from ..console import Console, Report, counted, facts, moment, table
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -18,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--silent-days",
         type=int,
-        default=30,
+        default=SILENT_DAYS,
         metavar="N",
         help="Count clients as silent that were not seen for N days (30).",
     )
@@ -51,9 +52,9 @@ def _as_json(found: Overview, silent_days: int) -> dict[str, Any]:
             "states": dict(found.clients),
         },
         "unsynced": {
-            "clients": found.unsynced_clients,
-            "changes": found.unsynced_changes,
-            "oldest": [_client_as_json(client) for client in found.oldest_unsynced],
+            "clients": found.unsynced.clients,
+            "changes": found.unsynced.changes,
+            "oldest": [_client_as_json(client) for client in found.unsynced.oldest],
         },
         "resets": {reason: dict(states) for reason, states in found.resets.items()},
         "recoveries": {
@@ -118,25 +119,27 @@ def _lines(found: Overview, silent_days: int) -> Iterator[str]:
     yield from facts(
         [
             ("  must reset", found.clients["reset"]),
+            ("  must reset later", found.clients["scheduled"]),
             (f"  silent for {silent_days} days", found.clients["silent"]),
+            ("  never pulled to the end", found.clients["never"]),
+            ("  with an old schema", found.clients["old_schema"]),
             ("  behind the newest checkpoint", found.clients["behind"]),
             ("  current", found.clients["current"]),
-            ("  with an old schema", found.old_schema_clients),
         ]
     )
     yield from (
         "",
-        f"Unsynced: {counted(found.unsynced_changes, 'change')} on {counted(found.unsynced_clients, 'client')}",
+        f"Unsynced: {counted(found.unsynced.changes, 'change')} on {counted(found.unsynced.clients, 'client')}",
     )
-    if found.oldest_unsynced:
+    if found.unsynced.oldest:
         rows = (
             [client.pk, client.name, client.user.get_username(), client.pending, moment(client.last_seen)]
-            for client in found.oldest_unsynced
+            for client in found.unsynced.oldest
         )
         yield from table(
             ["client", "name", "user", "changes", "last seen"],
             rows,
-            more=found.unsynced_clients - len(found.oldest_unsynced),
+            more=found.unsynced.clients - len(found.unsynced.oldest),
         )
     yield from ("", "Resets")
     shown = [state for state in RESET_STATES if any(states.get(state) for states in found.resets.values())]

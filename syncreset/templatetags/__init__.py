@@ -1,0 +1,1 @@
+"""What syncreset's templates of the admin ask for."""
