@@ -8,6 +8,7 @@ import pytest
 from django.dispatch import Signal
 
 from syncreset import conf, refusals, sdk, signals
+from syncreset.ledger import ItemState
 from syncreset.protocol import STRATEGIES
 from syncreset.resets import ResetReason
 from syncreset.tracking.options import POLICIES, SyncOptions
@@ -102,6 +103,14 @@ def test_every_member_of_the_sdks_data_is_documented(name: str) -> None:
     (row,) = re.findall(rf"^\| `{name}` \| (.*) \|$", page("docs/reference/sdk.md"), re.MULTILINE)
 
     assert set(getattr(sdk, name).__dataclass_fields__) <= set(re.findall(r"`(\w+)`", row))
+
+
+def test_every_state_and_every_mode_is_in_the_glossary() -> None:
+    text = page("docs/reference/glossary.md")
+    words = {word for row in re.findall(r"^\| (.*?) \|", text, re.MULTILINE) for word in row.split(", ")}
+
+    assert set(ItemState.values) <= words
+    assert {*conf.DEFAULTS["MODES"], *POLICIES} <= code_spans(text)
 
 
 def test_every_strategy_and_every_reset_reason_is_in_the_protocol() -> None:
