@@ -41,6 +41,7 @@ INSTALLED_APPS = [
     "tests.zoo",
     "tests.market",
     "demo_project.ramp",
+    "demo_project.ground.release_2",
 ]
 
 MIDDLEWARE = [

@@ -10,20 +10,24 @@ with Replica("field.db", "https://example.org/sync/v1/", token) as replica:
 
 from .errors import (
     CallbackFailed,
+    LogoutRefused,
     MissingRow,
     ProblemReceived,
     ProtocolViolation,
     RecoveryFailed,
     ReplicaBusy,
+    ReplicaClosed,
     ReplicaError,
     ResetLoop,
     ResetModeNotAllowed,
     ServerUnavailable,
     UnknownField,
     UnknownModel,
+    WrongUser,
 )
 from .messages import Exchange, Request, Response
-from .replica import BackupView, Mode, Replica
+from .reader import BackupView
+from .replica import Mode, Replica
 from .reports import Backup, LedgerItem, PendingChange, ResetEvent, ResetOutcome, SyncReport, Unresolved
 
 __all__ = [
@@ -32,6 +36,7 @@ __all__ = [
     "CallbackFailed",
     "Exchange",
     "LedgerItem",
+    "LogoutRefused",
     "MissingRow",
     "Mode",
     "PendingChange",
@@ -40,6 +45,7 @@ __all__ = [
     "RecoveryFailed",
     "Replica",
     "ReplicaBusy",
+    "ReplicaClosed",
     "ReplicaError",
     "Request",
     "ResetEvent",
@@ -52,4 +58,5 @@ __all__ = [
     "UnknownField",
     "UnknownModel",
     "Unresolved",
+    "WrongUser",
 ]

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from syncreset.protocol import (
     DEFAULT_STRATEGY,
@@ -15,20 +15,35 @@ from syncreset.protocol import (
     Line,
     Row,
     RowLine,
+    Step,
     TombstoneLine,
     UpdateLine,
     loads,
     now,
+    with_step,
+    without_step,
     write_snapshot,
 )
 
 from . import files
 from .journal import Journal, ResetPlan, SnapshotFile
-from .outbox import may_be_null
+from .outbox import REFUSED, TAKEN, may_be_null, sent_changes
+from .overlay import overlay
 from .schema import ModelSchema
+from .steps import is_step, step_of
 from .store import UNKNOWN, Marks, Store
+from .values import step_between
 
-__all__ = ["NAMES", "lines_of", "name_backup", "overlay", "renew", "set_aside", "write_snapshot_file"]
+__all__ = [
+    "NAMES",
+    "header_of",
+    "lines_of",
+    "lines_of_stores",
+    "name_backup",
+    "renew",
+    "set_aside",
+    "write_snapshot_file",
+]
 
 #: What survives a reset: who the client is, and which sequence numbers it has used.
 NAMES = ("client", "registered", "name", "next_seq", "limits", "retention")
@@ -127,15 +142,11 @@ def write_snapshot_file(
     target = journal.path(plan.backup + ".snapshot")
     stores = [Store(journal.path(name), read_only=True) for name in names]
     try:
-        newest = stores[-1]
         full = plan.full or strategy in ("by_object", "overwrite")
-        header = Header(
-            client=str(newest.get("client")),
+        header = header_of(
+            stores,
             reset=plan.reset,
-            schema=newest.schema.hash,
-            checkpoint=_checkpoint(stores),
-            strategy=strategy or DEFAULT_STRATEGY,
-            last_synced=dict.fromkeys(newest.schema.models, newest.get("synced_at", 0)),
+            strategy=strategy,
             full=full,
             created=plan.noted,
             client_time=device_time,
@@ -144,7 +155,7 @@ def write_snapshot_file(
         with draft.open("wb") as content:
             digesting = _Digesting(content)
             outlived: list[tuple[str, str]] = []
-            counts: Counts = write_snapshot(digesting, header, _lines(stores, outlived, full=full))
+            counts: Counts = write_snapshot(digesting, header, lines_of_stores(stores, outlived, full=full))
         files.move(draft, target)
     finally:
         for store in stores:
@@ -161,6 +172,24 @@ def write_snapshot_file(
     )
 
 
+def header_of(
+    stores: list[Store], *, reset: str, strategy: str | None, full: bool, created: int, client_time: int
+) -> Header:
+    """The first line of a snapshot of several stores of one replica, the newest last. Times in µs."""
+    newest = stores[-1]
+    return Header(
+        client=str(newest.get("client")),
+        reset=reset,
+        schema=newest.schema.hash,
+        checkpoint=_checkpoint(stores),
+        strategy=strategy or DEFAULT_STRATEGY,
+        last_synced=dict.fromkeys(newest.schema.models, newest.get("synced_at", 0)),
+        full=full,
+        created=created,
+        client_time=client_time,
+    )
+
+
 def _checkpoint(stores: Iterable[Store]) -> str | None:
     """The newest checkpoint that one of the stores completed."""
     found: str | None = None
@@ -169,8 +198,10 @@ def _checkpoint(stores: Iterable[Store]) -> str | None:
     return found
 
 
-def _lines(stores: list[Store], outlived: list[tuple[str, str]], *, full: bool) -> Iterator[Line]:
-    """Rows parents first, then the log of their unsynced fields, then deletions children first."""
+def lines_of_stores(stores: list[Store], outlived: list[tuple[str, str]], *, full: bool) -> Iterator[Line]:
+    """The lines of a snapshot of several stores of one replica; without ``full``, of what is unsynced alone.
+
+    Rows parents first, then the log of their unsynced fields, then deletions children first."""
     models: dict[str, ModelSchema] = {}
     for store in reversed(stores):
         models |= {name: model for name, model in store.schema.models.items() if name not in models}
@@ -225,7 +256,7 @@ def lines_of(store: Store, name: str) -> Iterator[RowLine | TombstoneLine]:
                 for field, value in fields.items()
                 if value is not None or may_be_null(model, field)
             }
-        yield _row_line(name, pk, fields, marks)
+        yield _row_line(store, model, pk, fields, marks)
     for pulled in (True, False):
         for label, pk, deletion in store.deletions(pulled=pulled):
             if label == name:
@@ -243,87 +274,68 @@ def _base_in_flight(store: Store, model: str, pk: str) -> int | None:
     return None if found is None else max(loads(found[0].encode("ascii"))["clocks"].values())
 
 
-def _row_line(model: str, pk: str, fields: Mapping[str, object], marks: Marks) -> RowLine:
+def _row_line(
+    store: Store, model: ModelSchema, pk: str, fields: Mapping[str, object], marks: Marks
+) -> RowLine:
     if marks.base is None:
         clocks = dict(marks.local) or {ROW_CLOCK: marks.updated}
-        base = None
-    else:
-        base = {name: known for name, known in marks.base.items() if name in fields}
-        clocks = marks.clocks | {name: marks.written(name) for name in base}
-    updated = max([marks.updated, *(clocks[name] for name in (clocks if base is None else base))])
-    return RowLine(
-        model=model, pk=pk, row=Row(fields=dict(fields), updated=updated, clocks=clocks), base=base
-    )
+        row = Row(fields=dict(fields), updated=max([marks.updated, *clocks.values()]), clocks=clocks)
+        steps = _steps_of_new_row(store, model, pk, fields) if model.stepped else {}
+        return RowLine(model=model.name, pk=pk, row=row, base=None, steps=steps)
+    base = {name: known for name, known in marks.base.items() if name in fields}
+    clocks = marks.clocks | {name: marks.written(name) for name in base}
+    steps = _steps(store, model, pk, fields, marks, base) if model.stepped else {}
+    updated = max([marks.updated, *(clocks[name] for name in base if name in clocks)])
+    row = Row(fields=dict(fields), updated=updated, clocks=clocks)
+    return RowLine(model=model.name, pk=pk, row=row, base=base, steps=steps)
 
 
-def overlay(older: RowLine | TombstoneLine, newer: RowLine | TombstoneLine) -> RowLine | TombstoneLine:
-    """One line that loses nothing of two that backups of one replica hold of the same row.
+def _steps_of_new_row(
+    store: Store, model: ModelSchema, pk: str, fields: Mapping[str, object]
+) -> dict[str, Step]:
+    """What a row that was sent, and perhaps taken, has been counted up to from nothing, and with what it was sent."""
+    steps: dict[str, Step] = {}
+    for seq, answer, change in sent_changes(store, model.name, pk):
+        if answer == REFUSED or change["op"] == "delete" or change["base"] is not None:
+            continue
+        for field in model.stepped:
+            whole = step_between(field.stepping, None, fields.get(field.name))
+            if whole is not None:
+                part = step_between(field.stepping, None, change["fields"].get(field.name))
+                sent = {seq: without_step(whole, whole) if part is None else part}
+                steps[field.name] = Step(whole=whole, sent=sent)
+        break
+    return steps
 
-    Fields changed in the newer store win over those changed in the older; both over acknowledged data, of which the
-    newest clock wins. A field's base is the oldest known. An unsynced edit outlives a deletion, and a deletion
-    outlives acknowledged data that is not newer than it.
+
+def _steps(
+    store: Store,
+    model: ModelSchema,
+    pk: str,
+    fields: Mapping[str, object],
+    marks: Marks,
+    base: dict[str, int],
+) -> dict[str, Step]:
+    """The steps of counters and sets that no pull has confirmed.
+
+    What was answered counts as sent, and its base as the field's: a server restored since knows nothing of it.
     """
-    if isinstance(older, RowLine) and isinstance(newer, RowLine):
-        return _overlay_rows(older, newer)
-    if isinstance(older, TombstoneLine) and isinstance(newer, TombstoneLine):
-        return older if newer.pulled and not older.pulled else newer
-    row, tombstone = (older, newer) if isinstance(older, RowLine) else (newer, older)
-    if not isinstance(row, RowLine) or not isinstance(tombstone, TombstoneLine):
-        raise TypeError("a line is a row or a tombstone")
-    if row.base is None or row.base:
-        return row
-    if tombstone.pulled:
-        return row if row.row.updated > tombstone.at else tombstone
-    return tombstone
-
-
-def _overlay_rows(older: RowLine, newer: RowLine) -> RowLine:
-    if newer.base is None:
-        return newer
-    names = list(dict.fromkeys([*newer.row.fields, *older.row.fields]))
-    fields, clocks, base = {}, {}, {}
-    for name in names:
-        source = _source(older, newer, name)
-        fields[name] = source.row.fields[name]
-        clocks[name] = source.row.clock(name)
-        bases = [known for line in (older, newer) if (known := _base_of(line, name)) is not None]
-        if bases:
-            base[name] = min(bases)
-        if older.base is None and source is newer and name not in newer.base:
-            base.pop(name, None)
-    created = min(older.row.clocks.get(ROW_CLOCK, 0), newer.row.clocks.get(ROW_CLOCK, 0)) or max(
-        older.row.clocks.get(ROW_CLOCK, 0), newer.row.clocks.get(ROW_CLOCK, 0)
-    )
-    return RowLine(
-        model=newer.model,
-        pk=newer.pk,
-        row=Row(
-            fields=fields,
-            updated=max(older.row.updated, newer.row.updated),
-            clocks={ROW_CLOCK: created} | clocks,
-        ),
-        base=base,
-    )
-
-
-def _base_of(line: RowLine, name: str) -> int | None:
-    """The base of a locally changed field, None where the field has no unsynced change."""
-    if name not in line.row.fields:
-        return None
-    if line.base is None:
-        return UNKNOWN
-    return line.base.get(name)
-
-
-def _source(older: RowLine, newer: RowLine, name: str) -> RowLine:
-    if name not in older.row.fields:
-        return newer
-    if name not in newer.row.fields:
-        return older
-    if _base_of(newer, name) is not None:
-        return newer
-    if older.base is None:
-        return older if older.row.clock(name) > newer.row.clock(name) else newer
-    if _base_of(older, name) is not None:
-        return older
-    return newer if newer.row.clock(name) >= older.row.clock(name) else older
+    steps: dict[str, Step] = {}
+    sent_before = sent_changes(store, model.name, pk)
+    for field in model.stepped:
+        name = field.name
+        whole = step_of(field, marks, fields.get(name))
+        if name in base and whole is None:
+            continue
+        parts: dict[int, Any] = {}
+        for seq, answer, change in sent_before:
+            sent = change.get("fields", {}).get(name)
+            if answer == REFUSED or not is_step(field, sent):
+                continue
+            parts[seq] = sent
+            if answer == TAKEN:
+                whole = sent if whole is None else with_step(sent, whole)
+                base[name] = (change["base"] or {}).get(name, UNKNOWN)
+        if whole is not None:
+            steps[name] = Step(whole=whole, sent=dict(sorted(parts.items())))
+    return steps

@@ -2,13 +2,15 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import backup
-from .errors import CallbackFailed, ReplicaBusy
+from .callbacks import Callbacks
+from .disposing import delete_everything
+from .errors import ReplicaBusy, ReplicaClosed
 from .journal import Journal, ResetPlan
 from .reports import ResetEvent, ResetOutcome, Stage
 from .store import Store
@@ -29,6 +31,8 @@ class Tally:
     resets: list[ResetOutcome] = field(default_factory=list)
     #: How many resets were begun in this sync.
     begun: int = 0
+    #: Whether the server refused a backup, and had not refused it so before.
+    refused_now: bool = False
 
 
 class Device:
@@ -44,49 +48,79 @@ class Device:
         *,
         mode: str,
         strategy: str | None,
-        listeners: list[Callable[[ResetEvent], None]],
-        hand_over: Callable[[Path], None] | None,
+        callbacks: Callbacks,
+        keep_backups: float | None,
     ) -> None:
         self.path = path
         self.mode = mode
         self.strategy = strategy
-        self.listeners = listeners
-        self.hand_over = hand_over
+        self.callbacks = callbacks
+        #: Seconds that a settled backup is kept; None: for ever.
+        self.keep_backups = keep_backups
+        self.lock = path.with_name(path.name + ".lock")
         self.journal = Journal(path)
+        self.closed = False
+        self._holds_lock = False
         if self.journal.plan is not None:
             with self.alone():
                 self.settle()
-        self._store = Store(path)
+        self._store = self._open()
+
+    def _open(self) -> Store:
+        """The store, or a new one in the place of one whose user was leaving: that is finished first."""
+        store = Store(self.path)
+        if not store.sealed():
+            return store
+        store.close()
+        with self.alone(within=True):
+            self.settle()
+            store = Store(self.path)
+            if store.sealed():
+                store.close()
+                delete_everything(self.path, self.journal)
+                store = Store(self.path)
+        return store
 
     @property
     def store(self) -> Store:
-        """The open store. Opened anew where somebody else's reset has replaced the file."""
+        """The open store. Opened anew where somebody else's reset has replaced the file. Raises ReplicaClosed."""
+        if self.closed:
+            raise ReplicaClosed(f"the replica of {self.path} was closed")
         if self._store.replaced():
             self._store.close()
-            with self.alone():
+            with self.alone(within=True):
                 self.settle()
-            self._store = Store(self.path)
+            self._store = self._open()
         return self._store
 
     def close(self) -> None:
+        self.closed = True
         self._store.close()
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, *, within: bool = False) -> Iterator[None]:
         """Keep other threads and processes from syncing this replica meanwhile. Raises ReplicaBusy.
 
-        The lock is SQLite's own on a file of its own, so that it ends with the process, however that ends.
+        The lock is SQLite's own on a file of its own, so that it ends with the process, however that ends. With
+        ``within`` a callback of the sync that holds it may enter as well.
         """
-        lock = sqlite3.connect(
-            self.path.with_name(self.path.name + ".lock"), isolation_level=None, timeout=LOCK_TIMEOUT
-        )
+        if self.closed:
+            raise ReplicaClosed(f"the replica of {self.path} was closed")
+        if within and self._holds_lock:
+            yield
+            return
+        if self._holds_lock:
+            raise ReplicaBusy(f"{self.path} is being synced: a callback cannot sync it")
+        lock = sqlite3.connect(self.lock, isolation_level=None, timeout=LOCK_TIMEOUT)
         try:
             try:
                 lock.execute("BEGIN EXCLUSIVE")
             except sqlite3.OperationalError as error:
                 raise ReplicaBusy(f"{self.path} is being synced by another thread or process") from error
+            self._holds_lock = True
             yield
         finally:
+            self._holds_lock = False
             lock.close()
 
     def settle(self) -> None:
@@ -115,16 +149,24 @@ class Device:
 
     def tell(self, stage: Stage, plan: ResetPlan, **details: Any) -> None:
         """Tell the app's listeners. Raises CallbackFailed if one raises."""
-        event = ResetEvent(
-            stage=stage,
-            reset=plan.reset,
-            reason=plan.reason,
-            mode=plan.mode,
-            backup=self.journal.path(plan.backup),
-            **details,
+        self.callbacks.tell(
+            ResetEvent(
+                stage=stage,
+                reset=plan.reset,
+                reason=plan.reason,
+                mode=plan.mode,
+                backup=self.journal.path(plan.backup),
+                **details,
+            )
         )
-        for listener in self.listeners:
-            try:
-                listener(event)
-            except Exception as error:
-                raise CallbackFailed(f"on_reset raised at {stage!r}: {error!r}") from error
+
+    def pay(self, *kinds: str) -> bool:
+        """Call the callbacks that are owed, the oldest first. Returns whether there was any.
+
+        Raises CallbackFailed; what raised is owed still, and so is what comes after it.
+        """
+        owed_now = [owed for owed in self.journal.owed if owed.callback in kinds]
+        for owed in owed_now:
+            self.callbacks.call(owed, self.journal.path(owed.backup), self.store)
+            self.journal.paid(owed)
+        return bool(owed_now)

@@ -4,34 +4,57 @@ It owns no HTTP. A driver sends the requests in production, a simulator answers 
 an error or for good, the next sync goes on.
 """
 
-from . import resetting
+from . import orders, resetting
 from .device import Device, Tally
+from .disposing import dispose_of_old
 from .errors import ClientResetOrdered, RecoveryFailed, ReplicaBusy
 from .exchange import greet, push_and_pull
 from .messages import Exchange
 from .reports import SyncReport
+from .standing import standing
 
 __all__ = ["sync"]
 
 
 def sync(device: Device, *, patience: float) -> Exchange[SyncReport]:
-    """One sync. ``patience`` bounds the waiting for the server's recovery, in seconds.
+    """One sync. ``patience`` bounds the seconds of waiting for the server: for its recovery, for its time to reset.
 
     Raises what ``messages.check`` raises, ResetLoop, ResetModeNotAllowed, CallbackFailed, and RecoveryFailed once
     everything else is done.
     """
     if device.store.connection.in_transaction:
         raise ReplicaBusy("a transaction is open on the replica's connection: commit it before syncing")
+    device.journal.reload()
     tally = Tally()
-    while True:
+    stopped = False
+    while not stopped and (pause := orders.pause_left(device)) <= patience:
+        patience -= pause
         try:
-            resetting.prepare(device)
-            yield from greet(device)
-            yield from resetting.proceed(device, tally, patience)
-            yield from push_and_pull(device, tally)
+            yield from _one_round(device, tally, pause, patience)
             break
         except ClientResetOrdered as order:
-            resetting.begin(device, tally, order)
+            stopped = not (yield from orders.consider(device, tally, order))
+    else:
+        stands = standing(device.journal, device.mode)
+        tally.resets += [] if stands is None else [stands]
+    return _report(device, tally)
+
+
+def _one_round(device: Device, tally: Tally, pause: float, patience: float) -> Exchange[None]:
+    """Everything, up to the end or to the server's next order to reset."""
+    resetting.prepare(device)
+    yield from greet(device, after=pause)
+    yield from resetting.proceed(device, tally, patience)
+    yield from push_and_pull(device, tally)
+    device.journal.calm()
+    if device.pay("fallback", "after") and device.store.pending_count():
+        yield from push_and_pull(device, tally)
+    if device.keep_backups is not None:
+        before = device.store.corrected_now() - int(device.keep_backups * 1_000_000)
+        dispose_of_old(device.journal, before=before)
+
+
+def _report(device: Device, tally: Tally) -> SyncReport:
     report = SyncReport(
         pushed=tally.pushed,
         pulled=tally.pulled,
@@ -41,8 +64,9 @@ def sync(device: Device, *, patience: float) -> Exchange[SyncReport]:
         resets=tuple(tally.resets),
     )
     last = report.reset
-    if last is not None and last.state == "refused":
+    if tally.refused_now and last is not None and last.state == "refused":
         problem = last.problem or {}
-        message = f"the server would not recover {last.backup.name}, which is kept: {problem.get('detail', problem)}"
+        name = "the backup" if last.backup is None else last.backup.name
+        message = f"the server would not recover {name}, which is kept: {problem.get('detail', problem)}"
         raise RecoveryFailed(message, problem=problem, report=report)
     return report

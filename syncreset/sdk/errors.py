@@ -1,19 +1,21 @@
 """What can go wrong in a replica, as exceptions. Every one leaves the replica as it was, or resumable."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .reports import SyncReport
+    from .reports import Backup, PendingChange, ResetOutcome, SyncReport, Unresolved
 
 __all__ = [
     "CallbackFailed",
     "ClientResetOrdered",
+    "LogoutRefused",
     "MissingRow",
     "ProblemReceived",
     "ProtocolViolation",
     "RecoveryFailed",
     "ReplicaBusy",
+    "ReplicaClosed",
     "ReplicaError",
     "ResetLoop",
     "ResetModeNotAllowed",
@@ -21,6 +23,7 @@ __all__ = [
     "StoreSetAside",
     "UnknownField",
     "UnknownModel",
+    "WrongUser",
 ]
 
 
@@ -53,12 +56,23 @@ class ReplicaBusy(ReplicaError):
     """Another thread or process is syncing this replica, or a transaction is open on its connection."""
 
 
+class ReplicaClosed(ReplicaError):
+    """The replica was closed: open another one."""
+
+
 class StoreSetAside(ReplicaError):
     """The connection is to a store that a client reset has made a backup: nothing can be written to it any more."""
 
 
 class ServerUnavailable(ReplicaError):
-    """No answer, or only 429 and 5xx. Nothing is lost: the next sync continues."""
+    """No answer, or only 429 and 5xx. Nothing is lost: the next sync continues.
+
+    ``retry_after``: in how many seconds the server wants to be asked again, if it said so.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ProtocolViolation(ReplicaError):
@@ -79,9 +93,57 @@ class ProblemReceived(ReplicaError):
 class ClientResetOrdered(ProblemReceived):
     """The 409 ``client_reset``. The engine handles it; an app never sees it."""
 
+    def __init__(self, status: int, problem: Mapping[str, Any], *, retry_after: float | None = None) -> None:
+        super().__init__(status, problem)
+        self.retry_after = retry_after
+
+
+class WrongUser(ProblemReceived):
+    """The token is of another user than this replica's (403 ``client_forbidden``). Nothing was sent or changed.
+
+    Open the replica with its own user's token, or another file for this user; ``safe_logout`` makes room.
+    """
+
 
 class ResetLoop(ReplicaError):
-    """The server keeps ordering a reset that has been done. All backups are kept; the operator has to look."""
+    """The server orders a reset again that has been done, or ever new ones. All backups are kept.
+
+    Raised once; from then on ``Replica.reset_state`` and the reports of syncs say ``looping``. ``outcome`` is that
+    state, with its ``reset``, ``reason``, ``problem`` and ``advice``; ``backups`` are those not yet recovered.
+    """
+
+    def __init__(self, message: str, *, outcome: "ResetOutcome", backups: "Sequence[Backup]") -> None:
+        super().__init__(f"{message}. {outcome.advice}")
+        self.outcome = outcome
+        self.backups = tuple(backups)
+
+
+class LogoutRefused(ReplicaError):
+    """Logging out would lose what no server has: ``pending`` changes, ``backups`` kept, ``unresolved`` ones.
+
+    The cause is what kept the last sync from sending them, if it failed. Nothing was deleted.
+    """
+
+    def __init__(
+        self,
+        *,
+        pending: "Sequence[PendingChange]",
+        backups: "Sequence[Backup]",
+        unresolved: "Sequence[Unresolved]",
+    ) -> None:
+        self.pending, self.backups, self.unresolved = tuple(pending), tuple(backups), tuple(unresolved)
+        parts = [
+            f"{len(lost)} {words}"
+            for lost, words in (
+                (self.pending, "changes not acknowledged by the server"),
+                (self.backups, "backups not recovered"),
+                (self.unresolved, "refused changes that only this device holds"),
+            )
+            if lost
+        ]
+        super().__init__(
+            f"logging out would lose {', '.join(parts)}: sync first, or export_pending() and force=True"
+        )
 
 
 class ResetModeNotAllowed(ReplicaError):
@@ -95,7 +157,8 @@ class CallbackFailed(ReplicaError):
 class RecoveryFailed(ReplicaError):
     """The server would not recover the backup, which is kept. Ordinary syncing was done: see ``report``.
 
-    ``problem`` is what the server said.
+    ``problem`` is what the server said. Raised once for each refusal; from then on ``Replica.reset_state`` and the
+    reports of syncs say ``refused``, until the server is mended or ``Replica.retry_reset`` is called.
     """
 
     def __init__(self, message: str, *, problem: Mapping[str, Any], report: "SyncReport") -> None:

@@ -23,11 +23,11 @@ PAGE, CHANGES, BODY = 1000, 1000, 4 * 1024**2
 ROUNDS = 5
 
 
-def greet(device: Device) -> Exchange[None]:
-    """Measure the clock, fit the tables to the schema, and make the client known to the server."""
+def greet(device: Device, *, after: float = 0.0) -> Exchange[None]:
+    """After so many seconds: measure the clock, fit the tables to the schema, make the client known to the server."""
     store = device.store
-    asked = now()
-    hello = yield from call("GET", "")
+    asked = now() + int(after * 1_000_000)
+    hello = yield from call("GET", "", after=after)
     _measure(store, hello, asked)
     if hello.get("minimum_protocol", PROTOCOL_VERSION) > PROTOCOL_VERSION:
         raise ProtocolViolation(f"the server asks for protocol {hello['minimum_protocol']}; update syncreset")
@@ -68,8 +68,14 @@ def _register(store: Store) -> Exchange[None]:
 
 
 def push_and_pull(device: Device, tally: Tally) -> Exchange[None]:
-    """Push what is pending and pull what is new, again where the app has gone on writing meanwhile."""
+    """Push what is pending and pull what is new, again where the app has gone on writing meanwhile.
+
+    Before anything new is sent, what no pull has confirmed is sent once more: a server that was restored since would
+    take the new numbers for proof that it has the old ones.
+    """
     store = device.store
+    with store.applying():
+        outbox.go_back_to(store, 0)
     for left in reversed(range(ROUNDS)):
         before = tally.pushed
         try:

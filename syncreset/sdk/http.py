@@ -1,16 +1,14 @@
 """The driver that sends the engine's requests over HTTP, with httpx."""
 
 import gzip
-import math
 import time
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import httpx
 
 from .errors import ProtocolViolation, ServerUnavailable
-from .messages import Exchange, Request, Response, run
+from .messages import Exchange, Request, Response, retry_after, run
 
 __all__ = ["HttpDriver"]
 
@@ -95,12 +93,5 @@ def _pause(answer: httpx.Response) -> float | None:
     """How many seconds the server asks to wait before repeating; None for an answer that stands."""
     if answer.status_code not in (429, 503):
         return None
-    wanted = answer.headers.get("retry-after", "1")
-    try:
-        seconds = float(wanted)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(wanted).timestamp() - time.time()
-        except ValueError:
-            seconds = 1.0
-    return max(seconds, 0.1) if math.isfinite(seconds) else 1.0
+    seconds = retry_after(answer.headers)
+    return 1.0 if seconds is None else max(seconds, 0.1)

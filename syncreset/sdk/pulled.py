@@ -11,6 +11,7 @@ from syncreset.protocol import dumps, same
 
 from . import outbox
 from .schema import ModelSchema
+from .steps import outgoing, rest_of
 from .store import UNKNOWN, Deletion, Marks, Store
 
 __all__ = ["bootstrap_again", "commit", "discard_staged", "stage"]
@@ -56,6 +57,7 @@ def commit(
     than ``before`` (µs) are forgotten.
     """
     with store.applying():
+        outbox.go_back_to(store, acked)
         present: set[tuple[str, str]] = set()
         for change in _staged(store):
             _apply(store, change)
@@ -63,7 +65,6 @@ def commit(
                 present.add((change["model"], change["pk"]))
         if bootstrap:
             _drop_absent(store, present)
-        outbox.go_back_to(store, acked)
         outbox.acknowledged(store, acked)
         store.forget_deletions(before)
         _clear(store)
@@ -113,8 +114,10 @@ def _put(store: Store, model: ModelSchema, pk: str, change: Mapping[str, Any]) -
             return
         store.drop_deletion(model.name, pk)
     elif marks.pending:
-        server.base, server.local = _still_pending(store, model, pk, marks, fields)
-        fields = {name: value for name, value in fields.items() if name not in server.base}
+        moved = _move_steps(store, model, pk, marks, server, fields)
+        base, local = _still_pending(store, model, pk, marks, fields, moved)
+        fields = {name: value for name, value in fields.items() if name not in base} | moved
+        server.base, server.local = (server.base or {}) | base, server.local | local
     store.write_row(model, pk, fields)
     store.set_marks(model.name, pk, server)
 
@@ -130,16 +133,60 @@ def _refresh_deletion(store: Store, model: ModelSchema, pk: str, deletion: Delet
         )
 
 
+def _move_steps(
+    store: Store,
+    model: ModelSchema,
+    pk: str,
+    marks: Marks,
+    server: Marks,
+    fields: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The values of counters and sets: the server's, with the steps made here. Notes these in ``server``."""
+    if not model.stepped:
+        return {}
+    row = store.row(model, pk) or {}
+    made = next(
+        (change for _, _, change in outbox.sent_changes(store, model.name, pk) if change["base"] is None),
+        None,
+    )
+    moved: dict[str, Any] = {}
+    for field in model.stepped:
+        name = field.name
+        if name not in fields or (marks.base is not None and name not in marks.base):
+            continue
+        if marks.base is None and made is None:
+            continue
+        rest = rest_of(field, marks, row.get(name), made if marks.base is None else None)
+        if rest is None or (marks.base is not None and rest.step is None):
+            continue
+        moved[name] = fields[name]
+        if not rest.settled or marks.base is not None:
+            moved[name], origin = rest.moved_to(fields[name])
+            server.origin[name] = [origin]
+            server.base = (server.base or {}) | {name: server.clock(name)}
+            server.local[name] = marks.written(name)
+    return moved
+
+
 def _still_pending(
-    store: Store, model: ModelSchema, pk: str, marks: Marks, fields: Mapping[str, Any]
+    store: Store,
+    model: ModelSchema,
+    pk: str,
+    marks: Marks,
+    fields: Mapping[str, Any],
+    moved: Mapping[str, Any],
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """The marks of fields that keep their local value: those changed here to something else than the server has."""
+    """The marks of fields that keep their local value: those changed here to something else than the server has.
+
+    All but those of ``moved``.
+    """
     row = store.row(model, pk) or {}
     if marks.base is None:
         base = {
             name: UNKNOWN
             for name, value in row.items()
             if name in fields
+            and name not in moved
             and not same(value, fields[name])
             and (value is not None or outbox.may_be_null(model, name))
         }
@@ -147,7 +194,8 @@ def _still_pending(
         base = {
             name: known
             for name, known in marks.base.items()
-            if name not in fields or name not in row or not same(row[name], fields[name])
+            if name not in moved
+            and (name not in fields or name not in row or not same(row[name], fields[name]))
         }
     return base, {name: marks.written(name) for name in base}
 
@@ -165,7 +213,8 @@ def _remove(store: Store, model: ModelSchema, pk: str) -> None:
     deletion = store.deletion(model.name, pk)
     if marks is not None and marks.pending:
         row = store.row(model, pk) or {}
-        fields = row if marks.base is None else {name: row.get(name) for name in marks.base}
+        names = [name for name in marks.base or {} if name in model.fields]
+        fields = row if marks.base is None else outgoing(model, row, marks, names)
         _keep_removed(store, model, pk, "put", fields)
     elif deletion is not None and not deletion.pulled:
         _keep_removed(store, model, pk, "delete", {})

@@ -1,29 +1,30 @@
 """The replica: rows of the server on this device, to read and write offline and to sync when there is a connection."""
 
-import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 import httpx
 
-from syncreset.protocol import uuid7
-
-from . import deciding, engine, files
+from . import deciding, engine, resetting
+from .callbacks import Callbacks
 from .device import Device
-from .errors import MissingRow, UnknownField
+from .disposing import delete_backups
+from .errors import LogoutRefused, ReplicaError
+from .exporting import export_pending
 from .http import HttpDriver
-from .reports import Backup, LedgerItem, PendingChange, ResetEvent, SyncReport, Unresolved
-from .schema import ModelSchema
+from .leaving import leave
+from .reader import BackupView
+from .reports import Backup, LedgerItem, ResetEvent, ResetOutcome, SyncReport, Unresolved
+from .standing import standing
 from .store import Store
-from .tables import quote
-from .values import SqlValue, from_python, to_sql
+from .writer import Writer
 
-__all__ = ["BackupView", "Mode", "Replica"]
+__all__ = ["Mode", "Replica"]
 
 Mode = Literal["manual", "recover", "discard", "recover_or_discard"]
 Listener = Callable[[ResetEvent], None]
@@ -31,80 +32,11 @@ Listener = Callable[[ResetEvent], None]
 #: Seconds that a sync waits for the server's recovery: by default, and with ``wait=True``.
 PATIENCE, LONG_PATIENCE = 30.0, 600.0
 
-
-class Reader:
-    """What can be read of a store: a replica's own, or a backup of it."""
-
-    def _open_store(self) -> Store:
-        raise NotImplementedError
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The SQLite connection, in autocommit mode. After a reset it is another one: do not keep it."""
-        return self._open_store().connection
-
-    @property
-    def models(self) -> Mapping[str, str]:
-        """The tables by model label, parents first."""
-        return {name: model.table for name, model in self._open_store().schema.models.items()}
-
-    def get(self, model: str, pk: object, /) -> dict[str, Any] | None:
-        """A row in wire values, its primary key among them, or None."""
-        return next(iter(self.all(model, **{self._model(model).primary_key: pk})), None)
-
-    def all(self, model: str, /, **where: object) -> list[dict[str, Any]]:
-        """The rows whose fields equal all of ``where``, in wire values, in the order of their primary keys.
-
-        For anything else there is plain SQL on ``connection``.
-        """
-        described = self._model(model)
-        values = {name: _sql_value(described, name, value) for name, value in where.items()}
-        rows = self._open_store().rows(described, values)
-        return [{described.primary_key: pk, **fields} for pk, fields in rows]
-
-    def pending_changes(self) -> list[PendingChange]:
-        """What the server has not acknowledged: puts, then deletes."""
-        store = self._open_store()
-        changes = []
-        for name, pk, marks in list(store.pending_marks()):
-            row = store.row(store.schema.models[name], pk) or {} if name in store.schema.models else {}
-            fields = row if marks.base is None else {field: row.get(field) for field in marks.base}
-            changes.append(PendingChange(model=name, pk=pk, op="put", fields=fields))
-        for name, pk, _ in store.deletions(pulled=False):
-            changes.append(PendingChange(model=name, pk=pk, op="delete"))
-        return changes
-
-    def pending(self) -> int:
-        """How many rows and deletions the server has not acknowledged."""
-        return self._open_store().pending_count()
-
-    def _model(self, name: str) -> ModelSchema:
-        return self._open_store().schema.model(name)
+#: Seconds that a backup stays after it need not be recovered any more, by default: 30 days.
+KEEP_BACKUPS = 30 * 24 * 60 * 60.0
 
 
-class BackupView(Reader):
-    """A backup, to read from. A context manager."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._store = Store(path, read_only=True)
-
-    def _open_store(self) -> Store:
-        return self._store
-
-    def close(self) -> None:
-        self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class Replica(Reader):
+class Replica(Writer):
     """A replica in one SQLite file. A context manager; to be used by one thread.
 
     ``url`` is the root of the server's sync API. ``mode`` says what becomes of changes not yet sent when the server
@@ -112,8 +44,14 @@ class Replica(Reader):
     ``on_manual(before, live)`` with the backup and this replica, ``discard`` takes the server's data alone,
     ``recover_or_discard`` does that only if the server would not recover. A backup is kept in every mode.
     ``strategy`` names how the server derives changes from the backup; None leaves that to the server.
-    ``on_reset`` is a function, or several, called with a ResetEvent at each step. ``client`` is an ``httpx.Client`` to
-    send with.
+
+    ``on_reset`` is a function, or several, called with a ResetEvent at each step. ``on_before(before)`` is called with
+    each backup as soon as the store has been set aside, ``on_after(before, live)`` once the reset is through and the
+    replica up to date again, ``on_fallback(outcome)`` where ``recover_or_discard`` discarded. These three are called
+    again, also after a restart, until they have returned once; they cannot sync.
+
+    ``keep_backups`` is how many seconds backups stay that need not be recovered any more, None for ever. ``client`` is
+    an ``httpx.Client`` to send with.
     """
 
     def __init__(
@@ -126,7 +64,11 @@ class Replica(Reader):
         name: str | None = None,
         strategy: str | None = None,
         on_reset: Listener | Iterable[Listener] | None = None,
+        on_before: Callable[[BackupView], None] | None = None,
+        on_after: Callable[[BackupView, "Replica"], None] | None = None,
+        on_fallback: Callable[[ResetOutcome], None] | None = None,
         on_manual: Callable[[BackupView, "Replica"], None] | None = None,
+        keep_backups: float | None = KEEP_BACKUPS,
         headers: Mapping[str, str] | None = None,
         client: httpx.Client | None = None,
     ) -> None:
@@ -134,13 +76,26 @@ class Replica(Reader):
             raise ValueError(f"mode is one of {', '.join(get_args(Mode))}, not {mode!r}")
         if mode == "manual" and on_manual is None:
             raise ValueError("mode='manual' needs on_manual, which takes over from the backup what is wanted")
-        self._on_manual = on_manual
-        listeners = [on_reset] if callable(on_reset) else list(on_reset or ())
+        if keep_backups is not None and keep_backups < 0:
+            raise ValueError("keep_backups is a number of seconds, or None")
+        listeners = (on_reset,) if callable(on_reset) else tuple(on_reset or ())
+        callbacks = Callbacks(
+            listeners=listeners,
+            manual=self._with_both(on_manual),
+            before=None if on_before is None else partial(_with_backup, on_before),
+            after=self._with_both(on_after),
+            fallback=on_fallback,
+        )
         self._device = Device(
-            Path(path), mode=mode, strategy=strategy, listeners=listeners, hand_over=self._hand_over
+            Path(path), mode=mode, strategy=strategy, callbacks=callbacks, keep_backups=keep_backups
         )
         self._driver = HttpDriver(url, token, headers=headers, client=client)
         self._introduce(name)
+
+    def _with_both(
+        self, callback: Callable[[BackupView, "Replica"], None] | None
+    ) -> Callable[[Path], None] | None:
+        return None if callback is None else partial(_with_backup, lambda before: callback(before, self))
 
     def _introduce(self, name: str | None) -> None:
         store = self._device.store
@@ -163,68 +118,15 @@ class Replica(Reader):
         """The id by which the server knows this replica."""
         return str(self._device.store.get("client"))
 
-    # -- writing --------------------------------------------------------------------------------------------------
-
-    def transaction(self) -> AbstractContextManager[None]:
-        """Several writes at once: all or none, and much faster than one by one."""
-        return self._device.store.transaction()
-
-    def create(
-        self, model: str, fields: Mapping[str, Any] | None = None, /, *, pk: object = None, **more: Any
-    ) -> str:
-        """Make a row and return its primary key: ``pk``, or the one among the fields, or a new UUIDv7.
-
-        Fields not named are left to the server's defaults. Raises UnknownField, and sqlite3.IntegrityError where the
-        replica holds a row of this key.
-        """
-        described = self._model(model)
-        values = {**(fields or {}), **more}
-        given = values.pop(described.primary_key, pk)
-        key = str(given if given is not None else uuid7())
-        columns = {described.primary_key: key} | {
-            name: _sql_value(described, name, value) for name, value in values.items()
-        }
-        names = ", ".join(map(quote, columns))
-        self.connection.execute(
-            f"INSERT INTO {quote(described.table)} ({names}) VALUES ({', '.join('?' * len(columns))})",
-            list(columns.values()),
-        )
-        return key
-
-    def update(self, model: str, pk: object, fields: Mapping[str, Any] | None = None, /, **more: Any) -> None:
-        """Change fields of a row. Raises MissingRow and UnknownField."""
-        described = self._model(model)
-        values = {
-            name: _sql_value(described, name, value) for name, value in {**(fields or {}), **more}.items()
-        }
-        if not values:
-            return
-        assignments = ", ".join(f"{quote(name)} = ?" for name in values)
-        cursor = self.connection.execute(
-            f"UPDATE {quote(described.table)} SET {assignments} WHERE {quote(described.primary_key)} = ?",
-            [*values.values(), str(pk)],
-        )
-        if cursor.rowcount == 0:
-            raise MissingRow(f"the replica has no {model} {pk}")
-
-    def delete(self, model: str, pk: object, /) -> None:
-        """Delete a row. Raises MissingRow."""
-        described = self._model(model)
-        cursor = self.connection.execute(
-            f"DELETE FROM {quote(described.table)} WHERE {quote(described.primary_key)} = ?", (str(pk),)
-        )
-        if cursor.rowcount == 0:
-            raise MissingRow(f"the replica has no {model} {pk}")
-
     # -- syncing --------------------------------------------------------------------------------------------------
 
     def sync(self, *, wait: bool | float = PATIENCE) -> SyncReport:
         """Push what is pending, pull what is new, and do what a reset asks.
 
-        ``wait`` bounds how many seconds are spent waiting for the server's recovery after a reset (True: ten minutes,
-        False: not at all); the next sync asks again. Raises ServerUnavailable, ProblemReceived, ReplicaBusy, and of
-        resets ResetLoop, ResetModeNotAllowed, CallbackFailed and RecoveryFailed. Whatever is raised, the next sync
-        continues.
+        ``wait`` bounds how many seconds are spent waiting for the server, for its recovery after a reset and for the
+        time that it wants the reset to begin (True: ten minutes, False: not at all); the next sync asks again. Raises
+        ServerUnavailable, ProblemReceived (WrongUser among them), ReplicaBusy, and of resets ResetLoop,
+        ResetModeNotAllowed, CallbackFailed and RecoveryFailed. Whatever is raised, the next sync continues.
         """
         patience = (LONG_PATIENCE if wait else 0.0) if isinstance(wait, bool) else wait
         with self._device.alone():
@@ -262,6 +164,30 @@ class Replica(Reader):
             return decided
         return self._driver.run(deciding.resolve(item if isinstance(item, str) else item.id, keep))
 
+    # -- resets -------------------------------------------------------------------------------------------------
+
+    def reset_state(self) -> ResetOutcome | None:
+        """Where a reset stands that is not through: to be shown to the user. None where there is none.
+
+        ``state`` is ``postponed``, ``unfinished``, ``waiting``, ``refused`` or ``looping``; ``advice`` says what to do.
+        Asks nobody.
+        """
+        self._device.journal.reload()
+        return standing(self._device.journal, self._device.mode)
+
+    def retry_reset(self, *, mode: Mode | None = None) -> None:
+        """Let the next sync take up what was refused, put off, or went round in circles, as if for the first time.
+
+        With ``mode`` the reset under way goes on in that mode: ``discard`` gives up recovering its backups, ``manual``
+        hands them to ``on_manual``. Raises ValueError where no reset is under way, ResetModeNotAllowed where the
+        server does not allow that mode.
+        """
+        if mode is not None and mode not in get_args(Mode):
+            raise ValueError(f"mode is one of {', '.join(get_args(Mode))}, not {mode!r}")
+        with self._device.alone(within=True):
+            self._device.journal.reload()
+            resetting.retry(self._device, mode)
+
     # -- backups --------------------------------------------------------------------------------------------------
 
     def backups(self) -> list[Backup]:
@@ -277,17 +203,35 @@ class Replica(Reader):
         """Delete a backup's files for good. Raises ValueError for one that has yet to be recovered."""
         if backup.state == "kept":
             raise ValueError(f"{backup.path.name} has not been recovered: syncing recovers it")
-        for suffix in ("", "-wal", "-shm", ".snapshot"):
-            files.remove(backup.path.with_name(backup.path.name + suffix))
-        self._device.journal.forget(backup.path.name)
+        with self._device.alone(within=True):
+            self._device.journal.reload()
+            delete_backups(self._device.journal, [backup.path.name])
 
-    def _hand_over(self, path: Path) -> None:
-        if self._on_manual is None:
-            raise ValueError("the replica has no on_manual callback")
-        with BackupView(path) as before:
-            self._on_manual(before, self)
+    def export_pending(self, path: str | PathLike[str]) -> int:
+        """Write everything unsynced, of this replica and of every backup not yet recovered, into one file.
+
+        It is a snapshot: gzip of lines of JSON. Returns how many rows and deletions it holds. Nothing else changes.
+        """
+        return export_pending(self._device, Path(path))
 
     # -- the end --------------------------------------------------------------------------------------------------
+
+    def safe_logout(self, *, force: bool = False) -> None:
+        """Sync, close the replica and delete it from this device, with its client id and all backups.
+
+        Raises LogoutRefused where that would lose what no server holds, its cause being the error of the sync if there
+        was one; nothing is deleted then. ``force`` deletes all the same.
+        """
+        failure: ReplicaError | None = None
+        try:
+            self.sync()
+        except ReplicaError as error:
+            failure = error
+        try:
+            leave(self._device, force=force)
+        except LogoutRefused as refused:
+            raise refused from failure
+        self._driver.close()
 
     def close(self) -> None:
         """Close the store and the connections."""
@@ -307,10 +251,6 @@ class Replica(Reader):
         return iter(self.models)
 
 
-def _sql_value(model: ModelSchema, name: str, value: object) -> SqlValue:
-    if name == model.primary_key:
-        return str(value)
-    field = model.fields.get(name)
-    if field is None:
-        raise UnknownField(f"{model.name} has no field {name!r}; it has {', '.join(model.fields)}")
-    return to_sql(field.storage, from_python(field.storage, value))
+def _with_backup(callback: Callable[[BackupView], None], path: Path) -> None:
+    with BackupView(path) as before:
+        callback(before)

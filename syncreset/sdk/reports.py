@@ -5,9 +5,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Backup", "LedgerItem", "PendingChange", "ResetEvent", "ResetOutcome", "SyncReport", "Unresolved"]
+__all__ = [
+    "Backup",
+    "LedgerItem",
+    "PendingChange",
+    "ResetEvent",
+    "ResetOutcome",
+    "ResetState",
+    "SyncReport",
+    "Unresolved",
+]
 
-ResetState = Literal["recovered", "waiting", "refused", "discarded", "handed_over"]
+ResetState = Literal[
+    "recovered",
+    "waiting",
+    "refused",
+    "discarded",
+    "handed_over",
+    "postponed",
+    "unfinished",
+    "looping",
+]
 Stage = Literal["noted", "backed_up", "downloaded", "uploaded", "recovering", "recovered", "refused", "done"]
 
 
@@ -25,9 +43,10 @@ class PendingChange:
 class Unresolved:
     """A change of this replica that the server did not simply apply. Kept until acknowledged by ``id``.
 
-    ``state`` is the server's word for it, or ``removed`` where the row left this replica's scopes. ``fields`` are the
-    values that were sent, ``server`` the server's row at that time (None: it has none, or it is not visible), ``item``
-    the ledger's item if there is one, ``at`` the time (µs).
+    ``state`` is the server's word for it, or ``removed`` where the row left this replica's scopes, or ``withdrawn``
+    where the steps of counters and sets may have been counted before, by this store's later life. ``fields`` are the
+    values and steps that were sent, ``server`` the server's row at that time (None: it has none, or it is not visible),
+    ``item`` the ledger's item if there is one, ``at`` the time (µs).
     """
 
     id: int
@@ -60,7 +79,7 @@ class LedgerItem:
 
 @dataclass(frozen=True, kw_only=True)
 class Backup:
-    """A store set aside by a reset. ``created`` in µs.
+    """A store set aside by a reset. ``created`` and ``settled`` in µs; ``settled`` is None while it is ``kept``.
 
     ``state``: ``kept`` (not yet recovered), ``receipted`` (the server holds it all: ``receipt``), ``discarded``,
     ``handed_over`` (to the app's callback).
@@ -73,6 +92,7 @@ class Backup:
     state: Literal["kept", "receipted", "discarded", "handed_over"]
     receipt: Mapping[str, Any] | None
     recovery: str | None
+    settled: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,16 +116,47 @@ class ResetEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class ResetOutcome:
-    """What became of a reset in this sync. ``waiting``: the server is still merging; the next sync asks again."""
+    """Where a reset stands: what became of it in a sync, or what ``Replica.reset_state`` shows at any time.
+
+    ``recovered``, ``discarded`` and ``handed_over`` are its ends. ``waiting``: the server is still merging.
+    ``postponed``: the server asked to start over no earlier than ``until`` (µs, this device's clock), and nothing has
+    been begun. ``unfinished``: it was interrupted. ``refused``: the server would not recover the backup, ``problem``
+    says why. ``looping``: the server orders it again though it was done. ``backup`` is the newest one, None where
+    nothing was begun.
+    """
 
     reset: str
     reason: str
     mode: str
     state: ResetState
-    backup: Path
+    backup: Path | None = None
     recovery: str | None = None
     totals: Mapping[str, int] = field(default_factory=dict)
     problem: Mapping[str, Any] | None = None
+    until: int | None = None
+
+    @property
+    def advice(self) -> str:
+        """One sentence on what happens next, or on what to do."""
+        return _ADVICE[self.state]
+
+
+_ADVICE: Mapping[ResetState, str] = {
+    "recovered": "Nothing is to be done: the server has a receipt for everything that the backup held.",
+    "discarded": "Nothing is to be done; the backup is still there to be read.",
+    "handed_over": "Nothing is to be done: the app has taken over what it wanted.",
+    "waiting": "Nothing is to be done: the next sync asks whether the server is done merging.",
+    "postponed": "Nothing is to be done: work goes on offline, and the first sync after that time starts over.",
+    "unfinished": "Nothing is to be done: the next sync goes on where this one was interrupted.",
+    "refused": (
+        "Tell the operator. Each sync asks whether the cause is mended; retry_reset() uploads the backup anew, "
+        "and with another mode gives up recovering it."
+    ),
+    "looping": (
+        "Tell the operator. Work goes on offline and every backup is kept; another reset ends it, and so does "
+        "retry_reset() once the server is mended."
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,70 +1,62 @@
 """The client reset, step by step (design, section 7). Each step is in the journal before it is taken.
 
 Close, set aside as a backup, bootstrap, upload what the backups hold, wait for the receipt. A kill at any point is
-continued by the next sync; another reset in the middle starts over, with nothing of any backup lost.
+continued by the next sync; another reset in the middle starts over, with nothing of any backup lost. A refusal is
+remembered: the snapshot is not sent again by itself, but the server is asked whether the cause is mended.
 """
 
-import base64
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from syncreset.protocol import now
 
 from . import backup, files
 from .device import Device, Tally
-from .errors import (
-    CallbackFailed,
-    ClientResetOrdered,
-    ProblemReceived,
-    ProtocolViolation,
-    ResetLoop,
-    ResetModeNotAllowed,
-)
+from .errors import ClientResetOrdered, ProblemReceived, ResetModeNotAllowed, WrongUser
 from .exchange import pull
-from .journal import ResetPlan, SnapshotFile
-from .messages import Exchange, Request, call, check
-from .reports import ResetOutcome, ResetState
+from .journal import ResetPlan, Step
+from .messages import Exchange, Request, check
+from .reports import ResetState
+from .standing import outcome_of
+from .uploading import ResetForgotten, offset_of, recovery_of, snapshot_of, state_of, upload, write
 
-__all__ = ["begin", "prepare", "proceed"]
-
-CHUNK = 1024 * 1024
-TUS = {"tus-resumable": "1.0.0"}
-
-#: A snapshot written longer ago (µs) is written anew before its upload begins, for it says what time it is.
-STALE = 30_000_000
-
-#: Different resets that one sync goes through before it calls them a loop; beginnings of the very same reset.
-RESETS_PER_SYNC, BEGINNINGS = 3, 2
+__all__ = ["KNOWN_AS_DONE", "begin", "prepare", "proceed", "retry"]
 
 #: Seconds between two questions whether the recovery is done: this, growing up to that.
 FIRST_POLL, LAST_POLL = 0.2, 5.0
 
+#: A snapshot that was refused before the server had it whole is offered again after so many µs.
+OFFER_AGAIN = 3_600_000_000
 
-def begin(device: Device, tally: Tally, order: ClientResetOrdered) -> None:
+#: How often in one reset the server may turn out to have forgotten the reset or its recovery.
+FORGETTINGS = 1
+
+#: The states of a reset (protocol, "GET /resets/{id}") by which the server knows of its bootstrap.
+KNOWN_AS_DONE = ("bootstrapped", "done")
+
+
+def begin(device: Device, problem: Mapping[str, Any], *, begun: int) -> None:
     """Note a reset that the server has ordered, in the place of any that is under way.
 
-    Raises ResetLoop where it has been done before, ResetModeNotAllowed where the server leaves no mode that the app
-    agreed to; either way nothing has been changed.
+    That one's mode and strategy go on: what was begun with the promise to recover is recovered. ``begun`` counts the
+    beginnings of this very reset. Raises ResetModeNotAllowed, with nothing changed.
     """
-    problem = order.problem
-    reset, reason = str(problem.get("reset", "")), str(problem.get("reason", ""))
-    plan = device.journal.plan
-    begun = 1 + plan.begun if plan is not None and plan.reset == reset else 1
-    again = plan is not None and plan.reset == reset and plan.step == "bootstrap"
-    tally.begun += 1
-    if again or begun > BEGINNINGS or reset == device.journal.completed or tally.begun > RESETS_PER_SYNC:
-        raise ResetLoop(
-            f"the server orders the reset {reset} ({reason}) again, which this replica has done"
-        ) from order
+    under_way = device.journal.plan
+    reset = str(problem.get("reset", ""))
     allowed = tuple(problem.get("mode_allowed") or ("manual", "recover", "discard"))
+    mode = device.mode if under_way is None else under_way.mode
+    if not _is_allowed(mode, allowed):
+        raise ResetModeNotAllowed(
+            f"reset {reset} allows {', '.join(allowed)}, but the replica's mode is {mode}"
+        )
     recovery = problem.get("recovery") or {}
     noted = now()
     device.journal.begin(
         ResetPlan(
             reset=reset,
-            reason=reason,
-            mode=_mode(device.mode, allowed, reset),
+            reason=str(problem.get("reason", "")),
+            mode=mode,
+            strategy=device.strategy if under_way is None else under_way.strategy,
             allowed=allowed,
             upload=recovery.get("upload"),
             full=bool(recovery.get("full", True)),
@@ -75,13 +67,10 @@ def begin(device: Device, tally: Tally, order: ClientResetOrdered) -> None:
     )
 
 
-def _mode(wanted: str, allowed: tuple[str, ...], reset: str) -> str:
-    if wanted in allowed or (wanted == "recover_or_discard" and "recover" in allowed):
-        return wanted
-    if wanted == "recover_or_discard" and "discard" in allowed:
-        return "discard"
-    raise ResetModeNotAllowed(
-        f"reset {reset} allows {', '.join(allowed)}, but the replica's mode is {wanted}"
+def _is_allowed(mode: str, allowed: tuple[str, ...]) -> bool:
+    """The mode ``recover_or_discard`` can do with either of its parts."""
+    return mode in allowed or (
+        mode == "recover_or_discard" and not {"recover", "discard"}.isdisjoint(allowed)
     )
 
 
@@ -92,6 +81,7 @@ def prepare(device: Device) -> None:
         device.tell("noted", plan)
         device.set_store_aside()
         device.tell("backed_up", plan)
+    device.pay("before")
 
 
 def proceed(device: Device, tally: Tally, patience: float) -> Exchange[None]:
@@ -104,26 +94,29 @@ def proceed(device: Device, tally: Tally, patience: float) -> Exchange[None]:
     if plan is None:
         return
     if plan.step == "bootstrap":
-        yield from _bootstrap(device, tally, plan)
-        plan = _current(device)
+        plan = yield from _bootstrap(device, tally, plan)
     if plan.step == "hand_over":
-        _hand_over(device, plan)
-        plan = _current(device)
+        plan = _hand_over(device, plan)
     try:
-        if plan.step == "write":
-            plan = _write(device, plan)
-        if plan.step == "upload":
-            plan = yield from _upload(device, plan)
-        if plan.step == "wait":
-            plan = yield from _wait(device, plan, patience)
+        plan = yield from _recover(device, tally, plan, patience)
+    except ResetForgotten:
+        plan = yield from _start_over(device, tally, _current(device))
     except ProblemReceived as problem:
-        if isinstance(problem, ClientResetOrdered) or problem.status in (401, 403):
+        if _concerns_more_than_the_snapshot(problem):
             raise
-        plan = _refused(device, plan, problem.problem | {"status": problem.status, "detail": problem.detail})
+        members = problem.problem | {"status": problem.status, "code": problem.code, "detail": problem.detail}
+        plan = _refused(device, tally, _current(device), members)
     if plan.step == "finish":
         _finish(device, tally, plan)
-    else:
-        tally.resets.append(_outcome(device, plan, "refused" if plan.problem is not None else "waiting"))
+        return
+    state: ResetState = "waiting" if plan.step == "wait" else "unfinished"
+    tally.resets.append(outcome_of(device.journal, plan, state if plan.problem is None else "refused"))
+
+
+def _concerns_more_than_the_snapshot(problem: ProblemReceived) -> bool:
+    if isinstance(problem, ClientResetOrdered):
+        return True
+    return problem.status == 401 or (problem.status == 403 and not isinstance(problem, WrongUser))
 
 
 def _current(device: Device) -> ResetPlan:
@@ -133,166 +126,112 @@ def _current(device: Device) -> ResetPlan:
     return plan
 
 
-def _bootstrap(device: Device, tally: Tally, plan: ResetPlan) -> Exchange[None]:
+def _bootstrap(device: Device, tally: Tally, plan: ResetPlan) -> Exchange[ResetPlan]:
     """Download afresh. The schema was fetched by the greeting, if the new store had none."""
     yield from pull(device, tally, reset=plan.reset)
-    following = {"manual": "hand_over", "discard": "finish"}.get(plan.mode, "write")
-    outcome = "discarded" if plan.mode == "discard" else None
-    device.advance(plan, step=following, outcome=outcome)
+    known = yield from state_of(plan.reset)
+    kept = known is not None and known.get("state") in KNOWN_AS_DONE
+    plan = device.advance(plan, begun=0 if kept else plan.begun, **_following(plan))
     device.tell("downloaded", plan)
+    return plan
 
 
-def _hand_over(device: Device, plan: ResetPlan) -> None:
+def _following(plan: ResetPlan) -> dict[str, Any]:
+    """The step after the bootstrap, by the mode."""
+    if plan.mode == "manual":
+        return {"step": "hand_over"}
+    if plan.mode == "discard":
+        return {"step": "finish", "outcome": "discarded"}
+    if "recover" in plan.allowed or plan.mode in plan.allowed:
+        return {"step": "write" if plan.snapshot is None else "upload"}
+    detail = f"the server allows {', '.join(plan.allowed)}, and not to recover"
+    return {
+        "step": "finish",
+        "outcome": "discarded",
+        "problem": {"code": "mode_not_allowed", "detail": detail},
+    }
+
+
+def _hand_over(device: Device, plan: ResetPlan) -> ResetPlan:
     """Let the app take over from the backups what it wants, in one transaction of the live store each."""
-    if device.hand_over is None:
-        raise CallbackFailed("the mode is manual, and the replica has no on_manual callback")
     store = device.store
     for record in device.journal.kept():
         if record.name in store.get("handed_over", []):
             continue
         with store.transaction():
-            try:
-                device.hand_over(device.journal.path(record.name))
-            except Exception as error:
-                raise CallbackFailed(f"on_manual raised: {error!r}") from error
+            device.callbacks.hand_over(device.journal.path(record.name))
             store.put(handed_over=[*store.get("handed_over", []), record.name])
-    device.advance(plan, step="finish", outcome="handed_over")
+    return device.advance(plan, step="finish", outcome="handed_over")
 
 
-def _write(device: Device, plan: ResetPlan) -> ResetPlan:
-    snapshot = backup.write_snapshot_file(device.journal, plan, device.strategy, device.store.corrected_now())
-    _keep_outlived(device, snapshot)
-    return device.advance(plan, step="upload", snapshot=snapshot, location=None, recovery=None)
+def _recover(device: Device, tally: Tally, plan: ResetPlan, patience: float) -> Exchange[ResetPlan]:
+    """From the snapshot to its receipt."""
+    if plan.step == "refused":
+        plan = yield from _ask_again(device, plan)
+    if plan.step == "write":
+        plan = write(device, plan)
+    if plan.step == "upload":
+        plan = yield from upload(device, plan)
+    if plan.step == "wait":
+        plan = yield from _wait(device, tally, plan, patience)
+    return plan
 
 
-def _keep_outlived(device: Device, snapshot: SnapshotFile) -> None:
-    """Deletions that the snapshot leaves out, because an older backup holds unsynced edits, are told to the user."""
-    store = device.store
-    listed = {(item.model, item.pk) for item in store.unresolved() if item.code == "edited_before"}
-    with store.transaction():
-        for model, pk in snapshot.outlived:
-            if (model, pk) not in listed:
-                store.add_unresolved(
-                    seq=None,
-                    model=model,
-                    pk=pk,
-                    op="delete",
-                    state="superseded",
-                    fields={},
-                    problem={
-                        "code": "edited_before",
-                        "detail": "edits that the server had not seen outlive the deletion",
-                    },
-                )
+def _ask_again(device: Device, plan: ResetPlan) -> Exchange[ResetPlan]:
+    """Whether the operator has recovered the upload all the same; else whether it is time to offer it again.
+
+    Only what the server does not have whole is offered: a snapshot that it has and refused is the operator's.
+    """
+    recovery = yield from recovery_of(plan)
+    if recovery is not None and plan.snapshot is not None:
+        return device.advance(plan, step="wait", recovery=recovery, problem=None)
+    if abs(now() - plan.refused) < OFFER_AGAIN:
+        return plan
+    offset = None if plan.location is None else (yield from offset_of(plan))
+    if offset is None:
+        return device.advance(plan, step="write")
+    step: Step = "upload" if offset < snapshot_of(plan).size else "refused"
+    return device.advance(plan, step=step, refused=now())
 
 
-def _upload(device: Device, plan: ResetPlan) -> Exchange[ResetPlan]:
-    """Bring the snapshot up by tus, from wherever an earlier attempt had come to."""
-    snapshot = _snapshot(plan)
-    while True:
-        if plan.location is None:
-            if now() - snapshot.written > STALE:
-                plan = _write(device, plan)
-                snapshot = _snapshot(plan)
-            plan = yield from _create_upload(device, plan, snapshot)
-            if plan.step != "upload":
-                return plan
-        offset = yield from _offset(plan)
-        if offset is None or offset >= snapshot.size:
-            recovery = yield from _recovery_of(plan)
-            if recovery is not None:
-                return device.advance(plan, step="wait", recovery=recovery)
-            plan = device.advance(plan, location=None)
-            continue
-        recovery = yield from _send(device, plan, snapshot, offset)
-        if recovery is not None:
-            return device.advance(plan, step="wait", recovery=recovery)
+def _start_over(device: Device, tally: Tally, plan: ResetPlan) -> Exchange[ResetPlan]:
+    """The server has forgotten the reset, and so what the backups hold: a bootstrap in its name brings another order.
+
+    Where the server takes that bootstrap it was asked by another user before, and the upload goes on; if it still knows
+    nothing of the reset, it has no place for the snapshot.
+    """
+    if plan.forgotten >= FORGETTINGS:
+        problem = {"code": "reset_unknown", "detail": "the server does not know the reset that it ordered"}
+        return _refused(device, tally, plan, problem)
+    plan = device.advance(plan, step="bootstrap", forgotten=plan.forgotten + 1, recovery=None, problem=None)
+    return (yield from _bootstrap(device, tally, plan))
 
 
-def _snapshot(plan: ResetPlan) -> SnapshotFile:
-    if plan.snapshot is None:
-        raise RuntimeError("the journal lost the snapshot")
-    return plan.snapshot
+def _wait(device: Device, tally: Tally, plan: ResetPlan, patience: float) -> Exchange[ResetPlan]:
+    """Ask until the recovery is done, and compare the receipt with what was sent.
 
-
-def _create_upload(device: Device, plan: ResetPlan, snapshot: SnapshotFile) -> Exchange[ResetPlan]:
-    metadata = {"sha256": snapshot.sha256, "mode": "recover"}
-    if device.strategy is not None:
-        metadata["strategy"] = device.strategy
-    encoded = ",".join(
-        f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in metadata.items()
-    )
-    response = yield Request(
-        method="POST",
-        path=plan.upload or f"resets/{plan.reset}/snapshot",
-        headers=TUS | {"upload-length": str(snapshot.size), "upload-metadata": encoded},
-    )
-    check(response)
-    recovery = response.headers.get("syncreset-recovery")
-    if recovery is not None:
-        return device.advance(plan, step="wait", recovery=recovery)
-    location = response.headers.get("location")
-    if location is None:
-        raise ProtocolViolation("the server made an upload and did not say where")
-    return device.advance(plan, location=location)
-
-
-def _offset(plan: ResetPlan) -> Exchange[int | None]:
-    """How much of the upload the server has; None where it knows no such upload any more."""
-    response = yield Request(method="HEAD", path=str(plan.location), headers=TUS)
-    if response.status in (404, 410):
-        return None
-    check(response)
-    return int(response.headers["upload-offset"])
-
-
-def _recovery_of(plan: ResetPlan) -> Exchange[str | None]:
-    """The recovery that the server has made for the reset: the answer that said so may have been lost."""
-    reset = yield from call("GET", f"resets/{plan.reset}")
-    recovery = reset.get("recovery")
-    return None if recovery is None else str(recovery)
-
-
-def _send(device: Device, plan: ResetPlan, snapshot: SnapshotFile, offset: int) -> Exchange[str | None]:
-    """Send chunks from ``offset`` on. None where the server's idea of the offset turned out to be another."""
-    with device.journal.path(snapshot.name).open("rb") as content:
-        content.seek(offset)
-        while chunk := content.read(CHUNK):
-            response = yield Request(
-                method="PATCH",
-                path=str(plan.location),
-                headers=TUS
-                | {"content-type": "application/offset+octet-stream", "upload-offset": str(offset)},
-                body=chunk,
-            )
-            if response.status in (404, 409, 410, 460) and not _is_reset(response.body):
-                return None
-            check(response)
-            offset += len(chunk)
-            device.tell("uploaded", plan, sent=offset, total=snapshot.size)
-    recovery = response.headers.get("syncreset-recovery")
-    if recovery is None:
-        recovery = yield from _recovery_of(plan)
-    return recovery
-
-
-def _is_reset(body: bytes) -> bool:
-    return b"client_reset" in body
-
-
-def _wait(device: Device, plan: ResetPlan, patience: float) -> Exchange[ResetPlan]:
-    """Ask until the recovery is done, and compare the receipt with what was sent."""
-    waited, pause = 0.0, 0.0
+    Where it failed, or is gone, the reset may have another one: the operator has run it again.
+    """
+    waited, pause, asked_for_another = 0.0, 0.0, False
     while True:
         response = yield Request(method="GET", path=f"recoveries/{plan.recovery}", after=pause)
-        check(response)
-        recovery = response.json()
+        if response.status != 404:
+            check(response)
+        recovery: dict[str, Any] = {"state": "forgotten"} if response.status == 404 else response.json()
         if recovery["state"] in ("done", "review"):
-            return _receipted(device, plan, recovery)
-        if recovery["state"] in ("failed", "undone"):
-            return _refused(
-                device, plan, recovery.get("problem") or {"detail": f"the recovery {recovery['state']}"}
-            )
+            return _receipted(device, tally, plan, recovery)
+        if recovery["state"] in ("failed", "undone", "forgotten"):
+            other = None if asked_for_another else (yield from recovery_of(plan))
+            if other is not None and other != plan.recovery:
+                plan, asked_for_another = device.advance(plan, recovery=other, problem=None), True
+                continue
+            if recovery["state"] == "forgotten" and other is None and plan.forgotten < FORGETTINGS:
+                return device.advance(plan, step="write", recovery=None, forgotten=plan.forgotten + 1)
+            problem = {
+                "code": f"recovery_{recovery['state']}",
+                "detail": f"the recovery is {recovery['state']}",
+            }
+            return _refused(device, tally, plan, recovery.get("problem") or problem)
         progress = recovery.get("progress") or {}
         device.tell("recovering", plan, sent=progress.get("done") or 0, total=progress.get("total") or 0)
         waited += pause
@@ -301,14 +240,14 @@ def _wait(device: Device, plan: ResetPlan, patience: float) -> Exchange[ResetPla
         pause = min(max(pause * 1.5, FIRST_POLL), LAST_POLL)
 
 
-def _receipted(device: Device, plan: ResetPlan, recovery: Mapping[str, Any]) -> ResetPlan:
-    snapshot = _snapshot(plan)
+def _receipted(device: Device, tally: Tally, plan: ResetPlan, recovery: Mapping[str, Any]) -> ResetPlan:
+    snapshot = snapshot_of(plan)
     receipt = recovery.get("receipt") or {}
     sent = {"sha256": snapshot.sha256, "rows": snapshot.rows, "tombstones": snapshot.tombstones}
     received = {name: receipt.get(name) for name in sent}
     if received != sent:
         detail = f"the receipt says {received}, but the snapshot is {sent}"
-        return _refused(device, plan, {"code": "receipt_mismatch", "detail": detail})
+        return _refused(device, tally, plan, {"code": "receipt_mismatch", "detail": detail})
     return device.advance(
         plan,
         step="finish",
@@ -319,47 +258,73 @@ def _receipted(device: Device, plan: ResetPlan, recovery: Mapping[str, Any]) -> 
     )
 
 
-def _refused(device: Device, plan: ResetPlan, problem: Mapping[str, Any]) -> ResetPlan:
+def _refused(device: Device, tally: Tally, plan: ResetPlan, problem: Mapping[str, Any]) -> ResetPlan:
     """The server would not have it: keep everything and say so, or discard where the app agreed to that before.
 
-    What went wrong while uploading is tried again from the snapshot on at the next sync; a recovery that failed is
-    asked for again, for the operator may run it once more.
+    The app is told once of each refusal. A recovery that failed is asked for again at each sync.
     """
-    device.tell("refused", plan, problem=problem)
+    told = plan.problem is not None and plan.problem.get("code") == problem.get("code")
     if plan.mode == "recover_or_discard":
-        return device.advance(plan, step="finish", outcome="discarded", problem=dict(problem))
-    step = "wait" if plan.step == "wait" else "write"
-    return device.advance(plan, step=step, problem=dict(problem))
+        plan = device.advance(plan, step="finish", outcome="discarded", problem=dict(problem))
+    else:
+        step: Step = "wait" if plan.step == "wait" else "refused"
+        plan = device.advance(plan, step=step, problem=dict(problem), refused=now())
+        tally.refused_now = not told
+    if not told:
+        device.tell("refused", plan, problem=problem)
+    return plan
 
 
 def _finish(device: Device, tally: Tally, plan: ResetPlan) -> None:
+    state: ResetState = "discarded"
     covered = tuple(record.name for record in device.journal.kept())
+    at = device.store.corrected_now()
     if plan.outcome == "recovered":
-        covered = _snapshot(plan).covers
+        state, covered = "recovered", snapshot_of(plan).covers
         device.tell("recovered", plan, totals=plan.totals)
-        device.journal.finish(plan, covered, "receipted")
+        device.journal.finish(plan, covered, "receipted", at=at, fallback=None)
+    elif plan.outcome == "handed_over":
+        state = "handed_over"
+        device.journal.finish(plan, covered, "handed_over", at=at, fallback=None)
     else:
-        device.journal.finish(plan, covered, "handed_over" if plan.outcome == "handed_over" else "discarded")
-    files.remove(device.journal.path(plan.backup + ".snapshot"))
-    state: ResetState = {"recovered": "recovered", "handed_over": "handed_over"}.get(
-        str(plan.outcome), "discarded"
-    )  # type: ignore[assignment]
-    tally.resets.append(_outcome(device, plan, state))
+        fallback = _told_of_fallback(plan) if plan.mode == "recover_or_discard" else None
+        device.journal.finish(plan, covered, "discarded", at=at, fallback=fallback)
+    for name in covered:
+        files.remove(device.journal.path(name + ".snapshot"))
+    tally.resets.append(outcome_of(device.journal, plan, state))
     device.tell("done", plan, totals=plan.totals)
+    device.pay("fallback")
 
 
-def _outcome(device: Device, plan: ResetPlan, state: ResetState) -> ResetOutcome:
-    return ResetOutcome(
-        reset=plan.reset,
-        reason=plan.reason,
-        mode=plan.mode,
-        state=state,
-        backup=_path(device, plan),
-        recovery=plan.recovery,
-        totals=plan.totals,
-        problem=plan.problem,
-    )
+def _told_of_fallback(plan: ResetPlan) -> dict[str, Any]:
+    return {
+        "reset": plan.reset,
+        "reason": plan.reason,
+        "mode": plan.mode,
+        "state": "discarded",
+        "recovery": plan.recovery,
+        "problem": plan.problem,
+    }
 
 
-def _path(device: Device, plan: ResetPlan) -> Path:
-    return device.journal.path(plan.backup)
+def retry(device: Device, mode: str | None) -> None:
+    """Take up again what was refused, put off or went round in circles, at the next sync; in another mode if wanted.
+
+    Raises ValueError for a mode where no reset is under way, ResetModeNotAllowed where the server does not allow it.
+    """
+    device.journal.allow_again()
+    plan = device.journal.plan
+    if plan is None:
+        if mode is not None:
+            raise ValueError("no reset is under way: the mode is the replica's own")
+        return
+    if mode is not None and not _is_allowed(mode, plan.allowed):
+        raise ResetModeNotAllowed(f"reset {plan.reset} allows {', '.join(plan.allowed)}, not {mode}")
+    plan = device.advance(plan, mode=mode or plan.mode, strategy=device.strategy, begun=1, forgotten=0)
+    if plan.step in ("set_aside", "renew", "bootstrap", "finish"):
+        return
+    if plan.mode in ("manual", "discard"):
+        device.advance(plan, problem=None, **_following(plan))
+    elif plan.problem is not None or plan.step in ("hand_over", "refused"):
+        step: Step = "write" if plan.step == "hand_over" else "refused"
+        device.advance(plan, step=step, problem=None, location=None, refused=0)

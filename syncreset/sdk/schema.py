@@ -7,14 +7,14 @@ from typing import Any
 from syncreset.protocol import breaking_changes
 
 from .errors import ProtocolViolation, UnknownModel
-from .values import Storage, storage_of
+from .values import Stepping, Storage, stepping_of, storage_of
 
 __all__ = ["EMPTY", "FieldSchema", "ModelSchema", "Schema", "only_adds", "parse_schema"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldSchema:
-    """One field: its wire name, the schema's type and how it is stored."""
+    """One field: its wire name, the schema's type, how it is stored, and by which steps it is written, if by any."""
 
     name: str
     type: str
@@ -23,6 +23,7 @@ class FieldSchema:
     read_only: bool
     to: str | None
     max_length: int | None
+    stepping: Stepping | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,11 @@ class ModelSchema:
     table: str
     primary_key: str
     fields: Mapping[str, FieldSchema]
+
+    @property
+    def stepped(self) -> tuple[FieldSchema, ...]:
+        """The counters and sets."""
+        return tuple(field for field in self.fields.values() if field.stepping is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +107,7 @@ def _field(raw: Mapping[str, Any]) -> FieldSchema:
         read_only=bool(raw.get("read_only", False)),
         to=raw.get("to"),
         max_length=raw.get("max_length"),
+        stepping=stepping_of(str(raw["type"]), counter=bool(raw.get("counter", False))),
     )
 
 

@@ -35,6 +35,7 @@ class Marks:
     base: dict[str, int] | None = field(default_factory=dict)
     local: dict[str, int] = field(default_factory=dict)
     known: int | None = None
+    origin: dict[str, list[Any]] = field(default_factory=dict)
 
     def clock(self, name: str) -> int:
         """The server's clock of a field."""
@@ -115,6 +116,10 @@ class Store:
         """Refuse all further writes, from any connection: the file is about to become a backup."""
         with self.transaction():
             self._set_mode(SEALED)
+
+    def sealed(self) -> bool:
+        """Whether the store refuses all writes."""
+        return bool(self.connection.execute("SELECT mode = ? FROM _syncreset_clock", (SEALED,)).fetchone()[0])
 
     def _set_mode(self, mode: int) -> None:
         self.connection.execute("UPDATE _syncreset_clock SET mode = ?", (mode,))
@@ -227,15 +232,15 @@ class Store:
 
     def marks(self, model: str, pk: str) -> Marks | None:
         row = self.connection.execute(
-            "SELECT updated, clocks, base, local, known FROM _syncreset_row WHERE model = ? AND pk = ?",
+            "SELECT updated, clocks, base, local, known, origin FROM _syncreset_row WHERE model = ? AND pk = ?",
             (model, pk),
         ).fetchone()
         return None if row is None else _marks(row)
 
     def set_marks(self, model: str, pk: str, marks: Marks) -> None:
         self.connection.execute(
-            "INSERT OR REPLACE INTO _syncreset_row (model, pk, updated, clocks, base, local, known) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO _syncreset_row (model, pk, updated, clocks, base, local, known, origin) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 model,
                 pk,
@@ -244,6 +249,7 @@ class Store:
                 None if marks.base is None else dumps(marks.base),
                 dumps(marks.local),
                 marks.known,
+                dumps(marks.origin),
             ),
         )
 
@@ -251,7 +257,7 @@ class Store:
         """Rows with something unsynced."""
         condition, arguments = ("", ()) if model is None else (" AND model = ?", (model,))
         cursor = self.connection.execute(
-            "SELECT model, pk, updated, clocks, base, local, known FROM _syncreset_row "
+            "SELECT model, pk, updated, clocks, base, local, known, origin FROM _syncreset_row "
             f"WHERE (base IS NULL OR base <> '{{}}'){condition} ORDER BY model, pk",
             arguments,
         )
@@ -360,13 +366,14 @@ class Store:
 
 
 def _marks(row: tuple[Any, ...]) -> Marks:
-    updated, clocks, base, local, known = row
+    updated, clocks, base, local, known, origin = row
     return Marks(
         updated=updated,
         clocks=json.loads(clocks),
         base=None if base is None else json.loads(base),
         local=json.loads(local),
         known=known,
+        origin=json.loads(origin),
     )
 
 

@@ -8,7 +8,7 @@ while the engine applies the server's data (``mode`` 1) and refuse every write o
 import sqlite3
 from collections.abc import Iterator
 
-from .schema import ModelSchema, Schema
+from .schema import FieldSchema, ModelSchema, Schema
 from .values import Storage
 
 __all__ = [
@@ -29,7 +29,9 @@ SEALED_MESSAGE = "this store has become the backup of a client reset: open the r
 #: ``updated`` is the server's; ``clocks`` maps fields to the server's clocks; ``base`` maps each locally changed field
 #: to the server's clock known when it was changed (NULL: made here, never acknowledged; -1: unknown); ``local`` maps
 #: them to the times of the changes; ``known`` is set where the server may still have a row that was deleted and made
-#: again here. All times in µs.
+#: again here. ``origin`` maps each locally changed counter and set to an array of one: the value that all its steps
+#: still under way or yet to be sent have led away from. Without it, or where the field has no base, it says nothing.
+#: All times in µs.
 _OWN_TABLES = """
 CREATE TABLE IF NOT EXISTS _syncreset_clock (
     one INTEGER PRIMARY KEY CHECK (one = 1), "offset" INTEGER NOT NULL, last INTEGER NOT NULL, mode INTEGER NOT NULL
@@ -38,7 +40,7 @@ INSERT OR IGNORE INTO _syncreset_clock VALUES (1, 0, 0, 0);
 CREATE TABLE IF NOT EXISTS _syncreset_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _syncreset_row (
     model TEXT NOT NULL, pk TEXT NOT NULL, updated INTEGER NOT NULL, clocks TEXT NOT NULL,
-    base TEXT, local TEXT NOT NULL, known INTEGER, PRIMARY KEY (model, pk)
+    base TEXT, local TEXT NOT NULL, known INTEGER, origin TEXT NOT NULL DEFAULT '{}', PRIMARY KEY (model, pk)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _syncreset_pending ON _syncreset_row (model, pk) WHERE base IS NULL OR base <> '{}';
 CREATE TABLE IF NOT EXISTS _syncreset_deleted (
@@ -123,22 +125,43 @@ def _triggers(model: ModelSchema) -> Iterator[tuple[str, str]]:
     tracked = "(SELECT mode FROM _syncreset_clock) <> 1"
     changed = " OR ".join(f"OLD.{quote(name)} IS NOT NEW.{quote(name)}" for name in model.fields) or "0"
     parts = {
-        "insert": ("INSERT", tracked, _inserted(model, f"NEW.{key}")),
-        "update": ("UPDATE", f"{tracked} AND OLD.{key} IS NEW.{key} AND ({changed})", _updated(model)),
+        "replace": ("BEFORE INSERT", tracked, _replaced(model)),
+        "insert": ("AFTER INSERT", tracked, _inserted(model, f"NEW.{key}")),
+        "update": ("AFTER UPDATE", f"{tracked} AND OLD.{key} IS NEW.{key} AND ({changed})", _updated(model)),
         "rekey": (
-            "UPDATE",
+            "AFTER UPDATE",
             f"{tracked} AND OLD.{key} IS NOT NEW.{key}",
             _deleted(model, f"OLD.{key}") + _inserted(model, f"NEW.{key}"),
         ),
-        "delete": ("DELETE", tracked, _deleted(model, f"OLD.{key}")),
+        "delete": ("AFTER DELETE", tracked, _deleted(model, f"OLD.{key}")),
     }
     for kind, (event, condition, body) in parts.items():
         name = quote(f"_syncreset_{kind}_{model.table}")
         refuse = f"SELECT RAISE(ABORT, {text(SEALED_MESSAGE)}) FROM _syncreset_clock WHERE mode = {SEALED}"
         yield (
             name,
-            f"CREATE TRIGGER {name} AFTER {event} ON {table} WHEN {condition} BEGIN {refuse}; {'; '.join(body)}; END",
+            f"CREATE TRIGGER {name} {event} ON {table} WHEN {condition} BEGIN {'; '.join([refuse, *body])}; END",
         )
+
+
+def _replaced(model: ModelSchema) -> list[str]:
+    """What ``INSERT OR REPLACE`` is about to overwrite is known only before it does."""
+    if not model.stepped:
+        return []
+    key = quote(model.primary_key)
+    captured = _union(
+        [
+            f"SELECT {text(field.name)} AS name, {_boxed(field, f't.{quote(field.name)}')} AS value "
+            f"FROM {quote(model.table)} t WHERE t.{key} = NEW.{key}"
+            for field in model.stepped
+        ]
+    )
+    return [
+        (
+            f"UPDATE _syncreset_row SET origin = {_origins(captured)} "
+            f"WHERE model = {text(model.name)} AND pk = NEW.{key}"
+        )
+    ]
 
 
 def _tick(model: ModelSchema, pk: str) -> str:
@@ -176,11 +199,19 @@ def _updated(model: ModelSchema) -> list[str]:
             for field in model.fields
         ]
     )
+    captured = _union(
+        [
+            f"SELECT {text(field.name)} AS name, {_boxed(field, f'OLD.{quote(field.name)}')} AS value "
+            f"WHERE OLD.{quote(field.name)} IS NOT NEW.{quote(field.name)}"
+            for field in model.stepped
+        ]
+    )
+    origin = f", origin = {_origins(captured)}" if model.stepped else ""
     pk = f"NEW.{quote(model.primary_key)}"
     return [
         _tick(model, pk),
         (
-            f"UPDATE _syncreset_row SET base = {_bases(changed)}, local = {_times(changed)} "
+            f"UPDATE _syncreset_row SET base = {_bases(changed)}, local = {_times(changed)}{origin} "
             f"WHERE model = {text(model.name)} AND pk = {pk}"
         ),
     ]
@@ -209,6 +240,19 @@ def _bases(names: str) -> str:
     return (
         "CASE WHEN base IS NOT NULL THEN json_patch("
         f"(SELECT json_group_object(n.name, {clock}) FROM ({names}) n), base) END"
+    )
+
+
+def _boxed(field: FieldSchema, value: str) -> str:
+    """A value as a JSON array of one, in which null is a value, too."""
+    return f"json_array(json({value}))" if field.storage == "json" else f"json_array({value})"
+
+
+def _origins(values: str) -> str:
+    """The origins with those of fields that have not been changed before. Those of fields without a base are stale."""
+    return (
+        "json_patch(origin, (SELECT json_group_object(v.name, json(v.value)) "
+        f"FROM ({values}) v WHERE base IS NOT NULL AND json_type(base, '$.\"' || v.name || '\"') IS NULL))"
     )
 
 

@@ -13,13 +13,25 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from syncreset.protocol import dumps
+from syncreset.protocol import counter_step, dumps, set_step
 
 from .errors import ProtocolViolation
 
-__all__ = ["Storage", "from_python", "storage_of", "to_sql", "to_wire"]
+__all__ = [
+    "Stepping",
+    "Storage",
+    "from_python",
+    "step_between",
+    "stepping_of",
+    "storage_of",
+    "to_sql",
+    "to_wire",
+]
 
 Storage = Literal["text", "integer", "boolean", "real", "binary", "json"]
+Stepping = Literal["counter", "set"]
+#: What a float may be besides a number. It is stored as the text that it is on the wire: SQLite has no NaN.
+NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 SqlValue = str | int | float | bytes | None
 
 _STORAGE: dict[str, Storage] = {
@@ -49,6 +61,20 @@ def storage_of(field_type: str) -> Storage:
     return _STORAGE.get(field_type, "json")
 
 
+def stepping_of(field_type: str, *, counter: bool) -> Stepping | None:
+    """Whether writes of a field add up: those of counters as deltas, those of sets as elements."""
+    if field_type == "ManyToMany":
+        return "set"
+    return "counter" if counter else None
+
+
+def step_between(stepping: Stepping | None, old: Any, new: Any) -> Any | None:
+    """The step from one wire value of a field to another, or None where only the new value can say what is meant."""
+    if stepping is None:
+        return None
+    return counter_step(old, new) if stepping == "counter" else set_step(old, new)
+
+
 def to_sql(storage: Storage, value: Any) -> SqlValue:
     """The SQL value of a wire value. Raises ProtocolViolation for a value that the field's type cannot have."""
     if value is None:
@@ -63,6 +89,8 @@ def to_sql(storage: Storage, value: Any) -> SqlValue:
         return float(value)
     if storage in ("text", "binary") and isinstance(value, str):
         return value
+    if storage == "real" and value in NOT_FINITE:
+        return str(value)
     raise ProtocolViolation(f"{dumps(value)[:80]} is not a value of a field stored as {storage}")
 
 
@@ -79,7 +107,7 @@ def to_wire(storage: Storage, value: SqlValue) -> Any:
     if storage == "real" and isinstance(value, int):
         return float(value)
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+        return _not_finite(value)
     if storage in ("text", "binary") and not isinstance(value, str):
         return str(value)
     return value
@@ -112,6 +140,10 @@ def from_python(storage: Storage, value: Any) -> Any:
         return bool(value)
     if storage == "real" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if storage == "real" and isinstance(value, float) and not math.isfinite(value):
+        return _not_finite(value)
+    if storage == "real" and value in NOT_FINITE:
+        return value
     if isinstance(value, str):
         value.encode("utf-8")
     return _checked(storage, value)
@@ -122,9 +154,13 @@ def _checked(storage: Storage, value: Any) -> Any:
     wanted = expected.get(storage, str)
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise TypeError(f"{value!r} is not a value for a field stored as {storage}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a number on the wire is finite")
     return value
+
+
+def _not_finite(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
 
 
 def _parsed(value: str | int | float) -> Any:

@@ -16,12 +16,14 @@ from syncreset.ledger import Item
 from syncreset.resets import force_reset
 from syncreset.sdk import Replica, ResetEvent
 from tests.conftest import UserFactory, WorkerFactory
+from tests.market.models import Basket, Product, Tag
 from tests.server.conftest import shelter as shelter
 from tests.shelters.models import Dog, Shelter
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 
 DOG = "shelters.dog"
+PRODUCT = "market.product"
 
 ReplicaFactory = Callable[..., Replica]
 
@@ -170,3 +172,61 @@ def test_a_change_parked_when_pushed_is_decided_on_the_device(
     row = phone.get(DOG, pk)
     assert row is not None
     assert (row["name"], row["chip"]) == ("New", "free")
+
+
+def test_what_two_devices_count_offline_adds_up_over_the_reset_of_one(
+    replica: ReplicaFactory, celery_on_redis: Celery, worker: WorkerFactory
+) -> None:
+    worker(concurrency=1)
+    red, green, _ = (Tag.objects.create(name=name) for name in ("red", "green", "ripe"))
+    apples = Product.objects.create(name="Apples", stock=10, sold=2**53, weight="1.50")
+    apples.tags.set([red, green])
+    phone, tablet = replica("ada"), replica("ben")
+    phone.sync()
+    tablet.sync()
+    for _ in range(3):
+        phone.connection.execute("UPDATE market_product SET stock = stock - 1")
+    phone.update(PRODUCT, apples.pk, sold=2**53 + 3, weight="0.75", tags=["red", "green", "ripe"])
+    tablet.update(PRODUCT, apples.pk, stock=15, sold=2**53 - 1, weight="2.00", tags=["red"])
+    assert dict(tablet.sync().results) == {"applied": 1}
+
+    force_reset(Client.objects.filter(name="ada"))
+    report = phone.sync(wait=True)
+    phone.update(PRODUCT, apples.pk, stock=(phone.get(PRODUCT, apples.pk) or {})["stock"] + 1)
+    phone.sync()
+    tablet.sync()
+
+    assert report.reset is not None
+    assert (report.reset.state, dict(report.reset.totals)["applied"]) == ("recovered", 1)
+    apples.refresh_from_db()
+    assert (apples.stock, apples.sold, str(apples.weight)) == (10 - 3 + 5 + 1, 2**53 + 2, "1.25")
+    assert sorted(tag.pk for tag in apples.tags.all()) == ["red", "ripe"]
+    ours = phone.get(PRODUCT, apples.pk)
+    assert ours == tablet.get(PRODUCT, apples.pk)
+    assert ours is not None
+    assert (ours["stock"], ours["sold"], ours["weight"]) == (13, str(2**53 + 2), "1.25")
+    assert ours["tags"] == ["red", "ripe"]
+    assert (phone.unresolved(), tablet.unresolved()) == ([], [])
+
+
+def test_a_tracked_through_table_is_synced_as_rows(replica: ReplicaFactory) -> None:
+    apples = Product.objects.create(name="Apples")
+    pears = Product.objects.create(name="Pears")
+    phone, tablet = replica("ada"), replica("ben")
+    phone.sync()
+    basket = phone.create("market.basket")
+    portions = {
+        product: phone.create("market.portion", basket=basket, product=product.pk, amount=2)
+        for product in (apples, pears)
+    }
+    assert dict(phone.sync().results) == {"applied": 3}
+    tablet.sync()
+
+    phone.delete("market.portion", portions[apples])
+    tablet.update("market.portion", portions[pears], amount=5)
+    phone.sync()
+    tablet.sync()
+
+    assert list(Basket.objects.get().products.all()) == [pears]
+    (portion,) = tablet.all("market.portion", basket=basket)
+    assert (portion["product"], portion["amount"]) == (str(pears.pk), 5)

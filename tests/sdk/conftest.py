@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from syncreset.sdk import Replica
+from tests.sdk.farm import stock
 from tests.sdk.fleet import Fleet
 from tests.sdk.simulated_server import SimulatedServer
 
@@ -26,3 +28,13 @@ def fleet(server: SimulatedServer, tmp_path: Path) -> Iterator[Fleet]:
     fleet = Fleet(server, tmp_path)
     yield fleet
     fleet.close()
+
+
+@pytest.fixture
+def animals(server: SimulatedServer) -> None:
+    stock(server)
+
+
+@pytest.fixture
+def replica(animals: None, fleet: Fleet) -> Replica:
+    return fleet.synced()

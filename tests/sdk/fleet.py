@@ -1,10 +1,12 @@
 """Replicas of one simulated server, and a reaper that kills them between any two steps."""
 
+import gzip
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import httpx
 import pytest
 
 from syncreset.sdk import Replica, Request, Response, ServerUnavailable, SyncReport, engine, files
@@ -12,7 +14,7 @@ from syncreset.sdk.messages import run
 from syncreset.sdk.store import Store
 from tests.sdk.simulated_server import SimulatedServer
 
-__all__ = ["Fleet", "Killed", "Reaper", "sync"]
+__all__ = ["Fleet", "Killed", "Reaper", "offline", "online", "sync", "unreliable"]
 
 URL = "http://server.test/sync/v1/"
 
@@ -59,14 +61,15 @@ def sync(replica: Replica, answer: Callable[[Request], Response], *, patience: f
 
 
 class Reaper:
-    """Kills at the ``n``-th moment: before or after a request, a file operation or the commit of a transaction."""
+    """Kills at the ``n``-th moment: before or after a request, a file operation or, if ``commits``, a commit."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, commits: bool = True) -> None:
         self.moments = 0
         self.due: int | None = None
         for name in ("move", "move_away", "remove"):
             monkeypatch.setattr(files, name, self._around(getattr(files, name)))
-        monkeypatch.setattr(Store, "transaction", self._around_commit(Store.transaction))
+        if commits:
+            monkeypatch.setattr(Store, "transaction", self._around_commit(Store.transaction))
 
     def arm(self, due: int | None) -> None:
         self.moments, self.due = 0, due
@@ -112,3 +115,32 @@ def unreliable(
         return response
 
     return answering
+
+
+class Answering(Protocol):
+    def answer(self, request: Request, /) -> Response: ...
+
+
+def online(server: Answering) -> httpx.Client:
+    """An HTTP client that reaches a server of these tests."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        body = request.content
+        if request.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        path = request.url.path.removeprefix("/sync/v1/")
+        answer = server.answer(
+            Request(method=request.method, path=path, headers=dict(request.headers), body=body)
+        )
+        return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body)
+
+    return httpx.Client(transport=httpx.MockTransport(handler))
+
+
+def offline() -> httpx.Client:
+    """An HTTP client that reaches nobody."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("no route")
+
+    return httpx.Client(transport=httpx.MockTransport(handler))

@@ -10,8 +10,8 @@ import hashlib
 import io
 import json
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from syncreset.protocol import (
@@ -33,6 +33,7 @@ from syncreset.protocol import (
     now,
     parse_change,
     tombstone_change,
+    without_taken,
 )
 from syncreset.sdk import Request, Response
 
@@ -57,6 +58,18 @@ SCHEMA = {
                 {"name": "barn", "type": "ForeignKey", "null": True, "to": "farm.barn"},
             ],
         },
+        {
+            "name": "farm.crate",
+            "primary_key": "id",
+            "scope": None,
+            "fields": [
+                {"name": "name", "type": "Char", "null": False, "max_length": 50},
+                {"name": "eggs", "type": "Integer", "null": False, "counter": True},
+                {"name": "sold", "type": "BigInteger", "null": True, "counter": True},
+                {"name": "weight", "type": "Decimal", "null": True, "counter": True},
+                {"name": "labels", "type": "ManyToMany", "null": False, "to": "farm.label"},
+            ],
+        },
     ],
 }
 
@@ -67,6 +80,7 @@ Key = tuple[str, str]
 class SimClient:
     acked: int = 0
     digests: dict[int, str] = field(default_factory=dict)
+    outcomes: dict[int, tuple[str, Any]] = field(default_factory=dict)
     reset: str | None = None
 
 
@@ -77,6 +91,7 @@ class SimReset:
     reason: str
     full: bool
     recovery: str | None = None
+    bootstrapped: bool = False
 
 
 @dataclass
@@ -144,6 +159,8 @@ class SimulatedServer:
         self.refuse: Callable[[Change], dict[str, Any] | None] = lambda change: None
         self.fail_recoveries = False
         self.duplicates_bring_rows = False
+        self.retry_after: int | None = None
+        self.checksums = "sha1,sha256"
 
     # -- what tests do to it --------------------------------------------------------------------------------------
 
@@ -161,8 +178,7 @@ class SimulatedServer:
         key, at = (model, pk), self.tick()
         row = self.state.rows.get(key)
         if row is None:
-            names = [entry["name"] for entry in self._model(model)["fields"]]
-            self._store(key, Row(fields=dict.fromkeys(names) | fields, updated=at, clocks={"*": at}))
+            self._store(key, Row(fields=self._defaults(model) | fields, updated=at, clocks={"*": at}))
         else:
             at = max(at, row.updated + 1)
             clocks = dict(row.clocks) | dict.fromkeys(fields, at)
@@ -194,6 +210,8 @@ class SimulatedServer:
     def _route(self, request: Request) -> Response:
         path = request.path.removeprefix("/sync/v1/")
         parts = path.split("/")
+        if request.method == "OPTIONS":
+            return Response(status=204, headers={"tus-checksum-algorithm": self.checksums})
         if request.method == "HEAD":
             upload = self._upload(parts[1])
             return Response(status=200, headers={"upload-offset": str(len(upload.data))})
@@ -224,7 +242,10 @@ class SimulatedServer:
             return self.state.schema
         if parts[0] == "resets":
             reset = self._reset(parts[1])
-            return {"id": reset.id, "reason": reset.reason, "recovery": reset.recovery, "state": "ordered"}
+            state = "bootstrapped" if reset.bootstrapped else "ordered"
+            if reset.recovery is not None and self.state.recoveries[reset.recovery].state == "queued":
+                state = "recovering"
+            return {"id": reset.id, "reason": reset.reason, "recovery": reset.recovery, "state": state}
         recovery = self.state.recoveries.get(parts[1])
         if recovery is None:
             raise Problem(404, "not_found")
@@ -267,7 +288,7 @@ class SimulatedServer:
         return client
 
     def _ordered(self, reset: SimReset) -> Problem:
-        return Problem(
+        problem = Problem(
             409,
             "client_reset",
             reason=reset.reason,
@@ -276,6 +297,10 @@ class SimulatedServer:
             recovery={"upload": f"/sync/v1/resets/{reset.id}/snapshot", "full": reset.full},
             schema=self.state.schema["hash"],
         )
+        if self.retry_after is not None:
+            headers = {**problem.response.headers, "retry-after": str(self.retry_after)}
+            problem.response = replace(problem.response, headers=headers)
+        return problem
 
     def _reset(self, reset: str) -> SimReset:
         if reset not in self.state.resets:
@@ -321,7 +346,7 @@ class SimulatedServer:
             cursor.update(number=last[0], at=list(last[1:]))
         cursor["salt"] = self.state.salts[cursor["number"]]
         if not more and body.get("reset") is not None and client.reset == body["reset"]:
-            client.reset = None
+            self.state.resets[body["reset"]].bootstrapped, client.reset = True, None
         return self._page(changes, cursor, more=more, client=client)
 
     def _page(
@@ -372,10 +397,16 @@ class SimulatedServer:
                 result: dict[str, Any] = {"seq": seq, "state": "duplicate"}
                 if self.duplicates_bring_rows:
                     result |= self._row_of((change.model, change.pk))
+                if seq in client.outcomes:
+                    state, problem = client.outcomes[seq]
+                    result |= {"outcome": state, "problem": problem} | self._row_of((change.model, change.pk))
                 results.append(result)
                 continue
             client.digests[seq], client.acked = digest, seq
-            results.append({"seq": seq} | self._result(body["client"], change))
+            result = self._result(body["client"], change)
+            if result["state"] not in ("applied", "identical"):
+                client.outcomes[seq] = result["state"], result.get("problem")
+            results.append({"seq": seq} | result)
         return {"acked": client.acked, "results": results}
 
     def _result(self, client: str, change: Change) -> dict[str, Any]:
@@ -384,8 +415,8 @@ class SimulatedServer:
         if problem is not None:
             return {"state": "rejected", "problem": problem} | self._row_of(key)
         if change.base is None and change.op == "put":
-            names = [entry["name"] for entry in self._model(change.model)["fields"]]
-            change = Change(**{**change.__dict__, "fields": dict.fromkeys(names) | dict(change.fields)})
+            fields = self._defaults(change.model) | dict(change.fields)
+            change = Change(**{**change.__dict__, "fields": fields})
         before = self.state.rows.get(key)
         outcome = self._merge(client, change)
         result: dict[str, Any] = {"state": outcome.state}
@@ -408,7 +439,13 @@ class SimulatedServer:
 
     def _merge(self, client: str, change: Change) -> Outcome:
         key = (change.model, change.pk)
-        outcome = merge(self.state.rows.get(key), self.state.tombstones.get(key), change, self.policy)
+        described = self._model(change.model)["fields"]
+        policy = replace(
+            self.policy,
+            counters=[entry["name"] for entry in described if entry.get("counter")],
+            sets=[entry["name"] for entry in described if entry["type"] == "ManyToMany"],
+        )
+        outcome = merge(self.state.rows.get(key), self.state.tombstones.get(key), change, policy)
         if outcome.deletes:
             row = self.state.rows.pop(key)
             self.state.tombstones[key] = Tombstone(deleted=max(self.tick(), row.updated + 1), row=row)
@@ -422,6 +459,13 @@ class SimulatedServer:
         self.state.rows[key] = row
         self.state.tombstones.pop(key, None)
         self.state.entries[key] = None
+
+    def _defaults(self, model: str) -> dict[str, Any]:
+        empty = {"ManyToMany": [], "Integer": 0}
+        return {
+            entry["name"]: None if entry["null"] else empty.get(entry["type"])
+            for entry in self._model(model)["fields"]
+        }
 
     def _model(self, name: str) -> dict[str, Any]:
         return next(model for model in self.state.schema["models"] if model["name"] == name)
@@ -450,6 +494,9 @@ class SimulatedServer:
         upload = self._upload(name)
         if int(request.headers["upload-offset"]) != len(upload.data):
             raise Problem(409, "wrong_offset")
+        algorithm, _, digest = request.headers.get("upload-checksum", "").partition(" ")
+        if algorithm and base64.b64decode(digest) != hashlib.new(algorithm, request.body).digest():
+            raise Problem(460, "checksum_mismatch")
         upload.data += request.body
         headers = {"upload-offset": str(len(upload.data))}
         if len(upload.data) == upload.length:
@@ -498,13 +545,14 @@ class SimulatedServer:
         upload, reset = self.state.uploads[recovery.upload], self.state.resets[recovery.reset]
         reader = SnapshotReader(io.BytesIO(upload.data))
         header: Header = reader.header
+        taken = self.state.clients[reset.client].digests.keys()
         for line in reader:
-            for change in self._changes_of(line, STRATEGIES[header.strategy], healing=reset.full):
+            for change in self._changes_of(line, STRATEGIES[header.strategy], taken, healing=reset.full):
                 outcome = self._merge(reset.client, change)
                 recovery.totals[outcome.state] = recovery.totals.get(outcome.state, 0) + 1
         recovery.state = "done"
 
-    def _changes_of(self, line: Any, strategy: Any, *, healing: bool) -> list[Change]:
+    def _changes_of(self, line: Any, strategy: Any, taken: Collection[int], *, healing: bool) -> list[Change]:
         if isinstance(line, TombstoneLine):
             change = tombstone_change(line, healing=healing)
             return [] if change is None else [change]
@@ -512,7 +560,7 @@ class SimulatedServer:
             return []
         assert isinstance(line, RowLine)
         changes = []
-        change = strategy(line, Synced())
+        change = strategy(without_taken(line, taken), Synced())
         if (
             change is not None
             and line.base is not None

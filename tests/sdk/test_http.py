@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import time
 from collections.abc import Callable
+from email.utils import formatdate
 from pathlib import Path
 
 import httpx
@@ -92,6 +94,28 @@ def test_repeating_is_bounded() -> None:
         )
 
     assert slept == [1.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "told"), [("86400", 86400.0), ("Wed, 01 Jan 2020 00:00:00 GMT", 0.0), ("soon", None)]
+)
+def test_the_app_is_told_when_the_server_wants_to_be_asked_again(asked_for: str, told: float | None) -> None:
+    answer = httpx.Response(503, headers={"retry-after": asked_for})
+
+    with pytest.raises(ServerUnavailable) as raised:
+        driver(lambda request: answer).run(call("GET", ""))
+
+    assert raised.value.retry_after == told
+
+
+def test_a_time_to_come_again_may_be_a_date() -> None:
+    answer = httpx.Response(503, headers={"retry-after": formatdate(time.time() + 7200, usegmt=True)})
+
+    with pytest.raises(ServerUnavailable) as raised:
+        driver(lambda request: answer).run(call("GET", ""))
+
+    assert raised.value.retry_after is not None
+    assert 7000 < raised.value.retry_after <= 7200
 
 
 def test_a_failing_network_is_told_as_such() -> None:

@@ -1,7 +1,7 @@
 """Two backups' lines of one row become one that loses nothing of either."""
 
 from syncreset.protocol import Row, RowLine, TombstoneLine
-from syncreset.sdk.backup import overlay
+from syncreset.sdk.overlay import overlay
 
 
 def row(

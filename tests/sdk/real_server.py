@@ -1,0 +1,50 @@
+"""The real server without a socket: answers the requests of the SDK's engine through Django, and recovers at once."""
+
+from django.contrib.auth.models import User
+from rest_framework.authtoken.models import Token
+from rest_framework.test import APIClient
+
+from syncreset.recovery import Recovery, RecoveryState, run
+from syncreset.sdk import Replica, Request, Response, SyncReport
+from tests.sdk.fleet import sync
+
+__all__ = ["RealServer"]
+
+PREFIX = "/sync/v1/"
+
+
+class RealServer:
+    """What a user's devices talk to. ``user`` can be changed, as by another login on the same device.
+
+    With ``recovers`` false there is no worker.
+    """
+
+    def __init__(self, user: User) -> None:
+        self.user = user
+        self.recovers = True
+        self.requests: list[Request] = []
+
+    def answer(self, request: Request) -> Response:
+        self.requests.append(request)
+        token, _ = Token.objects.get_or_create(user=self.user)
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Token {token.key}")
+        headers = {name: value for name, value in request.headers.items() if name != "content-type"}
+        answer = client.generic(
+            request.method,
+            request.path if request.path.startswith("/") else PREFIX + request.path,
+            request.body,  # type: ignore[arg-type]  # Django takes bytes, the stubs say text
+            content_type=request.headers.get("content-type", "application/json"),
+            headers=headers,
+        )
+        queued = Recovery.objects.filter(state=RecoveryState.QUEUED)
+        for recovery in queued.values_list("pk", flat=True) if self.recovers else ():
+            run(recovery)
+        return Response(
+            status=answer.status_code,
+            headers={name.lower(): value for name, value in answer.headers.items()},
+            body=answer.content,
+        )
+
+    def sync(self, replica: Replica) -> SyncReport:
+        return sync(replica, self.answer)

@@ -1,0 +1,119 @@
+"""What the device and the real server must agree on: refusals that the operator mends, and the documented app."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncreset.clients import Client
+from syncreset.protocol import ProtocolError
+from syncreset.recovery import Recovery, finish_upload, recover_again, run
+from syncreset.resets import force_reset
+from syncreset.schemas import published
+from syncreset.sdk import RecoveryFailed, Replica
+from syncreset.uploads import Upload
+from tests.conftest import UserFactory
+from tests.docs.pages import page
+from tests.sdk.fleet import URL, online
+from tests.sdk.real_server import RealServer
+from tests.server.conftest import shelter as shelter
+from tests.shelters.models import Dog, Shelter
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def server(user_factory: UserFactory, shelter: Shelter) -> RealServer:
+    return RealServer(user_factory(shelter))
+
+
+@pytest.fixture
+def dog(shelter: Shelter) -> Dog:
+    return Dog.objects.create(shelter=shelter, name="Rex", age=1)
+
+
+@pytest.fixture
+def phone(server: RealServer, dog: Dog, tmp_path: Path) -> Iterator[Replica]:
+    """A replica with an unsent edit of the dog, and an order to reset."""
+    with ExitStack() as stack:
+        replica = stack.enter_context(Replica(tmp_path / "field.db", URL, "token", client=online(server)))
+        replica.sync()
+        replica.update("shelters.dog", dog.pk, age=9)
+        force_reset(Client.objects.all())
+        yield replica
+
+
+def age_of(dog: Dog) -> int | None:
+    return Dog.objects.get(pk=dog.pk).age
+
+
+def test_a_refused_upload_that_the_operator_checks_again_is_receipted(
+    server: RealServer, phone: Replica, dog: Dog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncreset.recovery.published", lambda schema: None)
+    with pytest.raises(RecoveryFailed, match="never published"):
+        phone.sync()
+    phone.sync()
+    assert Upload.objects.count() == 1
+
+    monkeypatch.setattr("syncreset.recovery.published", published)
+    finish_upload(Upload.objects.get())
+    phone.sync()
+
+    assert age_of(dog) == 9
+    assert [backup.state for backup in phone.backups()] == ["receipted"]
+    assert Upload.objects.count() == 1
+
+
+def test_a_failed_recovery_that_the_operator_runs_again_is_receipted(
+    server: RealServer, phone: Replica, dog: Dog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(recovery: Recovery) -> None:
+        raise ProtocolError("a fault of the worker", code="crashed", status=500)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("syncreset.recovery.merge_snapshot", crash)
+        patch.setattr(server, "recovers", False)
+        phone.sync(wait=False)
+        with pytest.raises(ProtocolError):
+            run(Recovery.objects.get().pk)
+        with pytest.raises(RecoveryFailed, match="a fault of the worker"):
+            phone.sync(wait=False)
+
+    recover_again(Recovery.objects.get())
+    phone.sync()
+    phone.sync()
+
+    assert age_of(dog) == 9
+    assert [backup.state for backup in phone.backups()] == ["receipted"]
+    assert Upload.objects.count() == 1
+
+
+def test_the_documented_app_shows_a_reset_to_its_user(
+    phone: Replica, dog: Dog, tmp_path: Path, server: RealServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", page("docs/reference/sdk.md"), re.DOTALL)
+        if "show_progress" in block
+    ]
+    app: dict[str, Any] = {}
+    exec(example.partition("with Replica(")[0], app)
+    phone.close()
+    Dog.objects.create(shelter=dog.shelter, name="Gone")
+    with Replica(tmp_path / "other.db", URL, "token", client=online(server)) as other:
+        other.sync()
+    options: dict[str, Any] = {"on_reset": app["show_progress"], "on_after": app["show_difference"]}
+    with Replica(tmp_path / "other.db", URL, "token", client=online(server), **options) as other:
+        Dog.objects.filter(name="Gone").delete()
+        force_reset(Client.objects.all())
+        app["sync"](other)
+
+    told = capsys.readouterr().out.splitlines()
+    assert told[:3] == list(app["WORDS"].values())[:3]
+    assert any(line.startswith("Sending your work: ") for line in told)
+    assert "Gone was deleted meanwhile." in told
+    assert told[-1].startswith("Sent 0, received ")
