@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from django.db.models import FileField, Model
 from django.utils.module_loading import import_string
 
 from . import conf
@@ -26,6 +27,7 @@ from .protocol import (
     Tombstone,
     TombstoneLine,
     UpdateLine,
+    Value,
     by_base,
     by_field,
     deletes_by_absence,
@@ -193,9 +195,7 @@ def _changes(
         line = line if reckoned is None else reckoned.line
         change = resolve_strategy(rules.strategy_of(line.model))(line, _synced(line, rules))
         if change is not None:
-            change = _without_unsent_fields(change, line)
-        if change is not None:
-            yield change
+            yield from _as_sent(change, line)
 
 
 def _left_behind(item: Numbered, rules: Rules, first: int) -> Iterator[Derived]:
@@ -232,15 +232,42 @@ def _synced(line: RowLine, rules: Rules) -> Synced:
     return Synced(last_synced=rules.last_synced.get(line.model, 0), updates=logged)
 
 
-def _without_unsent_fields(change: Change, line: RowLine) -> Change | None:
-    """Without what the client could not have meant to send: read-only fields that it did not touch."""
-    change = _without_server_fields(change)
+def _as_sent(change: Change, line: RowLine) -> Iterable[Change]:
+    """Without what the client could not have meant to send: what the server computes, read-only fields left untouched.
+
+    Where it did mean to, that is a change of its own, so that its refusal stands in the ledger beside the rest.
+    """
     model = tracked_by_label(change.model)
-    if model is None or line.base is None:
-        return change
-    read_only = set(options_for(model).read_only) - line.base.keys()
-    fields = {name: value for name, value in change.fields.items() if name not in read_only}
-    return replace(change, fields=fields) if fields else None
+    if model is None:
+        yield change
+        return
+    base = line.base
+    refused = {
+        name: value
+        for name, value in _server_fields(model, change.fields).items()
+        if (name in _files(model, change.fields) if base is None else name in base)
+    }
+    change = _without_server_fields(change)
+    if base is not None:
+        untouched = set(options_for(model).read_only) - base.keys()
+        fields = {name: value for name, value in change.fields.items() if name not in untouched}
+        change = replace(change, fields=fields)
+    if change.fields or base is None:
+        yield change
+    if refused:
+        yield replace(change, fields=refused, base=base or {}, whole=None)
+
+
+def _server_fields(model: type[Model], fields: Mapping[str, Value]) -> dict[str, Value]:
+    """Those of the fields that the server computes itself."""
+    computed = {field.name for field in synced_fields(model) if is_server_computed(field)}
+    return {name: value for name, value in fields.items() if name in computed}
+
+
+def _files(model: type[Model], fields: Mapping[str, Value]) -> dict[str, Value]:
+    """Those of the fields that name a file."""
+    files = {field.name for field in synced_fields(model) if isinstance(field, FileField)}
+    return {name: value for name, value in fields.items() if name in files and value is not None}
 
 
 def _orphaned(item: Numbered, line: UpdateLine, rules: Rules) -> Derived | None:
@@ -257,11 +284,17 @@ def _orphaned(item: Numbered, line: UpdateLine, rules: Rules) -> Derived | None:
 
 
 def _by_authority(change: Change) -> Iterable[Change]:
-    """A healing change, apart from the fields that only an operator may set, unless the row is missing as a whole."""
+    """A healing change, apart from the fields that only an operator may set, unless the row is missing as a whole.
+
+    Files never come by themselves, for a snapshot could name any: they wait for the operator.
+    """
     model = tracked_by_label(change.model)
     if model is None:
         yield change
         return
+    files = _files(model, change.fields)
+    if files:
+        yield replace(change, fields=files, whole=None)
     change = _without_server_fields(change)
     read_only = options_for(model).read_only
     restricted = {name: value for name, value in change.fields.items() if name in read_only}
@@ -280,16 +313,13 @@ def _without_server_fields(change: Change) -> Change:
     model = tracked_by_label(change.model)
     if model is None:
         return change
-    computed = {field.name for field in synced_fields(model) if is_server_computed(field)}
     whole = change.whole
     if whole is not None:
-        whole = replace(
-            whole, fields={name: value for name, value in whole.fields.items() if name not in computed}
-        )
+        kept = whole.fields.keys() - _server_fields(model, whole.fields).keys()
+        whole = replace(whole, fields={name: value for name, value in whole.fields.items() if name in kept})
+    kept = change.fields.keys() - _server_fields(model, change.fields).keys()
     return replace(
-        change,
-        fields={name: value for name, value in change.fields.items() if name not in computed},
-        whole=whole,
+        change, fields={name: value for name, value in change.fields.items() if name in kept}, whole=whole
     )
 
 

@@ -189,6 +189,14 @@ def _bring_forward(reset: Reset, due: int) -> None:
         reset.save(update_fields=["not_before", "deadline"])
 
 
+def _renew_deadline(reset: Reset) -> None:
+    """A client that comes back late still has the time that its snapshot needs: half of what it is given, at least."""
+    deadline = _deadline(reset.not_before)
+    if reset.deadline < (now() + deadline) // 2:
+        reset.deadline = deadline
+        reset.save(update_fields=["deadline"])
+
+
 def _deadline(due: int) -> int:
     return max(now(), due) + int(conf.get("RESET_DEADLINE") * 1_000_000)
 
@@ -236,6 +244,7 @@ def require_current(
     # With a wrong cursor or schema nothing can be continued, whichever bootstrap it is of: that one starts over.
     misfit = wrong is not None and (cursor is not None or wrong.reason == ResetReason.SCHEMA_INCOMPATIBLE)
     if reset is not None and (misfit or not (bootstraps and str(reset.pk) == reset_id)):
+        _renew_deadline(reset)
         raise ClientResetRequired(reset, current_hash)
     if reset_id is not None and cursor is None and not client.resets.filter(pk=reset_id).exists():
         raise ClientResetRequired(

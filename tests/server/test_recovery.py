@@ -1,5 +1,6 @@
 """Client resets and what a recovery makes of the uploaded snapshot."""
 
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from syncreset.feed import Entry
 from syncreset.ledger import Item
 from syncreset.protocol import Line, Row, RowLine, TombstoneLine, now
 from syncreset.recovery import Recovery, run
-from syncreset.resets import force_reset
+from syncreset.resets import Reset, force_reset
 from tests.server.conftest import DeviceFactory
 from tests.server.device import Device
 from tests.server.test_sync import DOG, dog_fields
@@ -274,3 +275,19 @@ def test_a_snapshot_broken_as_a_whole_is_refused_and_another_may_be_tried(
     assert problem["code"] == expected.get(broken, "invalid_snapshot")
     assert not Recovery.objects.exists()
     assert phone.upload(reset, good)
+
+
+def test_a_client_that_comes_back_after_the_deadline_is_given_another(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
+    phone = device(shelter)
+    phone.pull()
+    reset = forced(phone)
+    Reset.objects.filter(pk=reset).update(deadline=now() - 1)
+
+    problem = phone.pull(status=409)
+
+    assert problem["reset"] == reset
+    assert problem["recovery"]["deadline"] > now()
+    recovery = recover(phone, reset, [made_here(DOG, str(uuid.uuid4()), dog_fields(shelter))])
+    assert recovery.totals["applied"] == 1
