@@ -24,7 +24,7 @@ from .deciding_page import decision_context, resolve_posted
 from .display import Table, badge, change_link, changelist_url, code, moment, printable, wire_text
 from .filters import ClientFilter, RecoveryFilter, TrackedModelFilter
 from .records import RawText, RecordAdmin
-from .sides import around, both_sides
+from .sides import around, both_sides, taken_along
 
 __all__ = ["ItemAdmin"]
 
@@ -54,6 +54,7 @@ class ItemAdmin(RecordAdmin):
             "change",
             "before",
             "after",
+            "along",
             "resolution",
         )
 
@@ -125,6 +126,7 @@ class ItemAdmin(RecordAdmin):
             "fields": item.fields,
             "before": item.before,
             "after": item.after,
+            "along": item.along,
             "problem": item.problem,
         }
         name = f'attachment; filename="item-{item.pk}.json"'
@@ -231,6 +233,8 @@ class ItemAdmin(RecordAdmin):
 
     def tables(self, request: HttpRequest, record: Any) -> Sequence[Table]:
         surroundings = [] if record.before is None and record.after is None else [around(record)]
+        if record.along:
+            surroundings.append(taken_along(record))
         if not can_decide(record):
             return [both_sides(record), *surroundings]
         shown = record.fields.keys() if record.op == "delete" else offered_fields(record)

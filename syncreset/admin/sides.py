@@ -4,16 +4,25 @@ from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import Any
 
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
 from ..ledger import Item
 from ..protocol import ROW_CLOCK, same
 from .display import Table, code, instant, printable, wire_text
 
-__all__ = ["around", "base_clock_text", "both_sides", "field_name", "value_text", "written_text"]
+__all__ = [
+    "around",
+    "base_clock_text",
+    "both_sides",
+    "field_name",
+    "taken_along",
+    "value_text",
+    "written_text",
+]
 
 #: How much is shown of what a client named that the server does not know.
 FIELDS_SHOWN = 300
+ROWS_SHOWN = 100
 NAME_SHOWN = 100
 
 _KEPT = {
@@ -86,6 +95,31 @@ def around(item: Item) -> Table:
         rows=[[field_name(name), *_cells(before, name), *_cells(after, name)] for name in names],
         marked=frozenset(place for place, changed in enumerate(told) if changed and after and before),
     )
+
+
+def taken_along(item: Item) -> Table:
+    """The rows that a delete has changed beside its own, and how."""
+    return Table(
+        caption="Other rows that the deletion changed",
+        columns=["Row", "What became of it"],
+        rows=[
+            [format_html("{} {}", printable(row["model"]), code(printable(row["pk"]))), _fate(row)]
+            for row in item.along[:ROWS_SHOWN]
+        ],
+        note=f"and {len(item.along) - ROWS_SHOWN:,} more" if len(item.along) > ROWS_SHOWN else "",
+    )
+
+
+def _fate(row: Mapping[str, Any]) -> str:
+    if row["after"] is None:
+        return "deleted with it"
+    old, new = row["before"]["fields"], row["after"]["fields"]
+    changes = [
+        format_html("{} from {} to {}", field_name(name), value_text(old[name]), value_text(value))
+        for name, value in new.items()
+        if name in old and not same(old[name], value)
+    ]
+    return format_html_join(", ", "{}", ((change,) for change in changes))
 
 
 def field_name(name: str) -> str:

@@ -12,7 +12,7 @@ from tests.admin.conftest import OperatorFactory, page_url
 from tests.server.conftest import DeviceFactory
 from tests.server.test_recovery import edited, forced, made_here, recover
 from tests.server.test_sync import DOG, dog_fields
-from tests.shelters.models import Dog, Shelter
+from tests.shelters.models import Dog, Shelter, Visit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -229,3 +229,26 @@ def test_undoing_has_a_permission_of_its_own(recovery: Recovery, operator: Opera
 
 def _parked(recovery: Recovery) -> list[Item]:
     return list(Item.objects.filter(recovery=recovery, state="parked"))
+
+
+def test_the_page_of_a_deletion_says_what_it_took_along(
+    operator: OperatorFactory, device: DeviceFactory, shelter: Shelter
+) -> None:
+    mother = Dog.objects.create(shelter=shelter, name="Mother")
+    Dog.objects.create(shelter=shelter, name="Puppy", mother=mother)
+    visit = Visit.objects.create(shelter=shelter, dog=mother, at="2026-01-01T00:00Z")
+    phone = device(shelter)
+    phone.pull()
+    row = phone.rows[DOG, str(mother.pk)]
+    recover(
+        phone,
+        forced(phone),
+        [TombstoneLine(model=DOG, pk=row["pk"], at=now(), base=row["updated"], pulled=False)],
+    )
+
+    page = operator("syncreset.view_item").get(page_url(Item.objects.get()))
+
+    assert "Other rows that the deletion changed" in page
+    assert str(visit.pk) in page
+    assert "deleted with it" in page
+    assert f'from <code class="syncreset-wire">&quot;{mother.pk}&quot;</code>' in page
