@@ -104,9 +104,9 @@ def test_what_is_declared_is_told_to_be_carried_over(farm: None, declare: Declar
     assert becomes(entries["farm.pen", None]) == [("renamed", "farm.stall")]
     assert becomes(entries["farm.animal", "junk"]) == [("parked", None)]
     assert ("farm.stall", None) not in entries
-    assert plan["renamed"] == {"farm.animal": {"feet": "legs"}}
-    assert plan["renamed_from"] == {"farm.stall": ["farm.pen"]}
-    assert [(entry["model"], entry["field"]) for entry in plan["upcasters"]] == [("farm.animal", "weight")]
+    assert plan["renamed"]["farm.animal"] == {"feet": "legs"}
+    assert plan["renamed_from"]["farm.stall"] == ["farm.pen"]
+    assert ("farm.animal", "weight") in [(entry["model"], entry["field"]) for entry in plan["upcasters"]]
     text = command("plan")
     assert "farm.animal: the field feet is legs now" in text
     assert "unsynced values: carried over to weight by a function" in text

@@ -272,6 +272,7 @@ def test_a_step_is_no_loss_where_another_field_of_its_change_loses(
 ) -> None:
     ours = fleet.synced()
     ours.update(CRATE, "c1", eggs=11, name="Early")
+    server.wait()
     server.put(CRATE, "c1", name="Late")
 
     fleet.sync(ours)

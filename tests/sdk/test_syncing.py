@@ -77,6 +77,7 @@ def test_the_loser_of_a_conflict_is_kept_until_acknowledged(server: SimulatedSer
     server.put("farm.animal", "a1", name="Rex", age=3)
     ours = fleet.synced("ours")
     ours.update("farm.animal", "a1", name="Early", age=9)
+    server.wait()
     server.put("farm.animal", "a1", name="Late")
 
     report = fleet.sync(ours)

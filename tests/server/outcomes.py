@@ -4,7 +4,7 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from syncreset import apply
+from syncreset import batch
 from syncreset.feed import Entry
 from syncreset.ledger import Item
 from syncreset.protocol import Line, Row, RowLine, TombstoneLine, UpdateLine, now
@@ -35,7 +35,7 @@ def play(
     """One recovery with a row for every case. Returns, for each, the item's state and what stands afterwards."""
     options = options_for
     monkeypatch.setattr(
-        apply,
+        batch,
         "options_for",
         lambda model: _with(options(model), policy, on_delete),
     )

@@ -1,5 +1,6 @@
 """A snapshot that is recovered again after an undo comes to what it came to before."""
 
+import time
 from typing import Any
 
 import pytest
@@ -62,6 +63,8 @@ class Story:
             TombstoneLine(model=DOG, pk=deleted["pk"], at=now(), base=deleted["updated"], pulled=False),
             TombstoneLine(model=DOG, pk=kept["pk"], at=later, base=kept["updated"], pulled=False),
         ]
+        # SQLite's clock is one of milliseconds, and what follows has to be later.
+        time.sleep(0.002)
         self._meanwhile("Lost", age=3)
         self._meanwhile("Parked", notes="theirs")
         self._meanwhile("Kept", age=4)
