@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from django.db.models import FileField, Model
 from django.utils.module_loading import import_string
@@ -248,10 +249,9 @@ def _as_sent(change: Change, line: RowLine) -> Iterable[Change]:
         if (name in _files(model, change.fields) if base is None else name in base)
     }
     change = _without_server_fields(change)
-    if base is not None:
-        untouched = set(options_for(model).read_only) - base.keys()
-        fields = {name: value for name, value in change.fields.items() if name not in untouched}
-        change = replace(change, fields=fields)
+    untouched = set() if base is None else set(options_for(model).read_only) - base.keys()
+    if untouched:
+        change = replace(change, fields=_without(change.fields, untouched))
     if change.fields or base is None:
         yield change
     if refused:
@@ -260,14 +260,23 @@ def _as_sent(change: Change, line: RowLine) -> Iterable[Change]:
 
 def _server_fields(model: type[Model], fields: Mapping[str, Value]) -> dict[str, Value]:
     """Those of the fields that the server computes itself."""
-    computed = {field.name for field in synced_fields(model) if is_server_computed(field)}
-    return {name: value for name, value in fields.items() if name in computed}
+    return {name: fields[name] for name in _computed(model) & fields.keys()}
 
 
 def _files(model: type[Model], fields: Mapping[str, Value]) -> dict[str, Value]:
     """Those of the fields that name a file."""
-    files = {field.name for field in synced_fields(model) if isinstance(field, FileField)}
-    return {name: value for name, value in fields.items() if name in files and value is not None}
+    named = _file_fields(model) & fields.keys()
+    return {name: fields[name] for name in named if fields[name] is not None}
+
+
+@cache
+def _computed(model: type[Model]) -> frozenset[str]:
+    return frozenset(field.name for field in synced_fields(model) if is_server_computed(field))
+
+
+@cache
+def _file_fields(model: type[Model]) -> frozenset[str]:
+    return frozenset(field.name for field in synced_fields(model) if isinstance(field, FileField))
 
 
 def _orphaned(item: Numbered, line: UpdateLine, rules: Rules) -> Derived | None:
@@ -313,14 +322,17 @@ def _without_server_fields(change: Change) -> Change:
     model = tracked_by_label(change.model)
     if model is None:
         return change
+    computed = _computed(model)
+    if not computed:
+        return change
     whole = change.whole
     if whole is not None:
-        kept = whole.fields.keys() - _server_fields(model, whole.fields).keys()
-        whole = replace(whole, fields={name: value for name, value in whole.fields.items() if name in kept})
-    kept = change.fields.keys() - _server_fields(model, change.fields).keys()
-    return replace(
-        change, fields={name: value for name, value in change.fields.items() if name in kept}, whole=whole
-    )
+        whole = replace(whole, fields=_without(whole.fields, computed))
+    return replace(change, fields=_without(change.fields, computed), whole=whole)
+
+
+def _without(fields: Mapping[str, Value], names: Collection[str]) -> dict[str, Value]:
+    return {name: value for name, value in fields.items() if name not in names}
 
 
 def _server_side(
