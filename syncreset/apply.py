@@ -129,7 +129,8 @@ def _apply_unit(members: list[Prepared], author: Author) -> list[Applied]:
     while waiting:
         applied = _apply_batch([members[index] for index in waiting], author)
         results.update(zip(waiting, applied, strict=True))
-        missed = [index for index in waiting if _code(results[index]) in CURABLE]
+        curable = (*CURABLE, "unseen_rows") if author.gives_back else CURABLE
+        missed = [index for index in waiting if _code(results[index]) in curable]
         if len(missed) == len(waiting):
             exchanged = _exchange({index: members[index] for index in missed}, results, author)
             if not exchanged:
@@ -174,13 +175,14 @@ def _apply_batch(batch: list[Prepared], author: Author) -> list[Applied]:
         except _REFUSALS as refusal:
             error = refusal
     if error is None or len(batch) == 1:
-        return [_refused(batch[0], error)]
+        return [_refused(batch[0], error, author)]
     middle = len(batch) // 2
     return _apply_batch(batch[:middle], author) + _apply_batch(batch[middle:], author)
 
 
-def _refused(prepared: Prepared, error: Exception | None) -> Applied:
-    state: Any = "superseded" if isinstance(error, UnseenRows) else "parked"
+def _refused(prepared: Prepared, error: Exception | None, author: Author) -> Applied:
+    outdated = isinstance(error, UnseenRows) and not author.gives_back
+    state: Any = "superseded" if outdated else "parked"
     problem = problem_of(error, prepared.model)
     decisions = {
         name: Decision(

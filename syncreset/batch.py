@@ -3,6 +3,7 @@
 What the database refuses is raised, with nothing written; cutting the batch in halves is the caller's (``apply``).
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,18 +11,34 @@ from typing import Any
 from django.db import connection, models
 
 from .cascades import TakenAlong, delete_rows
-from .codec import ValueFault, decode, encode_key, json_null
+from .codec import ValueFault, decode, encode, encode_key, json_null
 from .exchanges import let_go
 from .feed import tombstones
 from .many_to_many import elements_of, living, write_elements
 from .preparing import Author, Prepared, missing_fields, needs_unsynced_fields
-from .protocol import Change, Decision, Outcome, Policy, Problem, Row, Tombstone, is_delta, merge, same
+from .protocol import (
+    UNDECIDED,
+    Change,
+    Conflict,
+    Decision,
+    Outcome,
+    Policy,
+    Problem,
+    Resolver,
+    Row,
+    Tombstone,
+    is_delta,
+    merge,
+    same,
+)
 from .row_clocks import RowClocks, clock_columns, clocks_in_entries, keep_in_entries, set_own_clocks
 from .rows import instance_of, lock_instances, row_of, scope_of_row, tombstone_of
 from .tracking.registry import dependency_order, keeps_own_clocks, options_for, set_fields
 from .writing import missing_targets, write_problem
 
 __all__ = ["Applied", "Key", "merge_and_write"]
+
+logger = logging.getLogger(__name__)
 
 #: A row: its model and its primary key on the wire.
 Key = tuple[type[models.Model], str]
@@ -140,11 +157,11 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: set[str]
     change, model = prepared.change, prepared.model
     if nulled:
         change = replace(change, fields={**change.fields, **dict.fromkeys(nulled)})
-    options = options_for(model)
-    policy = author.policy or Policy(conflicts=options.conflicts, on_delete=options.on_delete)
+    failures: list[Problem] = []
     sets = [field.name for field in set_fields(model)]
-    policy = replace(policy, counters=frozenset(options.counters), sets=frozenset(sets))
-    outcome = _merge_counted(slot, change, policy, model)
+    outcome = _merge_counted(slot, change, _policy(model, author, failures), model)
+    if failures and outcome.state == "parked" and outcome.problem is None:
+        outcome = replace(outcome, problem=failures[0])
     if outcome.row is not None and slot.row is None:
         complete = {**{name: [] for name in sets}, **outcome.row.fields}
         outcome = replace(outcome, row=replace(outcome.row, fields=complete))
@@ -163,6 +180,35 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: set[str]
         if problem is not None:
             return _stopped(change, problem.code, problem.detail, problem.field)
     return _told_of_nulls(outcome, prepared.change, nulled)
+
+
+def _policy(model: type[models.Model], author: Author, failures: list[Problem]) -> Policy:
+    """The author's policy, or the model's. ``failures`` takes what the project's own functions could not decide."""
+    options = options_for(model)
+    conflicts = {
+        name: _guarded(model, rule, failures) if callable(rule) else rule
+        for name, rule in options.conflicts.items()
+    }
+    policy = author.policy or Policy(conflicts=conflicts, on_delete=options.on_delete)
+    sets = frozenset(field.name for field in set_fields(model))
+    return replace(policy, counters=frozenset(options.counters), sets=sets)
+
+
+def _guarded(model: type[models.Model], rule: Resolver, failures: list[Problem]) -> Resolver:
+    """The function, of which a mistake parks the one field and fails nothing else."""
+
+    def decide(conflict: Conflict) -> Any:
+        field: Any = model._meta.get_field(conflict.field)
+        try:
+            value = rule(conflict)
+            return value if value is UNDECIDED else encode(field, decode(field, value))
+        except Exception:
+            logger.exception("the policy of %s.%s could not decide", conflict.model, conflict.field)
+            detail = "the policy's function could not decide this; the server's log tells why"
+            failures.append(Problem(code="policy_failed", detail=detail, field=conflict.field))
+            return UNDECIDED
+
+    return decide
 
 
 def _merge_counted(slot: _Slot, change: Change, policy: Policy, model: type[models.Model]) -> Outcome:
@@ -268,10 +314,13 @@ def _write(slots: Mapping[Key, _Slot], author: Author) -> dict[Key, tuple[TakenA
         set_own_clocks(instance, clocks)
         merged.setdefault(model, {})[pk, scope_of_row(model, pk, slot.row)] = clocks
     for model in dependency_order():
+        times = _own_times(model, created.get(model, ())) if author.gives_back else {}
         if model in created:
             model._base_manager.bulk_create(created[model])
         if model in updated:
             _update(model, updated[model], touched[model])
+        for key, values in times.items():
+            model._base_manager.filter(pk=key).update(**values)
         if model in merged:
             keep_in_entries(model, merged[model])
     _write_sets(slots, [*created.items(), *updated.items()], merged)
@@ -328,6 +377,18 @@ def _update(model: type[models.Model], instances: list[models.Model], touched: s
             unique_fields=[model._meta.pk.name],
             update_fields=columns,
         )
+
+
+def _own_times(model: type[models.Model], instances: Iterable[models.Model]) -> dict[Any, dict[str, Any]]:
+    """The times that Django sets anew when it makes a row, as the rows are to have them, by primary key."""
+    names = [
+        column.attname
+        for column in model._meta.concrete_fields
+        if getattr(column, "auto_now", False) or getattr(column, "auto_now_add", False)
+    ]
+    if not names:
+        return {}
+    return {instance.pk: {name: getattr(instance, name) for name in names} for instance in instances}
 
 
 def _spell_json_nulls(model: type[models.Model], instances: Iterable[models.Model]) -> None:

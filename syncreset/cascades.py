@@ -47,14 +47,17 @@ def delete_rows(
 
     By the wire keys of the rows; ``deleted_too`` are all that are being deleted for themselves. Edits beat deletes
     through cascades as well: raises UnseenRows if a row that the client has not deleted itself, and has not seen in its
-    present state, would go along. Raises ProtectedError and RestrictedError as Django does.
+    present state, would go along; where an undo deletes, if anything would. Raises ProtectedError and RestrictedError
+    as Django does.
     """
     own = {(kind._meta.concrete_model or kind, row.pk) for kind, rows in deleted_too.items() for row in rows}
     collector = _collected(model, instances)
     cascaded, changed = _affected(collector, own)
+    along = _united(cascaded, changed)
+    if author.gives_back and along:
+        raise UnseenRows("other rows refer to this one now")
     if not author.operator:
         _require_seen(cascaded, author)
-    along = _united(cascaded, changed)
     if not along:
         collector.delete()
         return {}

@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 from . import conf
 from .codec import ValueFault, decode_key, is_server_computed
 from .counted import Counted, Reckoned, reckon
-from .feed import tombstones
+from .feed import tombstones, unseen
 from .protocol import (
     BY_VALUE,
     ROW_CLOCK,
@@ -35,11 +35,15 @@ from .protocol import (
     heal,
     tombstone_change,
 )
-from .rows import all_rows, stored_rows, tombstone_of
+from .rows import load_page, stored_rows, tombstone_of
 from .tracking.registry import dependency_order, options_for, synced_fields, tracked_by_label
 from .upcasting import Left
 
 __all__ = ["Derived", "Numbered", "Rules", "UpdateLog", "absent_rows", "derive", "resolve_strategy"]
+
+
+#: How many rows are looked through at a time for those that are absent.
+_PAGE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,22 +153,45 @@ def resolve_strategy(name: str) -> Strategy:
 
 
 def absent_rows(
-    rules: Rules, scopes: Collection[str], present: Collection[tuple[str, str]], at: int
-) -> Iterator[Change]:
+    rules: Rules, scopes: Collection[str], present: Collection[tuple[str, str]], checkpoint: int, at: int
+) -> Iterator[tuple[Change, Outcome | None]]:
     """The deletions that a full snapshot without tombstones tells by absence, children first.
 
-    Of the rows in the scopes, those made by time ``at`` (µs) of the client's checkpoint, so that it held them. A row
-    that changed since is a conflict like any other: its delete is based on that time.
+    ``checkpoint`` is the number of the client's, ``at`` its time (µs). What has not been touched since, the client
+    held as it is. A row that was touched since, and may have been held before, is never deleted by mere absence: that
+    is decided here. Clocks alone do not say what was held, for a device may push late what it did early.
     """
     for model in reversed(dependency_order()):
         label = model._meta.label_lower
         if not deletes_by_absence(rules.strategy_of(label)):
             continue
-        for stored in all_rows(model, scopes):
-            if (label, stored.pk) not in present and stored.row.clocks.get(ROW_CLOCK, 0) <= at:
-                yield Change(
-                    model=label, pk=stored.pk, op="delete", clocks={ROW_CLOCK: at}, base={ROW_CLOCK: at}
-                )
+        after = ""
+        while page := load_page(model, scopes, after, _PAGE):
+            after = page[-1].pk
+            absent = {stored.pk: stored.row for stored in page if (label, stored.pk) not in present}
+            touched = set(unseen(label, absent.keys(), checkpoint))
+            for pk, row in absent.items():
+                base = {ROW_CLOCK: min(at, row.updated) if pk in touched else row.updated}
+                change = Change(model=label, pk=pk, op="delete", clocks={ROW_CLOCK: at}, base=base)
+                if pk not in touched:
+                    yield change, None
+                elif row.clocks.get(ROW_CLOCK, 0) <= at:
+                    yield change, _touched_since(model, row, base)
+
+
+def _touched_since(model: type[Model], row: Row, base: Mapping[str, int]) -> Outcome:
+    asks = options_for(model).on_delete == "review"
+    decision = Decision(
+        client=None,
+        server=row.updated,
+        base_clock=base[ROW_CLOCK],
+        kept="review" if asks else "server",
+        server_clock=row.updated,
+    )
+    problem = Problem(
+        code="changed_since", detail="the row was written after this client last pulled, so it is kept"
+    )
+    return Outcome(state="parked" if asks else "superseded", problem=problem, decisions={ROW_CLOCK: decision})
 
 
 def _reckoned(item: Numbered, rules: Rules, rows: Mapping[tuple[str, str], Row]) -> Reckoned | None:

@@ -12,7 +12,7 @@ from .clients import Client
 from .protocol import Change, Row, dumps, now, uuid7
 from .protocol.strict_json import loads
 
-__all__ = ["Item", "ItemState", "WireField", "as_json", "change_as_json", "item_for", "totals"]
+__all__ = ["Item", "ItemState", "WireField", "as_json", "change_as_json", "item_for", "key_text", "totals"]
 
 
 class WireField(models.TextField):  # type: ignore[type-arg]
@@ -115,7 +115,7 @@ def item_for(
         part=part,
         seq=change.seq,
         model=_printable(change.model, 100),
-        pk_text=_printable(change.pk, 255),
+        pk_text=key_text(change.pk),
         op=change.op,
     )
     item.change = change_as_json(change)
@@ -208,6 +208,11 @@ def as_json(row: Row) -> dict[str, Any]:
 def save_items(items: Iterable[Item]) -> None:
     """Write new items."""
     Item.objects.bulk_create(items, batch_size=500)
+
+
+def key_text(pk: str) -> str:
+    """A wire key as items are found by."""
+    return _printable(pk, 255)
 
 
 def _printable(text: str, length: int) -> str:

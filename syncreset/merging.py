@@ -1,7 +1,7 @@
 """A claimed recovery's snapshot, merged chunk by chunk; each chunk is one transaction, with its part of the ledger."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeVar
 
@@ -45,16 +45,16 @@ def merge_snapshot(recovery: Recovery) -> None:
     """
     upcaster = upcaster_for(recovery.schema)
     rules = _rules(recovery, upcaster)
-    keys: set[tuple[str, str]] = set()
+    passed = _Passed()
     with open_snapshot(recovery.upload) as stream:
         lines = (
             line
-            for line in _numbered(SnapshotReader(stream, snapshot_limits()), keys, upcaster)
+            for line in _numbered(SnapshotReader(stream, snapshot_limits()), passed, upcaster)
             if line.number > recovery.position
         )
         for chunk in _batches(lines, conf.get("RECOVERY_CHUNK")):
             _merge_chunk(recovery, chunk, rules)
-    _delete_absent(recovery, rules, keys, upcaster)
+    _delete_absent(recovery, rules, passed, upcaster)
     _retry_clashes(recovery)
 
 
@@ -73,11 +73,16 @@ def author_of(recovery: Recovery, *, operator: bool = False) -> Author:
     )
 
 
-def _numbered(reader: SnapshotReader, keys: set[tuple[str, str]], upcaster: Upcaster) -> Iterator[Numbered]:
-    """The lines with their places, in terms of the current schema.
+@dataclass(kw_only=True)
+class _Passed:
+    """What has been read of a snapshot: the keys of its rows and tombstones, and whether a line could not be read."""
 
-    ``keys`` takes the keys of the rows and tombstones that have passed.
-    """
+    keys: set[tuple[str, str]] = field(default_factory=set)
+    unread: bool = False
+
+
+def _numbered(reader: SnapshotReader, passed: _Passed, upcaster: Upcaster) -> Iterator[Numbered]:
+    """The lines with their places, in terms of the current schema. ``passed`` takes what they tell."""
     seen: set[tuple[str, str, str]] = set()
     for number, line in enumerate(reader, start=1):
         upcast = _under_its_key(upcaster.upcast(line))
@@ -86,7 +91,8 @@ def _numbered(reader: SnapshotReader, keys: set[tuple[str, str]], upcaster: Upca
             key = (type(line).__name__, *upcast.key)
             repeats = key in seen
             seen.add(key)
-            keys.add(upcast.key)
+            passed.keys.add(upcast.key)
+        passed.unread = passed.unread or isinstance(line, MalformedLine)
         yield Numbered(number=number, line=upcast.line, repeats=repeats, left=upcast.left)
 
 
@@ -215,14 +221,14 @@ def _update_log(recovery: Recovery, upcaster: Upcaster) -> UpdateLog:
     return UpdateLog(fields=logged, held=held & logged.keys())
 
 
-def _delete_absent(recovery: Recovery, rules: Rules, keys: set[tuple[str, str]], upcaster: Upcaster) -> None:
+def _delete_absent(recovery: Recovery, rules: Rules, passed: _Passed, upcaster: Upcaster) -> None:
     """What a full snapshot without tombstones says by absence, where the strategy reads it so.
 
     Only of rows that the client held at its checkpoint, and under the keys of now. After a divergence absence says
-    nothing.
+    nothing, nor beside a line that could not be read: the row may be in that.
     """
     cursor = _cursor(recovery)
-    if cursor is None or recovery.healing or not recovery.full or recovery.tombstones:
+    if cursor is None or recovery.healing or not recovery.full or recovery.tombstones or passed.unread:
         return
     at = (
         Checkpoint.objects.filter(number=cursor.number, salt=cursor.salt).values_list("at", flat=True).first()
@@ -235,15 +241,17 @@ def _delete_absent(recovery: Recovery, rules: Rules, keys: set[tuple[str, str]],
     author = author_of(recovery)
     scopes = author.scopes.intersection(cursor.scopes)
     absent = (
-        change for change in absent_rows(rules, scopes, keys | done, at) if upcaster.holds(change.model)
+        (change, outcome)
+        for change, outcome in absent_rows(rules, scopes, passed.keys | done, cursor.number, at)
+        if upcaster.holds(change.model)
     )
     for lines in _batches(absent, conf.get("RECOVERY_CHUNK")):
         with transaction.atomic():
             hold(recovery)
             first = recovery.position + 1
             derived = [
-                Derived(number=number, part=0, change=change)
-                for number, change in enumerate(lines, start=first)
+                Derived(number=number, part=0, change=change, outcome=outcome)
+                for number, (change, outcome) in enumerate(lines, start=first)
             ]
             _record(recovery, derived, author, position=derived[-1].number, absent=len(derived))
 

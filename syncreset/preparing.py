@@ -42,7 +42,8 @@ class Author:
 
     ``seen`` is the number of the checkpoint up to which the client knows the feed, ``offset`` the server's time minus
     the client's and ``received`` the time of receipt (both µs). An ``operator`` may write what no client can.
-    A ``policy`` goes before those of the models.
+    A ``policy`` goes before those of the models. One who ``gives_back`` undoes: what the server itself had is written
+    as it was, and a deletion takes nothing along.
     """
 
     client: Client
@@ -53,6 +54,7 @@ class Author:
     offset: int = 0
     operator: bool = False
     policy: Policy | None = None
+    gives_back: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,13 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
     fields: dict[str, Any] = {}
     notes: list[Problem] = []
     known = {field.name: field for field in (*synced_fields(model), *set_fields(model))}
+    if author.gives_back and change.fields.keys() <= known.keys():
+        stored = {
+            name: value
+            for name, value in change.fields.items()
+            if not getattr(known[name], "generated", False)
+        }
+        return Prepared(change=replace(change, pk=pk, fields=stored), model=model)
     for name, value in change.fields.items() if change.op == "put" else ():
         field = known.get(name)
         if field is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from .deriving import Derived
 from .feed import tombstones
-from .ledger import Item
+from .ledger import Item, key_text
 from .preparing import Author
 from .protocol import ROW_CLOCK, Change, Row, corrected
 from .recovery_job import Recovery, RecoveryKind
@@ -60,16 +60,20 @@ def _undoings(recovery: Recovery) -> Iterable[Recovery]:
 
 def _given_back(undoing: Recovery, keys: Collection[Key]) -> dict[Key, _GivenBack]:
     """What an undoing gave back, of the rows in question."""
-    pks = {pk for _, pk in keys}
+    pks = {key_text(pk) for _, pk in keys}
     written = Item.objects.filter(wrote=True, pk_text__in=pks).order_by("line", "part")
     before: dict[Key, Row | None] = {}
     for item in written.filter(recovery=undoing.undoes):
-        before.setdefault((item.model, item.pk_text), _row(item.before))
+        before.setdefault(_key_of(item), _row(item.before))
     return {
         key: _GivenBack(before=before[key], after=_row(item.after), at=item.created)
         for item in written.filter(recovery=undoing)
-        if (key := (item.model, item.pk_text)) in keys and key in before
+        if (key := _key_of(item)) in keys and key in before
     }
+
+
+def _key_of(item: Item) -> Key:
+    return item.change["model"], item.change["pk"]
 
 
 def _row(kept: dict[str, object] | None) -> Row | None:

@@ -9,11 +9,12 @@ from django.db import transaction
 from .apply import Applied, apply_changes
 from .codec import ValueFault
 from .counted import is_step, without_counted
+from .feed import tombstones
 from .ledger import Item, ItemState, change_from_json, renew_item, save_renewed
 from .preparing import Author
 from .protocol import ROW_CLOCK, Change, Malformed, ProtocolError, Row, now, same
 from .recovery import RecoveryKind, settle
-from .rows import lock_instances, row_of
+from .rows import lock_instances, row_of, tombstone_of
 from .tracking.registry import tracked_by_label
 from .undoing import REVIEW
 
@@ -46,7 +47,9 @@ def resolve(item: Item, keep: Keep, author: Author, *, seen: Mapping[str, int] |
         item.refresh_from_db()
         if item.recovery is not None and item.recovery.kind == RecoveryKind.PREVIEW:
             raise NotParked("this item is of a preview: nothing waits for a decision")
-        change = _decided(item, keep, _present(item, author), seen)
+        present = _present(item, author)
+        buried = _buried(item, author) if present is None else None
+        change = _decided(item, keep, present, buried, seen)
         if change is None:
             _keep_servers(item)
         else:
@@ -62,7 +65,9 @@ def resolve(item: Item, keep: Keep, author: Author, *, seen: Mapping[str, int] |
     return item
 
 
-def _decided(item: Item, keep: Keep, present: Row | None, seen: Mapping[str, int] | None) -> Change | None:
+def _decided(
+    item: Item, keep: Keep, present: Row | None, buried: Row | None, seen: Mapping[str, int] | None
+) -> Change | None:
     """The change that the decision asks for, or None where the server's side stays as it is."""
     change = change_from_json(item.change)
     if keep == "server" or keep == {}:
@@ -74,6 +79,16 @@ def _decided(item: Item, keep: Keep, present: Row | None, seen: Mapping[str, int
             raise Malformed("a delete is decided as a whole: keep the client's or the server's side")
         return replace(change, clocks={ROW_CLOCK: now()}, base=_bases(item, [ROW_CLOCK], present, seen))
     fields = without_counted(item, keep if isinstance(keep, Mapping) else open_fields(item))
+    if present is None and buried is not None:
+        return replace(
+            change,
+            fields=fields,
+            clocks=dict.fromkeys(fields, now()),
+            base={name: buried.clock(name) for name in fields if name in buried.fields},
+            whole=None,
+            # Who has seen a row that is gone now is asked again.
+            restores=not seen,
+        )
     if present is None:
         whole = dict(change.fields) if change.whole is None else dict(change.whole.fields)
         fields = {
@@ -122,6 +137,14 @@ def _present(item: Item, author: Author) -> Row | None:
         stored = row_of(instance)
         return stored.row if author.operator or stored.scope in author.scopes else None
     return None
+
+
+def _buried(item: Item, author: Author) -> Row | None:
+    """The row that the author may see a tombstone of, as far as that keeps it."""
+    model = tracked_by_label(item.change["model"])
+    pk = item.change["pk"]
+    entry = None if model is None else tombstones(item.change["model"], [pk], author.scopes).get(pk)
+    return None if model is None or entry is None else tombstone_of(model, entry).row
 
 
 def _bases(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from django.db import transaction
 
-from .apply import apply_changes
+from .apply import Applied, apply_changes
 from .ledger import Item, item_for, save_items
 from .merging import author_of
 from .protocol import ROW_CLOCK, Change, Policy, Row, now, same
@@ -24,17 +24,24 @@ def undo_items(recovery: Recovery) -> None:
     """
     with transaction.atomic():
         hold(recovery)
-        author = replace(author_of(recovery, operator=True), offset=0, policy=REVIEW)
+        author = replace(author_of(recovery, operator=True), offset=0, policy=REVIEW, gives_back=True)
         changes = _changes_back(recovery)
         results = apply_changes(changes, author)
         save_items(
             [
-                item_for(recovery.client, result, recovery=recovery, line=number)
+                item_for(recovery.client, _for_a_person(result), recovery=recovery, line=number)
                 for number, result in enumerate(results, start=1)
             ]
         )
         recovery.position = recovery.changes = len(changes)
         Recovery.objects.filter(pk=recovery.pk).update(position=len(changes), changes=len(changes))
+
+
+def _for_a_person(result: Applied) -> Applied:
+    """What could not be given back waits for somebody to look at it."""
+    if result.outcome.state != "rejected":
+        return result
+    return replace(result, outcome=replace(result.outcome, state="parked"))
 
 
 def _changes_back(recovery: Recovery) -> list[Change]:

@@ -10,13 +10,13 @@ _STATES = {
     ItemState.APPLIED: "The client's change was written.",
     ItemState.MERGED: "Part of the client's change was written; elsewhere the server's value was kept.",
     ItemState.IDENTICAL: "The server had these values already; nothing was written.",
-    ItemState.SUPERSEDED: "The server's side was the later one and was kept; the client's is kept here.",
+    ItemState.SUPERSEDED: "The server's side stands; the client's is kept here.",
     ItemState.PARKED: "The change waits for a person; nothing of what is in doubt was written.",
     ItemState.REJECTED: "The change could not be written; the client's values are kept here.",
 }
 
 _PREFACES = {
-    RecoveryKind.PREVIEW: "This is a preview, so nothing was written. If it were recovered:",
+    RecoveryKind.PREVIEW: "This is a preview, so nothing was written. A recovery would say:",
     RecoveryKind.UNDO: "This undoes what a recovery wrote; the client's side is the row as it was before.",
 }
 _MEND_VALUE = (
@@ -44,6 +44,7 @@ _ADVICE = {
     "malformed_line": "The line is no valid line of a snapshot: mend the app that wrote it.",
     "null": "Give the field a value: enter the row with it.",
     "out_of_range": _MEND_VALUE,
+    "policy_failed": "Decide below. The model's policy is a function that failed: its error is in the server's log.",
     "protected": "Remove the rows that refer to this one first, if it should go.",
     "purged": "It may have been deleted long ago. If the row should live, make it anew from the values below.",
     "reference_deleted": "If the reference should stay, bring back the row that was deleted and enter it.",

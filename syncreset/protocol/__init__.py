@@ -22,7 +22,7 @@ from .deltas import (
 )
 from .errors import InvalidSnapshot, Malformed, Problem, ProtocolError, TooLarge
 from .ids import uuid7
-from .merge import Conflict, Decision, Outcome, Policy, Resolver, State, merge
+from .merge import UNDECIDED, Conflict, Decision, Outcome, Policy, Resolver, State, merge
 from .snapshot import (
     FORMAT,
     Counts,
@@ -63,6 +63,7 @@ __all__ = [
     "ROW_CLOCK",
     "STRATEGIES",
     "TOLERATED_SKEW",
+    "UNDECIDED",
     "Change",
     "Clocks",
     "Conflict",

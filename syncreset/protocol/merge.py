@@ -7,16 +7,23 @@ else is a real conflict, decided by the field's policy. Edits beat deletes, both
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 from .changes import ROW_CLOCK, Change, Row, Tombstone, Value, same
 from .deltas import add_delta, change_set, is_delta, is_set_change, united
 from .errors import Problem
 
-__all__ = ["Conflict", "Decision", "Outcome", "Policy", "Resolver", "State", "merge"]
+__all__ = ["UNDECIDED", "Conflict", "Decision", "Outcome", "Policy", "Resolver", "State", "merge"]
 
 State = Literal["applied", "merged", "identical", "superseded", "parked", "rejected"]
 Kept = Literal["client", "server", "review", "function", "both"]
+
+
+class _Undecided:
+    """The type of ``UNDECIDED``, which is no value of any field."""
+
+    def __repr__(self) -> str:
+        return "UNDECIDED"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +39,9 @@ class Conflict:
     server_clock: int
     base_clock: int | None
 
+
+#: What a resolver gives back to leave the decision to a person.
+UNDECIDED: Final = _Undecided()
 
 Resolver = Callable[[Conflict], Value]
 
@@ -185,7 +195,6 @@ def _decide(row: Row, change: Change, name: str, value: Value, policy: Policy) -
     else:
         rule = policy.conflicts.get(name, policy.conflicts.get("*", "newest"))
         if callable(rule):
-            kept = "function"
             result = rule(
                 Conflict(
                     model=change.model,
@@ -198,6 +207,7 @@ def _decide(row: Row, change: Change, name: str, value: Value, policy: Policy) -
                     base_clock=base,
                 )
             )
+            kept = "review" if result is UNDECIDED else "function"
         elif rule == "newest" and name in policy.sets:
             result = united(server_value, value)
             kept = "client" if same(result, value) else "both"

@@ -50,6 +50,8 @@ class Portion(SyncTrackedModel):
     basket = models.ForeignKey(Basket, on_delete=models.CASCADE)
     product = models.ForeignKey(Product, on_delete=models.CASCADE)
     amount = models.IntegerField(default=1)
+    packed = models.DateTimeField(auto_now_add=True)
+    weighed = models.DateTimeField(auto_now=True)
 
 
 class Locker(SyncTrackedModel):

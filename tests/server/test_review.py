@@ -1,18 +1,22 @@
 """Preview, undo, and parked items decided by a person."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from syncreset import batch
 from syncreset.ledger import Item
-from syncreset.protocol import Line, TombstoneLine, now
+from syncreset.protocol import UNDECIDED, Conflict, Line, TombstoneLine, now
 from syncreset.recovery import CannotUndo, Recovery, preview, run, undo
-from tests.market.models import Product, Tag
+from syncreset.tracking.registry import options_for
+from tests.market.models import Basket, Portion, Product, Tag
 from tests.server.conftest import DeviceFactory
 from tests.server.device import Device
 from tests.server.test_recovery import edited, forced, made_here, recover
 from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter, Visit
+from tests.zoo.models import Specimen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -286,3 +290,102 @@ def test_a_refused_put_tells_both_sides(device: DeviceFactory, shelter: Shelter)
     told = Item.objects.get(pk=result["item"]).fields["chip"]
     assert (told["client"], told["server"], told["kept"]) == ("c-1", "c-2", "review")
     assert told["server_clock"] == phone.rows[DOG, str(second.pk)]["clocks"]["*"]
+
+
+def test_undo_takes_nothing_along_that_somebody_made_since(device: DeviceFactory, shelter: Shelter) -> None:
+    puppy = Dog.objects.create(shelter=shelter, name="Puppy")
+    phone = device(shelter)
+    phone.pull()
+    recovery = recover(phone, forced(phone), [made_here(DOG, NEW, dog_fields(shelter, name="New"))])
+    visit = Visit.objects.create(shelter=shelter, dog_id=NEW, at="2026-01-01T00:00Z")
+    Dog.objects.filter(pk=puppy.pk).update(mother=NEW)
+
+    undoing = undo(recovery)
+    run(undoing.pk)
+
+    assert Visit.objects.filter(pk=visit.pk).exists()
+    puppy.refresh_from_db()
+    assert str(puppy.mother_id) == NEW
+    (item,) = Item.objects.filter(recovery=undoing)
+    assert (item.op, item.state, item.code) == ("delete", "parked", "unseen_rows")
+
+
+def test_undo_gives_back_what_only_the_server_can_write(device: DeviceFactory) -> None:
+    Specimen.objects.create(label="x", count=4, file="specimens/a.txt")
+    kept, gone = (
+        Portion.objects.create(basket=Basket.objects.create(), product=Product.objects.create(name="Figs"))
+        for _ in range(2)
+    )
+    Portion.objects.update(packed="2020-01-01T00:00Z", weighed="2021-01-01T00:00Z")
+    phone = device()
+    phone.pull()
+    rows = phone.rows.values()
+    lines: list[Line] = [
+        TombstoneLine(model=row["model"], pk=row["pk"], at=now(), base=row["updated"], pulled=False)
+        for row in rows
+        if row["model"] == "zoo.specimen" or row["pk"] == str(gone.pk)
+    ]
+    lines.append(edited(phone.rows["market.portion", str(kept.pk)], amount=7))
+    recovery = recover(phone, forced(phone), lines)
+    assert list(Portion.objects.values_list("amount", flat=True)) == [7]
+
+    undoing = undo(recovery)
+    run(undoing.pk)
+
+    undoing.refresh_from_db()
+    assert undoing.state == "done", list(Item.objects.values("state", "problem"))
+    back = Specimen.objects.get()
+    assert (back.generated, back.file.name) == (5, "specimens/a.txt")
+    assert [portion.amount for portion in Portion.objects.all()] == [1, 1]
+    again = Portion.objects.get(pk=gone.pk)
+    assert (again.packed.year, again.weighed.year) == (2020, 2021)
+
+
+def test_a_decision_over_a_row_that_was_deleted_brings_it_back_as_it_was(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
+    dog = Dog.objects.create(shelter=shelter, name="Rex", notes="old", age=3)
+    phone = device(shelter)
+    phone.pull()
+    Dog.objects.update(notes="theirs")
+    (result,) = phone.push(phone.put(DOG, str(dog.pk), {"notes": "mine"}))
+    Dog.objects.all().delete()
+
+    decided = phone.post(f"/items/{result['item']}/resolve", {"keep": "client"})
+
+    assert decided["state"] == "applied", decided
+    back = Dog.objects.get()
+    assert (back.pk, back.name, back.age, back.notes) == (dog.pk, "Rex", 3, "mine")
+
+
+def fails(conflict: Conflict) -> str:
+    raise RuntimeError("a mistake in the project")
+
+
+def returns_nonsense(conflict: Conflict) -> object:
+    return object()
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [(fails, "policy_failed"), (returns_nonsense, "policy_failed"), (lambda conflict: UNDECIDED, "")],
+)
+def test_a_policy_that_cannot_decide_parks_its_field_and_fails_nothing_else(
+    device: DeviceFactory, shelter: Shelter, monkeypatch: pytest.MonkeyPatch, policy: Any, code: str
+) -> None:
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
+    phone = device(shelter)
+    phone.pull()
+    Dog.objects.update(name="Theirs")
+    monkeypatch.setattr(
+        batch, "options_for", lambda model: replace(options_for(model), conflicts={"name": policy})
+    )
+
+    put, made = phone.push(
+        phone.put(DOG, str(dog.pk), {"name": "Mine", "age": 2}), phone.create(DOG, dog_fields(shelter), NEW)
+    )
+
+    assert (put["state"], made["state"]) == ("parked", "applied")
+    assert put.get("problem", {}).get("code", "") == code
+    dog.refresh_from_db()
+    assert (dog.name, dog.age) == ("Theirs", 2)
