@@ -128,7 +128,11 @@ def _undone(item: Item, name: str) -> bool:
     back = Item.objects.filter(
         recovery__undoes=item.recovery, model=item.model, pk_text=item.pk_text, wrote=True
     )
-    return any(undoing.op == "delete" or _took_effect(undoing, name) for undoing in back)
+    return any(
+        undoing.op == "delete" or (name in undoing.change["fields"] and _took_effect(undoing, name))
+        for undoing in back
+        if item.resolved is None or item.resolved < undoing.created
+    )
 
 
 def reckon(number: int, line: RowLine, counted: Counted, row: Row | None, *, healing: bool) -> Reckoned:

@@ -1,6 +1,6 @@
 """From the lines of a snapshot to the changes that a recovery merges: the strategy's, and what heals the server."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 
 from . import conf
 from .codec import ValueFault, decode_key, is_server_computed
-from .counted import Counted, Reckoned, reckon
+from .counted import CODE, Counted, Reckoned, reckon
 from .feed import tombstones, unseen
 from .protocol import (
     BY_VALUE,
@@ -33,6 +33,7 @@ from .protocol import (
     by_field,
     deletes_by_absence,
     heal,
+    same,
     tombstone_change,
 )
 from .rows import load_page, stored_rows, tombstone_of
@@ -44,6 +45,10 @@ __all__ = ["Derived", "Numbered", "Rules", "UpdateLog", "absent_rows", "derive",
 
 #: How many rows are looked through at a time for those that are absent.
 _PAGE = 1000
+
+
+#: The rows and the tombstones that a restored server has.
+Met = tuple[dict[tuple[str, str], Row], dict[tuple[str, str], Tombstone]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +108,15 @@ class Derived:
     outcome: Outcome | None = None
 
 
-def derive(lines: Iterable[Numbered], rules: Rules, scopes: Collection[str]) -> list[Derived]:
-    """The changes that the lines carry, in order. A line in which nothing is unsynced carries none."""
+def derive(
+    lines: Iterable[Numbered], rules: Rules, scopes: Collection[str], *, as_met: Callable[[Met], Met]
+) -> list[Derived]:
+    """The changes that the lines carry, in order. A line in which nothing is unsynced carries none.
+
+    ``as_met`` may put in the place of what a restored server has what there was before a recovery that was undone.
+    """
     batch = list(lines)
-    rows, buried = _server_side(batch, scopes) if rules.healing else ({}, {})
+    rows, buried = as_met(_server_side(batch, scopes)) if rules.healing else ({}, {})
     derived: list[Derived] = []
     for item in batch:
         line = item.line
@@ -136,12 +146,53 @@ def derive(lines: Iterable[Numbered], rules: Rules, scopes: Collection[str]) -> 
             else:
                 derived.append(Derived(number=item.number, part=part, change=change))
         decided = () if reckoned is None or item.repeats else reckoned.decided
+        decided = (*decided, *_unclear_counts(item, rules, rows))
         derived += [
             Derived(number=item.number, part=part, change=change, outcome=outcome)
             for part, (change, outcome) in enumerate(decided, start=len(changes))
         ]
         derived.extend(_left_behind(item, rules, len(changes) + len(decided)))
     return derived
+
+
+def _unclear_counts(
+    item: Numbered, rules: Rules, rows: Mapping[tuple[str, str], Row]
+) -> Iterator[tuple[Change, Outcome]]:
+    """Acknowledged counts that a restored server may have forgotten, although its counter was written later.
+
+    Whoever wrote it may have known them, or not: only what the server itself remembers of this client's syncs proves
+    that they are in its history.
+    """
+    line = item.line
+    if not rules.healing or item.repeats or not isinstance(line, RowLine) or line.base is None:
+        return
+    row, model = rows.get((line.model, line.pk)), tracked_by_label(line.model)
+    if row is None or model is None:
+        return
+    for name in options_for(model).counters:
+        value, at = line.row.fields.get(name), line.row.clock(name)
+        remembered = at <= rules.last_synced.get(line.model, 0)
+        if name in line.base or remembered or at >= row.clock(name) or same(value, row.fields.get(name)):
+            continue
+        change = Change(
+            model=line.model, pk=line.pk, op="put", fields={name: value}, clocks={name: at}, base={}
+        )
+        decision = Decision(
+            client=value,
+            server=row.fields.get(name),
+            base_clock=None,
+            kept="review",
+            server_clock=row.clock(name),
+        )
+        detail = "the restored server may lack what led to this count, although it has counted since"
+        yield (
+            change,
+            Outcome(
+                state="parked",
+                problem=Problem(code=CODE, detail=detail, field=name),
+                decisions={name: decision},
+            ),
+        )
 
 
 def resolve_strategy(name: str) -> Strategy:
@@ -362,9 +413,7 @@ def _without(fields: Mapping[str, Value], names: Collection[str]) -> dict[str, V
     return {name: value for name, value in fields.items() if name not in names}
 
 
-def _server_side(
-    batch: list[Numbered], scopes: Collection[str]
-) -> tuple[dict[tuple[str, str], Row], dict[tuple[str, str], Tombstone]]:
+def _server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
     """The rows and tombstones that the server has of the keys in the batch, as far as the client may see them."""
     keys: dict[str, set[str]] = {}
     for item in batch:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -28,7 +29,7 @@ from .ledger import (
 from .preparing import Author
 from .protocol import Malformed, MalformedLine, Outcome, SnapshotReader, UpdateLine, now
 from .recovery_job import Recovery, hold
-from .repeating import as_before_undo
+from .repeating import as_before_undo, as_met
 from .tracking.registry import tracked_by_label
 from .upcasting import Upcast, Upcaster, upcaster_for
 from .uploads import open_snapshot, snapshot_limits
@@ -122,7 +123,9 @@ def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> Non
         hold(recovery)
         author = author_of(recovery)
         counted = counted_by(recovery, {item.number: item.line for item in chunk})
-        derived = derive(chunk, replace(rules, counted=counted), author.scopes)
+        derived = derive(
+            chunk, replace(rules, counted=counted), author.scopes, as_met=partial(as_met, recovery)
+        )
         derived = as_before_undo(recovery, derived, author)
         unchanged = len(chunk) - len({change.number for change in derived})
         _record(recovery, derived, author, position=chunk[-1].number, unchanged=unchanged)

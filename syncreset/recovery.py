@@ -19,6 +19,7 @@ from .undoing import undo_items
 from .uploads import Upload, check_snapshot
 
 __all__ = [
+    "CannotRepeat",
     "CannotUndo",
     "Recovery",
     "RecoveryKind",
@@ -46,6 +47,13 @@ class CannotUndo(ProtocolError):
 
     status = 409
     code = "cannot_undo"
+
+
+class CannotRepeat(ProtocolError):
+    """What undoes another recovery cannot be recovered or previewed."""
+
+    status = 409
+    code = "cannot_repeat"
 
 
 def reset_state(reset: Reset) -> str:
@@ -155,6 +163,8 @@ def undo(recovery: Recovery, *, by: SyncUser | None = None) -> Recovery:
 
 
 def _repeat(recovery: Recovery, kind: RecoveryKind, strategy: str | None, by: Any) -> Recovery:
+    if recovery.kind == RecoveryKind.UNDO:
+        raise CannotRepeat(f"{recovery} has no snapshot of its own: recover the one that it undoes again")
     with transaction.atomic():
         return _queue(_copy(recovery, kind, strategy, by))
 

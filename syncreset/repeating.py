@@ -8,14 +8,14 @@ back, what it met before the recovery that was undone.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .deriving import Derived
+from .deriving import Derived, Met
 from .feed import tombstones
 from .ledger import Item, key_text
 from .preparing import Author
 from .protocol import ROW_CLOCK, Change, Row, corrected
 from .recovery_job import Recovery, RecoveryKind
 
-__all__ = ["as_before_undo"]
+__all__ = ["as_before_undo", "as_met"]
 
 Key = tuple[str, str]
 
@@ -46,6 +46,26 @@ def as_before_undo(recovery: Recovery, derived: Sequence[Derived], author: Autho
             for item in changes
         ]
     return changes
+
+
+def as_met(recovery: Recovery, met: Met) -> Met:
+    """What a restored server has, but where an undo has given a row back, that there was before the recovery.
+
+    Else what the undo wrote would seem to be what the server remembers, and nothing would be healed again.
+    """
+    rows, buried = dict(met[0]), dict(met[1])
+    for undoing in _undoings(recovery):
+        for key, known in _given_back(undoing, {*rows, *buried}).items():
+            if known.after is None:
+                stands = key in buried and buried[key].deleted <= known.at
+            else:
+                stands = key in rows and rows[key].updated == known.after.updated
+            if stands:
+                rows.pop(key, None)
+                buried.pop(key, None)
+                if known.before is not None:
+                    rows[key] = known.before
+    return rows, buried
 
 
 def _key(change: Change) -> Key:

@@ -171,7 +171,7 @@ def _renew(item: Item, result: Applied) -> None:
     told = item.fields
     first = (item.before, item.after) if item.wrote else None
     renew_item(item, result)
-    if item.state == ItemState.REJECTED:
+    if item.state == ItemState.REJECTED or item.code == "unseen_rows":
         item.state, item.fields = ItemState.PARKED, told
     elif item.state == ItemState.PARKED:
         item.fields = told | {

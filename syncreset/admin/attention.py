@@ -59,7 +59,7 @@ def _triggers() -> Call:
         tone="bad",
         count=len(tables),
         what=f"{_counted(len(tables), 'table')} whose writes are not tracked: {', '.join(tables)}",
-        action="Their triggers are missing or stale. Run `manage.py syncreset audit`, and mend them.",
+        action="Their triggers are missing or stale. Run `manage.py syncreset audit --mend`.",
     )
 
 
@@ -80,7 +80,7 @@ def _idle() -> Call:
         tone="bad",
         count=count,
         what=_counted(count, "recovery that nobody works on", "recoveries that nobody works on"),
-        action="Start a worker and the beat: one of them does not run.",
+        action="Start the Celery worker and beat: one of them does not run.",
         url=changelist_url("syncreset_recovery", wants="worker"),
     )
 
@@ -113,7 +113,7 @@ def _overdue() -> Call:
         tone="warn",
         count=count,
         what=_counted(count, "overdue reset"),
-        action="The device has not come back for a week. Have its user open the app while its snapshot is still taken.",
+        action="The device has not come back for a week. Ask its user to open the app.",
         url=changelist_url("syncreset_reset", standing="overdue"),
     )
 

@@ -174,7 +174,7 @@ def _resets(client: Client) -> Table:
     )
     return Table(
         caption="Resets",
-        columns=["Reset", "State", "Ordered", "By", "Bootstrapped"],
+        columns=["Reset", "State", "Ordered", "By", "Downloaded afresh"],
         rows=[
             [
                 change_link(reset),

@@ -117,9 +117,10 @@ def _server(known: Mapping[str, Any], name: str, present: Row | None, *, changed
 
 def _base(item: Item, name: str, based_on: Mapping[str, Any]) -> str:
     clock = _base_clock(item, name)
-    if name not in based_on:
+    if clock is None:
         return base_clock_text(item, clock)
-    return format_html("{} <small>{}</small>", value_text(based_on[name]), base_clock_text(item, clock))
+    value = value_text(based_on[name]) if name in based_on else "a value written at"
+    return format_html("{} <small>{}</small>", value, base_clock_text(item, clock))
 
 
 def _base_clock(item: Item, name: str) -> int | None:

@@ -39,8 +39,8 @@ _CLIENT_HINTS = {
     "scheduled": "told to start over later",
     "silent": f"not seen for {SILENT_DAYS} days",
     "never": "have not pulled to the end yet",
-    "old_schema": "synced with an older app",
-    "behind": "the feed has gone on since",
+    "old_schema": "have not synced since the schema changed",
+    "behind": "somebody has written since they last pulled",
     "current": "have everything",
 }
 

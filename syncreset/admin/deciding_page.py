@@ -58,12 +58,17 @@ def resolve_posted(model_admin: admin.ModelAdmin, request: HttpRequest, item: It
         model_admin.message_user(request, _NOT_PARKED, messages.WARNING)
         return _to_page(model_admin, item)
     if item.state == ItemState.PARKED:
-        text = format_html("{} is still parked: {}", change_link(item), why_still_parked(item))
+        text = format_html("{} is still parked: {}", _link(item), why_still_parked(item))
         model_admin.message_user(request, text, messages.WARNING)
         return _to_page(model_admin, item)
-    text = format_html("Decided: {} is {}.", change_link(item), item.get_state_display())
+    text = format_html("Decided: {} is {} now.", _link(item), item.get_state_display())
     model_admin.message_user(request, text, messages.SUCCESS)
     return _to_page(model_admin, (_next_parked(item) if "next" in request.POST else None) or item)
+
+
+def _link(item: Item) -> str:
+    """A link that says what the change is, and leaves its state to the sentence around it."""
+    return change_link(item, f"{item.op} {item.model} {item.pk_text}")
 
 
 def decision_in_words(keep: Keep) -> str:

@@ -113,12 +113,16 @@ def _told(count: int, pending: int) -> str:
     if count == 1:
         return (
             "1 client will be told to reset at its next contact. When it last pulled, it reported "
-            f"{pending:,} unsynced changes."
+            f"{_changes(pending)}."
         )
     return (
         f"{count:,} clients will be told to reset at their next contact. When they last pulled, they reported "
-        f"{pending:,} unsynced changes in all."
+        f"{_changes(pending)} in all."
     )
+
+
+def _changes(count: int) -> str:
+    return "1 unsynced change" if count == 1 else f"{count:,} unsynced changes"
 
 
 def _what_happens(client: Any) -> str:

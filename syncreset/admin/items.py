@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
 from ..codec import ValueFault, decode_key
-from ..ledger import Item
+from ..ledger import Item, ItemState
 from ..protocol import dumps
 from ..tracking.registry import tracked_by_label
 from .advice import explain, what_to_do
@@ -34,7 +34,15 @@ RAW_SHOWN = 20_000
 
 @admin.register(Item)
 class ItemAdmin(RecordAdmin):
-    list_display = ["row_name", "state_badge", "op", "problem_code", "client_link", "origin", "made"]
+    list_display = [
+        "row_name",
+        "state_badge",
+        "kind_of_change",
+        "problem_code",
+        "client_link",
+        "origin",
+        "made",
+    ]
     list_filter = ["state", TrackedModelFilter, RecoveryFilter, ClientFilter]
     search_fields = ["pk_text", "code"]
     search_help_text = "A row's primary key, or the code of a problem"
@@ -140,9 +148,13 @@ class ItemAdmin(RecordAdmin):
             return f"unreadable line {item.line}"
         return format_html("{}<br><small>{}</small>", printable(item.model), printable(item.pk_text))
 
+    @admin.display(description="change", ordering="op")
+    def kind_of_change(self, item: Item) -> str:
+        return item.op
+
     @admin.display(description="problem", ordering="code")
     def problem_code(self, item: Item) -> str:
-        return item.code or "—"
+        return item.code or ("a conflict" if item.state == ItemState.PARKED else "—")
 
     @admin.display(description="state", ordering="state")
     def state_badge(self, item: Item) -> str:
@@ -176,7 +188,7 @@ class ItemAdmin(RecordAdmin):
             printable(item.model),
             code(printable(item.pk_text)),
             url,
-            "its only item" if count == 1 else f"all {count:,} items of this row",
+            "its only item" if count == 1 else f"the {count:,} items of this row",
         )
 
     @admin.display(description="came with")

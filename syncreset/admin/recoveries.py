@@ -192,7 +192,7 @@ class RecoveryAdmin(RecordAdmin):
 
     @admin.display(description="sums")
     def sums(self, recovery: Recovery) -> str:
-        return f"{recovery.changes:,} changes; {recovery.unchanged:,} lines carried none"
+        return f"{recovery.changes:,} changes; {recovery.unchanged:,} lines without one"
 
     @admin.display(description="problem")
     def problem_in_words(self, recovery: Recovery) -> str:
@@ -299,7 +299,7 @@ def _state_in_words(recovery: Recovery) -> str:
             return "it waits for a worker; this page loads itself again"
         return "its worker was lost; the sweeper hands it to another one, which goes on from here"
     if recovery.state == RecoveryState.REVIEW and recovery.kind != RecoveryKind.PREVIEW:
-        return "all but the parked items, which wait for a person"
+        return "all is merged but the parked items, which wait for a person"
     if recovery.state == RecoveryState.FAILED:
         return "what was merged before is kept; once the cause is mended, recover again"
     if recovery.state == RecoveryState.UNDONE:

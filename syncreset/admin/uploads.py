@@ -142,7 +142,11 @@ class UploadAdmin(RecordAdmin):
         try:
             recovery = finish_upload(upload)
         except ProtocolError as error:
-            text = format_html("{} was refused again: {}", change_link(upload), printable(error.detail))
+            text = format_html(
+                "{} was refused again: {}",
+                change_link(upload, f"upload {str(upload.pk)[:8]}"),
+                printable(error.detail),
+            )
             self.message_user(request, text, messages.ERROR)
             return
         self.log_change(request, upload, "Checked again and recovered.")

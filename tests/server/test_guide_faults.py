@@ -36,9 +36,9 @@ def use_strategy(monkeypatch: pytest.MonkeyPatch, name: str, strategy: Strategy)
 
 
 def delete_what_the_backup_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    def derive(lines: Iterable[Numbered], rules: Rules, scopes: Any) -> list[Derived]:
+    def derive(lines: Iterable[Numbered], rules: Rules, scopes: Any, **more: Any) -> list[Derived]:
         batch = list(lines)
-        derived = deriving.derive(batch, rules, scopes)
+        derived = deriving.derive(batch, rules, scopes, **more)
         held = {item.line.pk for item in batch if isinstance(item.line, RowLine)}
         for dog in Dog.objects.filter(last_updated__lte=rules.last_synced[DOG]).exclude(pk__in=held):
             change = Change(

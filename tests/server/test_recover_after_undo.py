@@ -4,13 +4,16 @@ import time
 from typing import Any
 
 import pytest
+from django.db import transaction
 
+from syncreset.clients import Client
 from syncreset.ledger import Item
 from syncreset.protocol import Line, TombstoneLine, now
-from syncreset.recovery import Recovery, recover_again, run, undo
+from syncreset.recovery import CannotRepeat, Recovery, recover_again, run, undo
+from syncreset.resets import force_reset
 from tests.server.conftest import DeviceFactory
 from tests.server.device import Device
-from tests.server.test_recovery import edited, forced, made_here, recover
+from tests.server.test_recovery import edited, forced, made_here, recover, row_line
 from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
 
@@ -169,3 +172,32 @@ def test_another_strategy_may_be_chosen(story: Story) -> None:
     assert Dog.objects.get(pk=story.dogs["Lost"].pk).age == 9
     assert Dog.objects.filter(pk=story.dogs["Rescued"].pk).exists()
     assert Dog.objects.filter(pk=NEW).exists()
+
+
+def test_what_was_healed_is_healed_again(device: DeviceFactory, shelter: Shelter) -> None:
+    kept = Dog.objects.create(shelter=shelter, name="Kept", age=1)
+    phone = device(shelter)
+    phone.pull()
+    with transaction.atomic():
+        Dog.objects.filter(pk=kept.pk).update(age=2)
+        Dog.objects.create(shelter=shelter, name="Lost", age=7)
+        phone.pull()
+        transaction.set_rollback(True)
+    (reset,) = force_reset(Client.objects.filter(pk=phone.client), full=True)
+    first = recover(phone, str(reset.pk), [row_line(row, {}) for row in phone.rows.values()])
+    healed = rows()
+    assert {(name, age) for _, name, age, _, _ in healed} == {("Kept", 2), ("Lost", 7)}
+    undone(first)
+    assert rows() != healed
+
+    again(first)
+
+    assert rows() == healed
+
+
+def test_an_undoing_is_not_recovered_again(story: Story) -> None:
+    first = story.recover()
+    undoing = undo(first)
+
+    with pytest.raises(CannotRepeat):
+        recover_again(undoing)

@@ -389,3 +389,20 @@ def test_a_policy_that_cannot_decide_parks_its_field_and_fails_nothing_else(
     assert put.get("problem", {}).get("code", "") == code
     dog.refresh_from_db()
     assert (dog.name, dog.age) == ("Theirs", 2)
+
+
+def test_a_parked_delete_that_would_take_along_what_nobody_saw_stays_parked(
+    device: DeviceFactory, shelter: Shelter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "options_for", lambda model: replace(options_for(model), on_delete="review"))
+    dog = Dog.objects.create(shelter=shelter, name="Rex")
+    phone = device(shelter)
+    phone.pull()
+    Dog.objects.update(age=4)
+    (result,) = phone.push(phone.delete(DOG, str(dog.pk)))
+    Visit.objects.create(shelter=shelter, dog=dog, at="2026-01-01T00:00Z")
+
+    decided = phone.post(f"/items/{result['item']}/resolve", {"keep": "client"})
+
+    assert (decided["state"], decided["problem"]["code"]) == ("parked", "unseen_rows")
+    assert Dog.objects.exists()

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from syncreset.clients import Client
 from syncreset.ledger import Item
@@ -17,7 +18,7 @@ from tests.server.device import Device
 from tests.server.test_counters import apples as apples
 from tests.server.test_counters import delta
 from tests.server.test_many_to_many import elements, new_product
-from tests.server.test_recovery import edited, made_here, recover
+from tests.server.test_recovery import edited, made_here, recover, row_line
 from tests.server.test_sync import DOG
 from tests.shelters.models import Dog, Shelter
 
@@ -355,3 +356,61 @@ def restore(row: dict[str, Any] | None) -> None:
         return
     clocks = {"last_updated": row["updated"], "field_timestamps": row["clocks"]}
     Product.objects.update(stock=row["fields"]["stock"], **clocks)
+
+
+def test_a_step_decided_after_an_undo_of_the_rest_is_not_counted_again(
+    device: DeviceFactory, apples: Product
+) -> None:
+    phone = device()
+    phone.pull()
+    line = counted(phone.rows[PRODUCT, str(apples.pk)], -3, name="Pears")
+    Product.objects.update(stock=1)
+    recovery = recover(phone, ordered(phone), [line])
+    parked = Item.objects.get(recovery=recovery, state="parked")
+    run(undo(recovery).pk)
+    Product.objects.update(stock=50)
+    phone.post(f"/items/{parked.pk}/resolve", {"keep": "client"})
+    assert Product.objects.get().stock == 47
+
+    again(recovery)
+
+    assert Product.objects.get().stock == 47
+
+
+def lost(phone: Device, apples: Product, **acknowledged: Any) -> RowLine:
+    """The row as the phone has it from a server that was then restored to what it has now."""
+    with transaction.atomic():
+        Product.objects.update(**acknowledged)
+        phone.pull()
+        transaction.set_rollback(True)
+    return row_line(phone.rows[PRODUCT, str(apples.pk)], {})
+
+
+def test_an_acknowledged_count_that_a_restored_server_may_lack_is_asked_about(
+    device: DeviceFactory, apples: Product
+) -> None:
+    phone = device()
+    phone.pull()
+    line = lost(phone, apples, stock=5)
+    Product.objects.update(stock=8)
+
+    recovery = recover(phone, ordered(phone, full=True), [line])
+
+    (item,) = Item.objects.filter(recovery=recovery)
+    assert (item.state, item.code) == ("parked", "step_unclear")
+    assert (item.fields["stock"]["client"], item.fields["stock"]["server"]) == (5, 8)
+    assert Product.objects.get().stock == 8
+
+
+def test_a_count_that_the_restored_server_remembers_is_no_question(
+    device: DeviceFactory, apples: Product
+) -> None:
+    phone = device()
+    Product.objects.update(stock=5)
+    phone.pull()
+    line = row_line(phone.rows[PRODUCT, str(apples.pk)], {})
+    Product.objects.update(stock=8)
+
+    recovery = recover(phone, ordered(phone, full=True), [line])
+
+    assert not Item.objects.filter(recovery=recovery).exists()
