@@ -59,11 +59,8 @@ def overdue_resets() -> "QuerySet[Reset]":
 
 
 def refused_uploads() -> "QuerySet[Upload]":
-    """Snapshots that came whole and were no valid ones, and that no other snapshot of their reset has made up for."""
-    recovered = Recovery.objects.filter(reset=OuterRef("reset"), kind=RecoveryKind.MERGE)
-    refused: QuerySet[Upload] = with_upload_state(Upload.objects.all()).filter(
-        ~Exists(recovered), standing="refused"
-    )
+    """Snapshots that came whole and were no valid ones; they are kept, and nothing of them is recovered."""
+    refused: QuerySet[Upload] = with_upload_state(Upload.objects.all()).filter(standing="refused")
     return refused
 
 
