@@ -30,12 +30,13 @@ class Callbacks:
             except Exception as error:
                 raise CallbackFailed(f"on_reset raised at {event.stage!r}: {error!r}") from error
 
-    def hand_over(self, backup: Path) -> None:
-        """Let the app take over from a backup what it wants. Raises CallbackFailed."""
+    def hand_over(self, backup: Path, live: Store) -> None:
+        """Let the app take over from a backup what it wants, into the live store. Raises CallbackFailed."""
         if self.manual is None:
             raise CallbackFailed("the mode is manual, and the replica has no on_manual callback")
         try:
-            self.manual(backup)
+            with live.lent():
+                self.manual(backup)
         except Exception as error:
             raise CallbackFailed(f"on_manual raised: {error!r}") from error
 
@@ -49,7 +50,7 @@ class Callbacks:
             if owed.callback == "before" and self.before is not None:
                 self.before(backup)
             elif owed.callback == "after" and self.after is not None:
-                with live.transaction():
+                with live.lent():
                     self.after(backup)
             elif owed.callback == "fallback" and self.fallback is not None:
                 self.fallback(ResetOutcome(**{**(owed.outcome or {}), "backup": backup}))

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from .messages import Exchange, call
+from .errors import ProblemReceived
+from .messages import Exchange, call, member
 from .reports import LedgerItem
 
 __all__ = ["Keep", "items_of", "resolve"]
@@ -14,15 +15,23 @@ Keep = str | Mapping[str, Any]
 
 
 def items_of(recoveries: Iterable[str], state: str | None) -> Exchange[list[LedgerItem]]:
-    """The items of some recoveries, of one state or of all, page by page."""
+    """The items of some recoveries, of one state or of all, page by page.
+
+    A recovery that the server does not have any more, as after a restore, has none.
+    """
     found: list[LedgerItem] = []
     for recovery in recoveries:
         start: int | None = 0
         while start is not None:
             asked = {"start": str(start)} | ({} if state is None else {"state": state})
-            page = yield from call("GET", f"recoveries/{recovery}/items?{urlencode(asked)}")
-            found += [_item(raw) for raw in page["items"]]
-            start = page.get("next")
+            try:
+                page = yield from call("GET", f"recoveries/{recovery}/items?{urlencode(asked)}")
+            except ProblemReceived as problem:
+                if problem.status != 404:
+                    raise
+                break
+            found += [_item(raw) for raw in member(page, "items", list)]
+            start = None if page.get("next") is None else member(page, "next", int)
     return found
 
 
@@ -33,14 +42,14 @@ def resolve(item: str, keep: Keep) -> Exchange[LedgerItem]:
 
 
 def _item(raw: Mapping[str, Any]) -> LedgerItem:
-    problem = raw.get("problem") or {}
+    problem = member(raw, "problem", dict, {})
     return LedgerItem(
-        id=raw["id"],
-        model=raw["model"],
-        pk=raw["pk"],
-        op=raw["op"],
-        state=raw["state"],
-        fields=raw.get("fields") or {},
+        id=member(raw, "id", str),
+        model=member(raw, "model", str),
+        pk=member(raw, "pk", str),
+        op="delete" if member(raw, "op", str) == "delete" else "put",
+        state=member(raw, "state", str),
+        fields=member(raw, "fields", dict, {}),
         code=problem.get("code"),
         detail=problem.get("detail"),
     )

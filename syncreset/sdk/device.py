@@ -61,7 +61,7 @@ class Device:
         self.journal = Journal(path)
         self.closed = False
         self._holds_lock = False
-        if self.journal.plan is not None:
+        if self.journal.plan is not None and self.journal.plan.step in ("set_aside", "renew"):
             with self.alone():
                 self.settle()
         self._store = self._open()

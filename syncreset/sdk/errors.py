@@ -21,6 +21,7 @@ __all__ = [
     "ResetModeNotAllowed",
     "ServerUnavailable",
     "StoreSetAside",
+    "TransactionEnded",
     "UnknownField",
     "UnknownModel",
     "WrongUser",
@@ -64,14 +65,27 @@ class StoreSetAside(ReplicaError):
     """The connection is to a store that a client reset has made a backup: nothing can be written to it any more."""
 
 
-class ServerUnavailable(ReplicaError):
-    """No answer, or only 429 and 5xx. Nothing is lost: the next sync continues.
+class TransactionEnded(ReplicaError):
+    """A callback began, committed or rolled back a transaction. The cause of a CallbackFailed; nothing was kept."""
 
-    ``retry_after``: in how many seconds the server wants to be asked again, if it said so.
+    def __init__(self, operation: str | None) -> None:
+        super().__init__(
+            f"{operation} in a callback, whose writes are one transaction with what the replica notes of it: "
+            "write to the replica without committing, or use its transaction()"
+        )
+
+
+class ServerUnavailable(ReplicaError):
+    """No answer, or none in which the server says what is wrong. Nothing is lost: the next sync continues.
+
+    That is 408, 425, 429, 5xx, and whatever a proxy or a login page answers in the server's place. ``status`` is the
+    last answer's, None where there was none. ``retry_after``: in how many seconds the server wants to be asked again,
+    if it said so.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
+        self.status = status
         self.retry_after = retry_after
 
 
@@ -80,11 +94,14 @@ class ProtocolViolation(ReplicaError):
 
 
 class ProblemReceived(ReplicaError):
-    """A 4xx: ``status``, the stable ``code``, ``detail``, and all members of the problem (RFC 9457)."""
+    """A 4xx in which the server says what is wrong.
+
+    ``status``, the stable ``code``, ``detail``, and all members of the ``problem`` (RFC 9457).
+    """
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status = status
-        self.code = str(problem.get("code", "unknown"))
+        self.code = str(problem["code"])
         self.detail = str(problem.get("detail") or problem.get("title") or "")
         self.problem = dict(problem)
         super().__init__(f"{status} {self.code}: {self.detail}")

@@ -8,8 +8,8 @@ from syncreset.protocol import PROTOCOL_VERSION, dumps, now
 
 from . import outbox, pulled
 from .device import Device, Tally
-from .errors import ProblemReceived, ProtocolViolation
-from .messages import Exchange, call
+from .errors import ClientResetOrdered, ProblemReceived, ProtocolViolation, ServerUnavailable
+from .messages import Exchange, call, member
 from .outbox import Frozen
 from .schema import only_adds, parse_schema
 from .store import Store
@@ -29,11 +29,15 @@ def greet(device: Device, *, after: float = 0.0) -> Exchange[None]:
     asked = now() + int(after * 1_000_000)
     hello = yield from call("GET", "", after=after)
     _measure(store, hello, asked)
-    if hello.get("minimum_protocol", PROTOCOL_VERSION) > PROTOCOL_VERSION:
-        raise ProtocolViolation(f"the server asks for protocol {hello['minimum_protocol']}; update syncreset")
+    minimum = member(hello, "minimum_protocol", int, PROTOCOL_VERSION)
+    if minimum > PROTOCOL_VERSION:
+        raise ProtocolViolation(f"the server asks for protocol {minimum}; update syncreset")
+    limits, schema = member(hello, "limits", dict, {}), member(hello, "schema", str)
+    for name in ("changes", "page", "body"):
+        member(limits, name, int, 1)
     with store.transaction():
-        store.put(limits=hello.get("limits", {}), retention=hello.get("retention", 0))
-    if hello["schema"] != store.schema.hash:
+        store.put(limits=limits, retention=member(hello, "retention", int, 0))
+    if schema != store.schema.hash:
         yield from _renew_schema(store)
     if not store.get("registered"):
         yield from _register(store)
@@ -41,7 +45,7 @@ def greet(device: Device, *, after: float = 0.0) -> Exchange[None]:
 
 def _measure(store: Store, answer: Mapping[str, Any], asked: int) -> None:
     if "server_time" in answer:
-        store.measure(answer["server_time"], (asked + now()) // 2)
+        store.measure(member(answer, "server_time", int), (asked + now()) // 2)
 
 
 def _renew_schema(store: Store) -> Exchange[None]:
@@ -64,7 +68,7 @@ def _register(store: Store) -> Exchange[None]:
     }
     answer = yield from call("POST", "clients", body)
     with store.transaction():
-        store.put(client=answer["client"], registered=True)
+        store.put(client=member(answer, "client", str), registered=True)
 
 
 def push_and_pull(device: Device, tally: Tally) -> Exchange[None]:
@@ -103,25 +107,46 @@ def _send_all(store: Store, tally: Tally) -> Exchange[None]:
     limits = store.get("limits", {})
     count, size = limits.get("changes", CHANGES), limits.get("body", BODY) - 10_000
     while batch := outbox.unsent(store, count=count, size=max(size, 1)):
+        unseen = False
         try:
             answer = yield from _send(store, batch)
+        except ServerUnavailable as unavailable:
+            if unavailable.status != 413 or len(batch) == 1:
+                raise
+            count = len(batch) // 2  # a proxy takes less than the server
+            continue
         except ProblemReceived as problem:
             if problem.status not in (400, 413):
                 raise
             if len(batch) > 1:
                 count = len(batch) // 2
                 continue
-            answer = yield from _refused(store, batch[0], problem)
-        results = {result["seq"]: result for result in answer["results"]}
-        done = [frozen for frozen in batch if frozen.seq in results or frozen.seq <= answer["acked"]]
+            answer, unseen = (yield from _refused(store, batch[0], problem)), True
+        results, acked = _results(answer), member(answer, "acked", int)
+        done = [frozen for frozen in batch if frozen.seq in results or frozen.seq <= acked]
         if not done:
             raise ProtocolViolation("the server answered a push with no result for any of its changes")
         with store.applying():
             outbox.take_results(store, done, results)
+            if unseen:
+                outbox.forget(store, batch[0])
         tally.pushed += len(done)
         for frozen in done:
             state = results.get(frozen.seq, {}).get("state", "duplicate")
             tally.results[state] = tally.results.get(state, 0) + 1
+
+
+def _results(answer: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """The results of a push by sequence number."""
+    results: dict[int, Mapping[str, Any]] = {}
+    for result in member(answer, "results", list):
+        results[member(result, "seq", int)] = result
+        member(result, "state", str)
+        for name in ("problem", "clocks"):
+            member(result, name, dict, {})
+        if result.get("row") is not None:
+            pulled.check_row(result["row"])
+    return results
 
 
 def _send(store: Store, batch: list[Frozen]) -> Exchange[dict[str, Any]]:
@@ -147,6 +172,8 @@ def _refused(store: Store, frozen: Frozen, problem: ProblemReceived) -> Exchange
     """
     try:
         yield from _send(store, [])
+    except ClientResetOrdered:
+        raise
     except ProblemReceived as other:
         raise problem from other
     with store.transaction():
@@ -190,18 +217,20 @@ def pull(device: Device, tally: Tally, *, reset: str | None = None) -> Exchange[
             staged, checkpoint = None, committed
             continue
         _measure(store, page, asked)
-        pulled.stage(store, page["changes"], page["checkpoint"])
-        received += len(page["changes"])
-        checkpoint = page["checkpoint"]
-        if not page["more"]:
+        changes, checkpoint = member(page, "changes", list), member(page, "checkpoint", str)
+        more, acked = member(page, "more", bool), member(page, "acked", int)
+        scopes, server_time = member(page, "scopes", list, []), member(page, "server_time", int)
+        pulled.stage(store, changes, checkpoint)
+        received += len(changes)
+        if not more:
             break
     pulled.commit(
         store,
-        checkpoint=page["checkpoint"],
-        scopes=page.get("scopes", []),
-        acked=page["acked"],
-        synced_at=page["server_time"],
+        checkpoint=checkpoint,
+        scopes=scopes,
+        acked=acked,
+        synced_at=server_time,
         bootstrap=committed is None,
-        before=page["server_time"] - store.get("retention", 0) * 1_000_000,
+        before=server_time - store.get("retention", 0) * 1_000_000,
     )
     tally.pulled += received

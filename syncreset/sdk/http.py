@@ -59,7 +59,10 @@ class HttpDriver:
     def _send(self, request: Request) -> Response:
         if request.after:
             self._sleep(request.after)
-        url = self._root.join(request.path)
+        try:
+            url = self._root.join(request.path)
+        except httpx.InvalidURL as error:
+            raise ProtocolViolation(f"the server names a place that is none: {request.path!r}") from error
         if (url.scheme, url.host, url.port) != (self._root.scheme, self._root.host, self._root.port):
             raise ProtocolViolation(f"the server sends this replica to another server, {url.host}")
         if self._client is None:

@@ -13,7 +13,7 @@ from .reports import Backup
 
 __all__ = ["Completed", "Halt", "Journal", "Owed", "Postponed", "Record", "ResetPlan", "SnapshotFile", "Step"]
 
-ENTRIES = ("plan", "records", "completed", "postponed", "halt", "owed")
+ENTRIES = ("plan", "records", "completed", "postponed", "halt", "owed", "recoveries")
 
 #: The step to take next. Taking one again after a kill does no harm.
 Step = Literal["set_aside", "renew", "bootstrap", "hand_over", "write", "upload", "refused", "wait", "finish"]
@@ -139,6 +139,8 @@ class Journal:
         self.postponed: Postponed | None = None if postponed is None else Postponed(**postponed)
         self.halt: Halt | None = None if halt is None else Halt(**halt)
         self.owed = tuple(Owed(**owed) for owed in value.get("owed", ()))
+        #: The recoveries, the oldest first, whose ledgers may have something to decide. They outlive their backups.
+        self.recoveries = tuple(str(recovery) for recovery in value.get("recoveries", ()))
 
     def begin(self, plan: ResetPlan) -> None:
         """A reset is to be done, with a new backup."""
@@ -181,7 +183,15 @@ class Journal:
             ),
             completed=Completed(reset=plan.reset, begun=plan.begun),
             owed=(*self.owed, *owed),
+            recoveries=self._with_recovery(plan),
         )
+
+    def _with_recovery(self, plan: ResetPlan) -> tuple[str, ...]:
+        """The recoveries to remember. One that was done and parked nothing never will."""
+        settled = plan.outcome == "recovered" and not plan.totals.get("parked")
+        if plan.recovery is None or plan.recovery in self.recoveries or settled:
+            return self.recoveries
+        return (*self.recoveries, plan.recovery)
 
     def postpone(self, postponed: Postponed) -> None:
         """The server wants the reset to begin later."""
@@ -252,7 +262,7 @@ class Journal:
 
 def _plain(entry: Any) -> Any:
     if isinstance(entry, tuple):
-        return [asdict(each) for each in entry]
+        return [each if isinstance(each, str) else asdict(each) for each in entry]
     return None if entry is None else asdict(entry)
 
 

@@ -19,9 +19,15 @@ from .errors import (
     WrongUser,
 )
 
-__all__ = ["Exchange", "Request", "Response", "call", "check", "retry_after", "run"]
+__all__ = ["Exchange", "Request", "Response", "call", "check", "member", "retry_after", "run"]
 
 T = TypeVar("T")
+
+#: What the server says of itself; an answer of another kind is that of something on the way.
+PROBLEM = "application/problem+json"
+
+#: Statuses that pass by themselves, whoever sent them: a timeout, a request too early, too many of them.
+PASSING = (408, 425, 429)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +51,12 @@ class Response:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether this is a problem of the server, by its kind: an answer to HEAD has no body."""
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return self.status >= 400 and kind == PROBLEM
 
     def json(self) -> dict[str, Any]:
         """The body as an object. Raises ProtocolViolation."""
@@ -94,23 +106,47 @@ def check(response: Response) -> None:
     """Raise what an answer outside 2xx means.
 
     ClientResetOrdered for a 409 ``client_reset``, WrongUser for a 403 ``client_forbidden``, ProblemReceived for any
-    other 4xx, ServerUnavailable for 429 and 5xx.
+    other 4xx in which the server says what is wrong. All else is ServerUnavailable: what a proxy or a hotel's login
+    page answers says nothing of the server, whatever its status.
     """
     if 200 <= response.status < 300:
         return
-    if response.status == 429 or response.status >= 500:
+    problem = _problem(response)
+    if problem is None or response.status in PASSING or response.status >= 500:
         raise ServerUnavailable(
-            f"the server answered {response.status}", retry_after=retry_after(response.headers)
+            f"the server answered {response.status}"
+            if problem is not None or response.status >= 500
+            else f"{response.status} was answered, and not by the server's sync API",
+            status=response.status,
+            retry_after=retry_after(response.headers),
         )
+    if response.status == 409 and problem["code"] == "client_reset":
+        member(problem, "reset", str)
+        raise ClientResetOrdered(response.status, problem, retry_after=retry_after(response.headers))
+    if response.status == 403 and problem["code"] == "client_forbidden":
+        raise WrongUser(response.status, problem)
+    raise ProblemReceived(response.status, problem)
+
+
+def _problem(response: Response) -> dict[str, Any] | None:
+    """The problem document of an answer, None where it is not one of the server's."""
+    if not response.is_problem:
+        return None
     try:
         problem = response.json()
     except ProtocolViolation:
-        problem = {"detail": response.body[:200].decode("utf-8", "replace")}
-    if response.status == 409 and problem.get("code") == "client_reset":
-        raise ClientResetOrdered(response.status, problem, retry_after=retry_after(response.headers))
-    if response.status == 403 and problem.get("code") == "client_forbidden":
-        raise WrongUser(response.status, problem)
-    raise ProblemReceived(response.status, problem)
+        return None
+    return problem if isinstance(problem.get("code"), str) else None
+
+
+def member(answer: Any, name: str, kind: type[T], default: T | None = None) -> T:
+    """A member of an answer. With a ``default`` it may be missing or null. Raises ProtocolViolation."""
+    value = answer.get(name) if isinstance(answer, Mapping) else None
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ProtocolViolation(f"the server's answer has no {name!r} as the protocol has it")
+    return value
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -123,6 +159,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return max(seconds, 0.0) if math.isfinite(seconds) else None

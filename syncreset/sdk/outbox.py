@@ -21,6 +21,7 @@ __all__ = [
     "TAKEN",
     "Frozen",
     "acknowledged",
+    "forget",
     "forget_unsent",
     "freeze",
     "go_back_to",
@@ -200,6 +201,11 @@ def acknowledged(store: Store, acked: int) -> None:
     """A completed pull says that the server holds everything up to ``acked``. Within the caller's transaction."""
     store.connection.execute("DELETE FROM _syncreset_outbox WHERE acked AND seq <= ?", (acked,))
     store.put(next_seq=max(int(store.get("next_seq", 1)), acked + 1))
+
+
+def forget(store: Store, frozen: Frozen) -> None:
+    """Drop a change that no server has seen or will: none can confirm its number. Within the caller's transaction."""
+    store.connection.execute("DELETE FROM _syncreset_outbox WHERE seq = ?", (frozen.seq,))
 
 
 def go_back_to(store: Store, acked: int) -> int:

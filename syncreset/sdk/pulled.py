@@ -10,18 +10,43 @@ from typing import Any
 from syncreset.protocol import dumps, same
 
 from . import outbox
+from .messages import member
 from .schema import ModelSchema
 from .steps import outgoing, rest_of
 from .store import UNKNOWN, Deletion, Marks, Store
 
-__all__ = ["bootstrap_again", "commit", "discard_staged", "stage"]
+__all__ = ["bootstrap_again", "check_row", "commit", "discard_staged", "stage"]
 
 
 def stage(store: Store, changes: list[Any], checkpoint: str) -> None:
-    """Keep a page until the last one has come. A kill in between loses nothing: the pull continues from here."""
+    """Keep a page until the last one has come. A kill in between loses nothing: the pull continues from here.
+
+    Raises ProtocolViolation where a change has not the protocol's shape.
+    """
+    for change in changes:
+        _check_change(change)
     with store.transaction():
         store.connection.execute("INSERT INTO _syncreset_staging (changes) VALUES (?)", (dumps(changes),))
         store.put(staged_checkpoint=checkpoint)
+
+
+def _check_change(change: Any) -> None:
+    member(change, "model", str)
+    member(change, "pk", str)
+    if change.get("removed"):
+        return
+    if "deleted" in change:
+        member(change, "deleted", int)
+    else:
+        check_row(change)
+
+
+def check_row(row: Any) -> None:
+    """Raise ProtocolViolation for a row that has not the protocol's shape; its values are checked when written."""
+    member(row, "fields", dict)
+    member(row, "updated", int)
+    for name in member(row, "clocks", dict):
+        member(row["clocks"], name, int)
 
 
 def bootstrap_again(store: Store) -> None:

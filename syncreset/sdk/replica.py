@@ -1,5 +1,6 @@
 """The replica: rows of the server on this device, to read and write offline and to sync when there is a connection."""
 
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -14,7 +15,7 @@ from . import deciding, engine, resetting
 from .callbacks import Callbacks
 from .device import Device
 from .disposing import delete_backups
-from .errors import LogoutRefused, ReplicaError
+from .errors import LogoutRefused, ReplicaBusy, ReplicaError
 from .exporting import export_pending
 from .http import HttpDriver
 from .leaving import leave
@@ -130,7 +131,12 @@ class Replica(Writer):
         """
         patience = (LONG_PATIENCE if wait else 0.0) if isinstance(wait, bool) else wait
         with self._device.alone():
-            return self._driver.run(engine.sync(self._device, patience=patience))
+            try:
+                return self._driver.run(engine.sync(self._device, patience=patience))
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                raise ReplicaBusy(f"another connection holds a transaction open on {self.path}") from error
 
     def unresolved(self) -> list[Unresolved]:
         """Changes of this replica that the server did not simply apply, the oldest first, until acknowledged."""
@@ -143,9 +149,11 @@ class Replica(Writer):
     def items(self, state: str | None = "parked") -> list[LedgerItem]:
         """The items of the ledgers of this replica's recoveries, by default those that wait for a decision.
 
-        Asks the server. Changes that were parked when pushed are in ``unresolved``, with their item's id.
+        Asks the server: of every recovery whose backup is still here, and of every one that has parked something.
+        Changes that were parked when pushed are in ``unresolved``, with their item's id.
         """
         recoveries = [backup.recovery for backup in self.backups() if backup.recovery is not None]
+        recoveries += self._device.journal.recoveries
         return self._driver.run(deciding.items_of(dict.fromkeys(recoveries), state))
 
     def resolve(self, item: LedgerItem | Unresolved | str, keep: deciding.Keep) -> LedgerItem:

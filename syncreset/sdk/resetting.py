@@ -15,7 +15,7 @@ from .device import Device, Tally
 from .errors import ClientResetOrdered, ProblemReceived, ResetModeNotAllowed, WrongUser
 from .exchange import pull
 from .journal import ResetPlan, Step
-from .messages import Exchange, Request, check
+from .messages import Exchange, Request, check, member
 from .reports import ResetState
 from .standing import outcome_of
 from .uploading import ResetForgotten, offset_of, recovery_of, snapshot_of, state_of, upload, write
@@ -159,7 +159,7 @@ def _hand_over(device: Device, plan: ResetPlan) -> ResetPlan:
         if record.name in store.get("handed_over", []):
             continue
         with store.transaction():
-            device.callbacks.hand_over(device.journal.path(record.name))
+            device.callbacks.hand_over(device.journal.path(record.name), store)
             store.put(handed_over=[*store.get("handed_over", []), record.name])
     return device.advance(plan, step="finish", outcome="handed_over")
 
@@ -215,24 +215,23 @@ def _wait(device: Device, tally: Tally, plan: ResetPlan, patience: float) -> Exc
     waited, pause, asked_for_another = 0.0, 0.0, False
     while True:
         response = yield Request(method="GET", path=f"recoveries/{plan.recovery}", after=pause)
-        if response.status != 404:
+        forgotten = response.is_problem and response.status == 404
+        if not forgotten:
             check(response)
-        recovery: dict[str, Any] = {"state": "forgotten"} if response.status == 404 else response.json()
-        if recovery["state"] in ("done", "review"):
+        recovery: dict[str, Any] = {"state": "forgotten"} if forgotten else response.json()
+        state = member(recovery, "state", str)
+        if state in ("done", "review"):
             return _receipted(device, tally, plan, recovery)
-        if recovery["state"] in ("failed", "undone", "forgotten"):
+        if state in ("failed", "undone", "forgotten"):
             other = None if asked_for_another else (yield from recovery_of(plan))
             if other is not None and other != plan.recovery:
                 plan, asked_for_another = device.advance(plan, recovery=other, problem=None), True
                 continue
-            if recovery["state"] == "forgotten" and other is None and plan.forgotten < FORGETTINGS:
+            if state == "forgotten" and other is None and plan.forgotten < FORGETTINGS:
                 return device.advance(plan, step="write", recovery=None, forgotten=plan.forgotten + 1)
-            problem = {
-                "code": f"recovery_{recovery['state']}",
-                "detail": f"the recovery is {recovery['state']}",
-            }
-            return _refused(device, tally, plan, recovery.get("problem") or problem)
-        progress = recovery.get("progress") or {}
+            problem = {"code": f"recovery_{state}", "detail": f"the recovery is {state}"}
+            return _refused(device, tally, plan, member(recovery, "problem", dict, problem) or problem)
+        progress = member(recovery, "progress", dict, {})
         device.tell("recovering", plan, sent=progress.get("done") or 0, total=progress.get("total") or 0)
         waited += pause
         if waited >= patience:
@@ -242,7 +241,7 @@ def _wait(device: Device, tally: Tally, plan: ResetPlan, patience: float) -> Exc
 
 def _receipted(device: Device, tally: Tally, plan: ResetPlan, recovery: Mapping[str, Any]) -> ResetPlan:
     snapshot = snapshot_of(plan)
-    receipt = recovery.get("receipt") or {}
+    receipt = member(recovery, "receipt", dict, {})
     sent = {"sha256": snapshot.sha256, "rows": snapshot.rows, "tombstones": snapshot.tombstones}
     received = {name: receipt.get(name) for name in sent}
     if received != sent:
@@ -253,7 +252,7 @@ def _receipted(device: Device, tally: Tally, plan: ResetPlan, recovery: Mapping[
         step="finish",
         outcome="recovered",
         receipt=dict(receipt),
-        totals=recovery.get("totals") or {},
+        totals=member(recovery, "totals", dict, {}),
         problem=None,
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from syncreset.protocol import ROW_CLOCK, TOLERATED_SKEW, dumps, now
 
-from .errors import ReplicaBusy
+from .errors import ReplicaBusy, TransactionEnded
 from .reports import Unresolved
 from .schema import EMPTY, ModelSchema, Schema, parse_schema
 from .tables import APPLYING, SEALED, TRACKING, create_own_tables, fit_tables, quote
@@ -103,6 +103,31 @@ class Store:
             self.connection.execute("RELEASE _syncreset" if nested else "COMMIT")
 
     @contextmanager
+    def lent(self) -> Iterator[None]:
+        """A transaction for the app's code, which cannot end it. Raises TransactionEnded where it tries to."""
+        attempts: list[str | None] = []
+
+        def authorize(action: int, operation: str | None, *_: str | None) -> int:
+            if action != sqlite3.SQLITE_TRANSACTION:
+                return sqlite3.SQLITE_OK
+            attempts.append(operation)
+            return sqlite3.SQLITE_DENY
+
+        with self.transaction():
+            self.connection.set_authorizer(authorize)
+            try:
+                yield
+            except Exception as error:
+                if attempts:
+                    raise TransactionEnded(attempts[0]) from error
+                raise
+            finally:
+                self.connection.set_authorizer(None)
+            if attempts or not self.connection.in_transaction:
+                # A conflict clause or a trigger may roll back as well, and asks nobody.
+                raise TransactionEnded(attempts[0] if attempts else "ROLLBACK")
+
+    @contextmanager
     def applying(self) -> Iterator[None]:
         """A transaction in which the engine writes what the server said, untracked. Not within another one."""
         if self.connection.in_transaction:
@@ -158,27 +183,30 @@ class Store:
     def measure(self, server_time: int, device_time: int) -> None:
         """Take over the offset of the server's clock.
 
-        Where it jumps by more than the protocol tolerates, the times of writes not yet sent move along as a whole.
+        Where it jumps by more than the protocol tolerates, the times of writes not yet sent move along as a whole, but
+        not beyond the server's: a clock that was fast, and known to be, is no reason to be ahead once it is put right.
         """
         measured = server_time - device_time
         shift = measured - self.offset
         with self.transaction():
             if abs(shift) > TOLERATED_SKEW:
-                self._shift_local_times(shift)
+                self._shift_local_times(shift, latest=server_time)
             self.connection.execute('UPDATE _syncreset_clock SET "offset" = ?', (measured,))
 
     def observe(self, timestamp: int) -> None:
         """Never again issue a time at or before this one (µs)."""
         self.connection.execute("UPDATE _syncreset_clock SET last = max(last, ?)", (timestamp,))
 
-    def _shift_local_times(self, shift: int) -> None:
+    def _shift_local_times(self, shift: int, *, latest: int) -> None:
+        def shifted(at: int) -> int:
+            return max(min(at + shift, max(at, latest)), 0)
+
         for model, pk, marks in list(self.pending_marks()):
-            marks.local = {name: max(at + shift, marks.updated + 1) for name, at in marks.local.items()}
+            marks.local = {name: max(shifted(at), marks.updated + 1) for name, at in marks.local.items()}
             self.set_marks(model, pk, marks)
-        self.connection.execute(
-            "UPDATE _syncreset_deleted SET at = max(at + ?, 0) WHERE NOT pulled", (shift,)
-        )
-        self.connection.execute("UPDATE _syncreset_clock SET last = max(last + ?, 0)", (shift,))
+        self.connection.create_function("_syncreset_shifted", 1, shifted)
+        self.connection.execute("UPDATE _syncreset_deleted SET at = _syncreset_shifted(at) WHERE NOT pulled")
+        self.connection.execute("UPDATE _syncreset_clock SET last = _syncreset_shifted(last)")
 
     # -- rows -----------------------------------------------------------------------------------------------------
 

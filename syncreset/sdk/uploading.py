@@ -12,11 +12,12 @@ from . import backup
 from .device import Device
 from .errors import ProblemReceived, ProtocolViolation, ServerUnavailable
 from .journal import ResetPlan, SnapshotFile
-from .messages import Exchange, Request, call, check
+from .messages import Exchange, Request, Response, call, check, member
 
 __all__ = ["ResetForgotten", "offset_of", "recovery_of", "snapshot_of", "state_of", "upload", "write"]
 
-CHUNK = 1024 * 1024
+#: Bytes of a piece, at first and where a proxy takes no more.
+CHUNK, SMALLEST = 1024 * 1024, 16 * 1024
 TUS = {"tus-resumable": "1.0.0"}
 
 #: The checksums of pieces that are offered to the server, the best first.
@@ -99,7 +100,9 @@ def snapshot_of(plan: ResetPlan) -> SnapshotFile:
 def state_of(reset: str) -> Exchange[Mapping[str, Any] | None]:
     """A reset as the server has it; None where it knows none of this id."""
     try:
-        return (yield from call("GET", f"resets/{quote(reset, safe='')}"))
+        found = yield from call("GET", f"resets/{quote(reset, safe='')}")
+        member(found, "state", str)
+        return found
     except ProblemReceived as problem:
         if problem.status != 404:
             raise
@@ -114,8 +117,7 @@ def recovery_of(plan: ResetPlan) -> Exchange[str | None]:
     reset = yield from state_of(plan.reset)
     if reset is None:
         raise ResetForgotten(plan.reset)
-    recovery = reset.get("recovery")
-    return None if recovery is None else str(recovery)
+    return member(reset, "recovery", str, "") or None
 
 
 def _create(device: Device, plan: ResetPlan) -> Exchange[ResetPlan]:
@@ -135,7 +137,7 @@ def _create(device: Device, plan: ResetPlan) -> Exchange[ResetPlan]:
         path=path,
         headers=TUS | {"upload-length": str(snapshot.size), "upload-metadata": encoded},
     )
-    if response.status == 404 and (yield from state_of(plan.reset)) is None:
+    if response.is_problem and response.status == 404 and (yield from state_of(plan.reset)) is None:
         raise ResetForgotten(plan.reset)
     check(response)
     recovery = response.headers.get("syncreset-recovery")
@@ -150,10 +152,22 @@ def _create(device: Device, plan: ResetPlan) -> Exchange[ResetPlan]:
 def offset_of(plan: ResetPlan) -> Exchange[int | None]:
     """How much of the upload the server has; None where it knows no such upload any more."""
     response = yield Request(method="HEAD", path=str(plan.location), headers=TUS)
-    if response.status in (404, 410):
+    if response.is_problem and response.status in (404, 410):
         return None
+    if response.is_problem:
+        # An answer to HEAD has no body: what is wrong is said to another question.
+        yield from state_of(plan.reset)
     check(response)
-    return int(response.headers["upload-offset"])
+    return _upload_offset(response)
+
+
+def _upload_offset(response: Response) -> int:
+    text = response.headers.get("upload-offset", "")
+    if not (text.isascii() and text.isdecimal()):
+        raise ProtocolViolation(
+            f"the server's answer ({response.status}) does not say how much of the upload it has"
+        )
+    return int(text)
 
 
 def _send(device: Device, plan: ResetPlan, offset: int) -> Exchange[str | None]:
@@ -161,17 +175,23 @@ def _send(device: Device, plan: ResetPlan, offset: int) -> Exchange[str | None]:
 
     Where the server has it all and made no recovery, an empty piece at its end lets it try once more.
     """
-    snapshot = snapshot_of(plan)
+    snapshot, size = snapshot_of(plan), CHUNK
     with device.journal.path(snapshot.name).open("rb") as content:
-        content.seek(offset)
         while True:
-            piece = content.read(CHUNK)
+            content.seek(offset)
+            piece = content.read(size)
             response = yield Request(
                 method="PATCH", path=str(plan.location), headers=_headers(plan, offset, piece), body=piece
             )
-            if response.status in (404, 409, 410, 460) and b"client_reset" not in response.body:
+            if response.status == 413 and not response.is_problem and len(piece) > SMALLEST:
+                size = len(piece) // 2  # a proxy takes less than the server
+                continue
+            lost = response.is_problem and response.status in (404, 409, 410, 460)
+            if lost and b"client_reset" not in response.body:
                 return None
             check(response)
+            if _upload_offset(response) != offset + len(piece):
+                return None
             offset += len(piece)
             device.tell("uploaded", plan, sent=offset, total=snapshot.size)
             if offset >= snapshot.size:

@@ -128,7 +128,7 @@ def online(server: Answering) -> httpx.Client:
         body = request.content
         if request.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        path = request.url.path.removeprefix("/sync/v1/")
+        path = request.url.raw_path.decode("ascii").removeprefix("/sync/v1/")
         answer = server.answer(
             Request(method=request.method, path=path, headers=dict(request.headers), body=body)
         )

@@ -144,7 +144,7 @@ class State:
 class Problem(Exception):
     def __init__(self, status: int, code: str, **members: Any) -> None:
         super().__init__(code)
-        self.response = _json(status, {"code": code, "detail": code} | members)
+        self.response = refusal(status, code, **members)
 
 
 class SimulatedServer:
@@ -583,6 +583,12 @@ def _decode(checkpoint: str | None) -> dict[str, Any] | None:
         return None
     cursor: dict[str, Any] = json.loads(base64.urlsafe_b64decode(checkpoint))
     return cursor
+
+
+def refusal(status: int, code: str, **members: Any) -> Response:
+    """A refusal in the server's own words."""
+    answer = _json(status, {"code": code, "detail": code} | members)
+    return replace(answer, headers={"content-type": "application/problem+json"})
 
 
 def _json(status: int, value: Mapping[str, Any]) -> Response:

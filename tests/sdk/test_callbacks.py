@@ -1,5 +1,7 @@
 """on_before, on_after and on_fallback: called until they have returned once, whatever happens in between."""
 
+import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -121,6 +123,78 @@ def test_nothing_is_left_of_what_a_callback_wrote_that_raised(server: SimulatedS
     fleet.sync(replica)
 
     assert [row["name"] for row in server.fields("farm.barn").values()] == ["Written by the callback"]
+
+
+ENDINGS: dict[str, Callable[[sqlite3.Connection], object]] = {
+    "a with block": lambda connection: connection.__exit__(None, None, None),
+    "commit": lambda connection: connection.commit(),
+    "rollback": lambda connection: connection.rollback(),
+    "plain SQL": lambda connection: connection.execute("COMMIT"),
+    "a script": lambda connection: connection.executescript("SELECT 1;"),
+    "a conflict": lambda connection: connection.execute(
+        "INSERT OR ROLLBACK INTO farm_animal (id) VALUES ('a1')"
+    ),
+}
+
+
+@pytest.mark.parametrize("swallowed", [False, True])
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("name", ["on_after", "on_manual"])
+def test_a_callback_cannot_end_the_transaction_that_it_writes_in(
+    server: SimulatedServer, fleet: Fleet, name: str, ending: str, swallowed: bool
+) -> None:
+    faults = iter([True])
+
+    def callback(before: BackupView, live: Replica) -> None:
+        age = (live.get("farm.animal", "a1") or {})["age"]
+        live.connection.execute("UPDATE farm_animal SET age = ? WHERE id = 'a1'", [age + 10])
+        if not next(faults, False):
+            return
+        try:
+            ENDINGS[ending](live.connection)
+        except sqlite3.Error:
+            if not swallowed:
+                raise
+
+    options: dict[str, Any] = {name: callback, "mode": "manual" if name == "on_manual" else "recover"}
+    replica = fleet.synced(**options)
+    server.force_reset(replica.client_id)
+
+    with pytest.raises(CallbackFailed, match=name):
+        fleet.sync(replica)
+    assert (replica.get("farm.animal", "a1") or {})["age"] == 1
+    replica.connection.execute("BEGIN")
+    replica.connection.execute("COMMIT")
+    fleet.sync(replica)
+
+    assert server.fields("farm.animal")["a1"]["age"] == 11
+
+
+def test_a_callback_that_commits_is_told_what_to_do_instead(server: SimulatedServer, fleet: Fleet) -> None:
+    def on_after(before: BackupView, live: Replica) -> None:
+        with live.connection:
+            live.create("farm.barn", name="North")
+
+    replica = fleet.synced(on_after=on_after)
+    server.force_reset(replica.client_id)
+
+    with pytest.raises(CallbackFailed, match=r"COMMIT in a callback.* without committing"):
+        fleet.sync(replica)
+
+
+def test_a_callback_may_use_transactions_of_the_replica(server: SimulatedServer, fleet: Fleet) -> None:
+    def on_after(before: BackupView, live: Replica) -> None:
+        with live.transaction():
+            live.create("farm.barn", pk="b1", name="North")
+        with pytest.raises(sqlite3.IntegrityError), live.transaction():
+            live.connection.executemany("INSERT INTO farm_barn (id) VALUES (?)", [("b2",), ("b1",)])
+
+    replica = fleet.synced(on_after=on_after)
+    server.force_reset(replica.client_id)
+
+    fleet.sync(replica)
+
+    assert set(server.fields("farm.barn")) == {"b1"}
 
 
 def test_callbacks_that_returned_are_not_called_again_after_a_restart(

@@ -10,7 +10,7 @@ from syncreset.sdk import RecoveryFailed, Replica, Request, ResetLoop, ResetMode
 from syncreset.sdk import orders as orders_module
 from tests.sdk.farm import assert_the_work_arrived, work_offline
 from tests.sdk.fleet import Fleet, sync
-from tests.sdk.simulated_server import SimulatedServer
+from tests.sdk.simulated_server import SimulatedServer, refusal
 from tests.sdk.test_syncing import same_as_server
 
 Answer = Callable[[Request], Response]
@@ -38,8 +38,7 @@ def refusing(
     def answer(request: Request) -> Response:
         if request.method == method and ("uploads/" in request.path or "/snapshot" in request.path):
             server.requests.append(request)
-            body = f'{{"code": "{code}", "detail": "not like this"}}'
-            return Response(status=status, body=body.encode())
+            return refusal(status, code, detail="not like this")
         return server.answer(request)
 
     return answer
@@ -297,7 +296,7 @@ def test_an_upload_that_the_operator_recovers_after_all_is_noticed(
         response = server.answer(request)
         if request.method == "PATCH":
             server.state.resets[reset].recovery = None
-            return Response(status=422, body=b'{"code": "unsupported_schema", "detail": "not published"}')
+            return refusal(422, "unsupported_schema", detail="not published")
         return response
 
     with pytest.raises(RecoveryFailed):
@@ -439,7 +438,7 @@ def test_a_server_that_takes_the_bootstrap_of_a_reset_it_does_not_know_refuses_t
 
     def answer(request: Request) -> Response:
         if request.path.startswith((f"resets/{reset}", f"/sync/v1/resets/{reset}")):
-            return Response(status=404, body=b'{"code": "not_found"}')
+            return refusal(404, "not_found")
         return server.answer(request)
 
     report = sync(replica, answer)

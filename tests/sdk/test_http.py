@@ -129,7 +129,11 @@ def test_a_failing_network_is_told_as_such() -> None:
 def test_a_problem_is_raised_with_its_code() -> None:
     with pytest.raises(ProblemReceived) as raised:
         driver(
-            lambda request: httpx.Response(403, json={"code": "client_forbidden", "detail": "not yours"})
+            lambda request: httpx.Response(
+                403,
+                headers={"content-type": "application/problem+json"},
+                json={"code": "client_forbidden", "detail": "not yours"},
+            )
         ).run(call("GET", ""))
 
     assert (raised.value.status, raised.value.code) == (403, "client_forbidden")

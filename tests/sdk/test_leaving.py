@@ -23,7 +23,7 @@ from syncreset.sdk import (
 from syncreset.sdk.leaving import leave
 from tests.sdk.farm import assert_the_work_arrived, work_offline
 from tests.sdk.fleet import URL, Fleet, Killed, Reaper, offline, online, sync
-from tests.sdk.simulated_server import SimulatedServer
+from tests.sdk.simulated_server import SimulatedServer, refusal
 
 
 def beside(replica: Replica) -> list[str]:
@@ -35,7 +35,7 @@ def refuse_the_snapshot(server: SimulatedServer, replica: Replica) -> None:
 
     def answer(request: Request) -> Response:
         if request.method == "PATCH":
-            return Response(status=422, body=b'{"code": "invalid_snapshot", "detail": "no"}')
+            return refusal(422, "invalid_snapshot", detail="no")
         return server.answer(request)
 
     work_offline(replica)

@@ -29,7 +29,7 @@ from tests.market.models import Product, Tag
 from tests.sdk.farm import assert_the_work_arrived, work_offline
 from tests.sdk.fleet import URL, Fleet, sync
 from tests.sdk.real_server import RealServer
-from tests.sdk.simulated_server import SimulatedServer
+from tests.sdk.simulated_server import SimulatedServer, refusal
 from tests.server.conftest import shelter as shelter
 from tests.shelters.models import Dog, Shelter
 
@@ -220,7 +220,7 @@ def test_recover_never_turns_into_a_discard_by_itself(
 
     def answer(request: Request) -> Response:
         if failure == "refused" and request.method == "PATCH":
-            return Response(status=422, body=b'{"code": "invalid_snapshot"}')
+            return refusal(422, "invalid_snapshot")
         response = server.answer(request)
         if failure == "receipt" and request.path.startswith("recoveries/"):
             wire = response.json() | {"receipt": {}}

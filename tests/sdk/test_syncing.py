@@ -2,7 +2,9 @@
 
 import copy
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -17,8 +19,8 @@ from syncreset.sdk import (
     UnknownField,
     UnknownModel,
 )
-from tests.sdk.fleet import Fleet, sync, unreliable
-from tests.sdk.simulated_server import SCHEMA, SimulatedServer
+from tests.sdk.fleet import URL, Fleet, online, sync, unreliable
+from tests.sdk.simulated_server import SCHEMA, SimulatedServer, refusal
 
 
 def same_as_server(replica: Replica, server: SimulatedServer) -> bool:
@@ -348,7 +350,7 @@ def test_a_change_that_no_request_can_carry_does_not_stop_the_queue(
 
     def answer(request: Request) -> Response:
         if request.path == "push" and b"poison" in request.body:
-            return Response(status=400, body=b'{"code": "malformed", "detail": "nested too deep"}')
+            return refusal(400, "malformed", detail="nested too deep")
         return server.answer(request)
 
     report = sync(ours, answer)
@@ -366,7 +368,7 @@ def test_a_push_that_is_refused_as_a_whole_loses_no_change(server: SimulatedServ
 
     def answer(request: Request) -> Response:
         if request.path == "push":
-            return Response(status=400, body=b'{"code": "malformed", "detail": "no"}')
+            return refusal(400, "malformed", detail="no")
         return server.answer(request)
 
     with pytest.raises(Exception, match="malformed"):
@@ -410,6 +412,65 @@ def test_a_clock_that_is_hours_wrong_does_not_matter(
     row = server.state.rows["farm.animal", pk]
     assert abs(row.clocks["*"] - server.tick()) < 60_000_000
     assert row.clock("age") > row.clocks["*"]
+
+
+def test_a_clock_that_was_hours_fast_and_is_put_right_does_not_put_writes_ahead(
+    server: SimulatedServer, fleet: Fleet
+) -> None:
+    server.put("farm.animal", "a1", name="Rex")
+    server.put("farm.animal", "a2", name="Luna")
+    ours = fleet.synced()
+    ours.update("farm.animal", "a1", age=3)
+    ours.delete("farm.animal", "a2")
+    store = ours._device.store
+    store.connection.execute('UPDATE _syncreset_clock SET "offset" = -21600000000')
+
+    store.measure(server.tick(), server.tick())
+    ours.update("farm.animal", "a1", name="Max")
+
+    marks, deletion = store.marks("farm.animal", "a1"), store.deletion("farm.animal", "a2")
+    assert marks is not None
+    assert deletion is not None
+    assert marks.written("age") < marks.written("name")
+    assert max(marks.written("name"), deletion.at) < server.tick() + 60_000_000
+
+
+def test_a_transaction_of_another_program_is_waited_for_and_then_told(
+    server: SimulatedServer, fleet: Fleet
+) -> None:
+    fleet.synced().close()
+    ours = fleet.open(client=online(server))
+    ours.connection.execute("PRAGMA busy_timeout = 0")
+
+    with closing(sqlite3.connect(ours.path, isolation_level=None)) as shell:
+        shell.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ReplicaBusy, match="another connection"):
+            ours.sync()
+        shell.execute("ROLLBACK")
+
+    assert ours.sync().pending == 0
+
+
+def test_a_replica_can_be_opened_and_written_to_while_another_process_resets_it(
+    server: SimulatedServer, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.put("farm.animal", "a1", name="Rex")
+    monkeypatch.setattr("syncreset.sdk.device.LOCK_TIMEOUT", 0.0)
+    ours = fleet.synced()
+    server.force_reset(ours.client_id)
+    opened: list[str] = []
+
+    def answer(request: Request) -> Response:
+        if request.path.startswith("recoveries/") or request.method == "PATCH":
+            with Replica(ours.path, URL, "token") as second:
+                second.update("farm.animal", "a1", age=len(opened))
+            opened.append(request.method)
+        return server.answer(request)
+
+    sync(ours, answer)
+
+    assert opened == ["PATCH", "GET"]
+    assert server.fields("farm.animal")["a1"]["age"] == 1
 
 
 def test_sync_within_an_open_transaction_is_refused(server: SimulatedServer, fleet: Fleet) -> None:

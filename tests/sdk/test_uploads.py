@@ -2,13 +2,14 @@
 
 import base64
 import hashlib
+from dataclasses import replace
 
 import pytest
 
 from syncreset.sdk import ProtocolViolation, RecoveryFailed, Replica, Request, Response, ServerUnavailable
 from tests.sdk.farm import assert_the_work_arrived, work_offline
 from tests.sdk.fleet import Fleet, sync
-from tests.sdk.simulated_server import SimulatedServer
+from tests.sdk.simulated_server import SimulatedServer, refusal
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def test_pieces_that_are_always_damaged_end_the_sync_and_not_the_upload(
     def damaging(request: Request) -> Response:
         if request.method == "PATCH":
             server.requests.append(request)
-            return Response(status=460, body=b"{}")
+            return refusal(460, "checksum_mismatch")
         return server.answer(request)
 
     with pytest.raises(ServerUnavailable, match="interrupted again and again"):
@@ -96,7 +97,7 @@ def test_an_upload_that_is_whole_without_a_recovery_is_not_sent_again(
             upload.data += request.body
             server.requests.append(request)
             status = 500 if len(upload.data) == upload.length else 204
-            return Response(status=status)
+            return Response(status=status, headers={"upload-offset": str(len(upload.data))})
         return server.answer(request)
 
     with pytest.raises(ServerUnavailable):
@@ -115,7 +116,8 @@ def test_a_server_that_makes_no_recovery_of_a_whole_upload_is_told_apart(
         response = server.answer(request)
         for reset in server.state.resets.values():
             reset.recovery = None
-        return Response(status=204) if request.method == "PATCH" else response
+        headers = {name: value for name, value in response.headers.items() if name != "syncreset-recovery"}
+        return replace(response, headers=headers)
 
     for _ in range(2):
         with pytest.raises(ProtocolViolation, match="makes no recovery"):
@@ -130,7 +132,7 @@ def test_another_users_snapshot_is_refused_once_and_for_all(
     def answer(request: Request) -> Response:
         response = server.answer(request)
         if "syncreset-recovery" in response.headers:
-            return Response(status=403, body=b'{"code": "client_forbidden", "detail": "not yours"}')
+            return refusal(403, "client_forbidden", detail="not yours")
         return response
 
     with pytest.raises(RecoveryFailed, match="not yours"):
