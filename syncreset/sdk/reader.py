@@ -9,6 +9,7 @@ from typing import Any, Self
 from .errors import UnknownField
 from .reports import PendingChange
 from .schema import ModelSchema
+from .steps import steps_of
 from .store import Store
 from .values import SqlValue, from_python, to_sql
 
@@ -19,9 +20,11 @@ def pending_changes(store: Store) -> list[PendingChange]:
     """What the server has not acknowledged of a store: puts, then deletes."""
     changes = []
     for name, pk, marks in list(store.pending_marks()):
-        row = store.row(store.schema.models[name], pk) or {} if name in store.schema.models else {}
+        model = store.schema.models.get(name)
+        row = {} if model is None else store.row(model, pk) or {}
         fields = row if marks.base is None else {field: row.get(field) for field in marks.base}
-        changes.append(PendingChange(model=name, pk=pk, op="put", fields=fields))
+        steps = {} if model is None else steps_of(model, row, marks)
+        changes.append(PendingChange(model=name, pk=pk, op="put", fields=fields, steps=steps))
     for name, pk, _ in store.deletions(pulled=False):
         changes.append(PendingChange(model=name, pk=pk, op="delete"))
     return changes

@@ -31,12 +31,17 @@ Stage = Literal["noted", "backed_up", "downloaded", "uploaded", "recovering", "r
 
 @dataclass(frozen=True, kw_only=True)
 class PendingChange:
-    """A change that the server has not acknowledged. ``fields`` holds what was changed, in wire values."""
+    """A change that the server has not acknowledged. ``fields`` holds what was changed, in wire values.
+
+    ``steps`` says of the counters and sets among them what was done to them: ``{"delta": n}``, or ``{"add": [...],
+    "remove": [...]}``. What was sent and not answered is part of it.
+    """
 
     model: str
     pk: str
     op: Literal["put", "delete"]
     fields: Mapping[str, Any] = field(default_factory=dict)
+    steps: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

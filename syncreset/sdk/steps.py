@@ -14,7 +14,7 @@ from .schema import FieldSchema, ModelSchema
 from .store import Marks
 from .values import step_between
 
-__all__ = ["Rest", "is_step", "outgoing", "rest_of", "step_of"]
+__all__ = ["Rest", "is_step", "outgoing", "rest_of", "step_of", "steps_of"]
 
 
 def is_step(field: FieldSchema, value: Any) -> bool:
@@ -29,6 +29,14 @@ def step_of(field: FieldSchema, marks: Marks, value: Any) -> Any | None:
     if marks.base is None or field.name not in marks.base or field.name not in marks.origin:
         return None
     return step_between(field.stepping, marks.origin[field.name][0], value)
+
+
+def steps_of(model: ModelSchema, row: Mapping[str, Any], marks: Marks) -> dict[str, Any]:
+    """What was done to a row's counters and sets that the server has not answered, by field."""
+    found = {
+        name: step_of(field, marks, row.get(name)) for name, field in model.fields.items() if field.stepping
+    }
+    return {name: step for name, step in found.items() if step is not None}
 
 
 def outgoing(

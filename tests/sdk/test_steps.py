@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from syncreset.protocol import Row, RowLine, Step, TombstoneLine
-from syncreset.sdk import Replica, Request, Response, ServerUnavailable
+from syncreset.protocol import Row, RowLine, Step, TombstoneLine, add_step
+from syncreset.sdk import BackupView, Replica, Request, Response, ServerUnavailable
 from syncreset.sdk.backup import lines_of
 from syncreset.sdk.overlay import overlay
 from tests.sdk.fleet import Fleet, sync
@@ -674,3 +674,23 @@ def test_whatever_happens_each_element_is_as_the_last_to_reach_the_server_left_i
                     assert (label in crate["labels"]) == (marks[-1][1] == "add")
         finally:
             made.fleet.close()
+
+
+def test_in_the_mode_manual_the_app_takes_steps_over_as_steps(server: SimulatedServer, fleet: Fleet) -> None:
+    def on_manual(before: BackupView, live: Replica) -> None:
+        for change in before.pending_changes():
+            stands = live.get(change.model, change.pk) or {}
+            taken = {name: add_step(stands[name], step) for name, step in change.steps.items()}
+            live.update(change.model, change.pk, {**change.fields, **taken})
+
+    ours = fleet.synced(mode="manual", on_manual=on_manual)
+    ours.update(CRATE, "c1", name="White", eggs=7, labels=["fresh", "large", "organic"])
+    server.wait()
+    server.put(CRATE, "c1", eggs=3, labels=["large"])
+    server.force_reset(ours.client_id)
+
+    fleet.sync(ours)
+
+    crate = server.fields(CRATE)["c1"]
+    assert (crate["name"], crate["eggs"], crate["labels"]) == ("White", 0, ["large", "organic"])
+    assert row(ours)["eggs"] == 0
