@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from django.db import DataError, IntegrityError, models, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import ProtectedError, RestrictedError
 
 from .batch import Applied, Key, merge_and_write
 from .cascades import UnseenRows
-from .codec import ValueFault, decode_key
+from .codec import is_key
 from .exchanges import rings
 from .preparing import Author, Prepared, prepare
 from .protocol import Change, Decision, Outcome, Problem, Row
@@ -230,7 +230,7 @@ def _with_rows(results: list[Applied], author: Author) -> list[Applied]:
     found: dict[tuple[str, str], Row] = {}
     for model in dependency_order():
         label = model._meta.label_lower
-        pks = [pk for pk in wanted.get(label, ()) if _is_key(model, pk)]
+        pks = [pk for pk in wanted.get(label, ()) if is_key(model._meta.pk, pk)]
         if pks:
             found |= {
                 (label, pk): stored.row for pk, stored in stored_rows(model, author.scopes, pks).items()
@@ -254,11 +254,3 @@ def _with_servers_side(result: Applied, row: Row | None) -> Applied:
         for name, decision in result.outcome.decisions.items()
     }
     return replace(result, after=row, outcome=replace(result.outcome, decisions=decisions))
-
-
-def _is_key(model: type[models.Model], pk: str) -> bool:
-    try:
-        decode_key(model._meta.pk, pk)
-    except ValueFault:
-        return False
-    return True

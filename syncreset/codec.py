@@ -38,6 +38,7 @@ __all__ = [
     "decode_set_change",
     "describe_field",
     "encode_key",
+    "is_key",
     "is_reference_target",
     "is_server_computed",
     "is_supported",
@@ -234,6 +235,15 @@ def target_key_field(field: "models.ForeignKey[Any, Any]") -> "models.Field[Any,
 def is_reference_target(field: "models.Field[Any, Any]") -> bool:
     """Whether the values of a field are texts or numbers on the wire, so that relations to it can travel."""
     return is_supported(field) and codec_for(field).type in _KEY_TYPES
+
+
+def is_key(pk: "models.Field[Any, Any]", text: str) -> bool:
+    """Whether a text is a key that the field can have."""
+    try:
+        decode_key(pk, text)
+    except ValueFault:
+        return False
+    return True
 
 
 def encode_key(field: "models.Field[Any, Any]", value: Any) -> str:

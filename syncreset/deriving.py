@@ -8,7 +8,7 @@ from django.db.models import FileField, Model
 from django.utils.module_loading import import_string
 
 from . import conf
-from .codec import ValueFault, decode_key, is_server_computed
+from .codec import is_key, is_server_computed
 from .counted import CODE, Counted, Reckoned, reckon
 from .feed import tombstones, unseen
 from .protocol import (
@@ -36,15 +36,11 @@ from .protocol import (
     same,
     tombstone_change,
 )
-from .rows import load_page, stored_rows, tombstone_of
+from .rows import pages_of_rows, stored_rows, tombstone_of
 from .tracking.registry import dependency_order, options_for, synced_fields, tracked_by_label
 from .upcasting import Left
 
 __all__ = ["Derived", "Numbered", "Rules", "UpdateLog", "absent_rows", "derive", "resolve_strategy"]
-
-
-#: How many rows are looked through at a time for those that are absent.
-_PAGE = 1000
 
 
 #: The rows and the tombstones that a restored server has.
@@ -216,9 +212,7 @@ def absent_rows(
         label = model._meta.label_lower
         if not deletes_by_absence(rules.strategy_of(label)):
             continue
-        after = ""
-        while page := load_page(model, scopes, after, _PAGE):
-            after = page[-1].pk
+        for page in pages_of_rows(model, scopes):
             absent = {stored.pk: stored.row for stored in page if (label, stored.pk) not in present}
             touched = set(unseen(label, absent.keys(), checkpoint))
             for pk, row in absent.items():
@@ -321,11 +315,8 @@ def _as_sent(change: Change, line: RowLine) -> Iterable[Change]:
         yield change
         return
     base = line.base
-    refused = {
-        name: value
-        for name, value in _server_fields(model, change.fields).items()
-        if (name in _files(model, change.fields) if base is None else name in base)
-    }
+    meant = _files(model, change.fields).keys() if base is None else base.keys()
+    refused = {name: change.fields[name] for name in _computed(model) & change.fields.keys() & meant}
     change = _without_server_fields(change)
     untouched = set() if base is None else set(options_for(model).read_only) - base.keys()
     if untouched:
@@ -334,11 +325,6 @@ def _as_sent(change: Change, line: RowLine) -> Iterable[Change]:
         yield change
     if refused:
         yield replace(change, fields=refused, base=base or {}, whole=None)
-
-
-def _server_fields(model: type[Model], fields: Mapping[str, Value]) -> dict[str, Value]:
-    """Those of the fields that the server computes itself."""
-    return {name: fields[name] for name in _computed(model) & fields.keys()}
 
 
 def _files(model: type[Model], fields: Mapping[str, Value]) -> dict[str, Value]:
@@ -425,20 +411,12 @@ def _server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
         model = tracked_by_label(label)
         if model is None:
             continue
-        typed = {pk for pk in pks if _is_key(model, pk)}
+        typed = {pk for pk in pks if is_key(model._meta.pk, pk)}
         found = stored_rows(model, scopes, typed)
         rows |= {(label, pk): stored.row for pk, stored in found.items()}
         for pk, entry in tombstones(label, typed - found.keys(), scopes).items():
             buried[label, pk] = tombstone_of(model, entry)
     return rows, buried
-
-
-def _is_key(model: type, pk: str) -> bool:
-    try:
-        decode_key(model._meta.pk, pk)  # type: ignore[attr-defined]
-    except ValueFault:
-        return False
-    return True
 
 
 def _refused(

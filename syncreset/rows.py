@@ -20,6 +20,7 @@ __all__ = [
     "instance_of",
     "load_page",
     "lock_instances",
+    "pages_of_rows",
     "read_rows",
     "row_of",
     "scope_of_row",
@@ -27,6 +28,10 @@ __all__ = [
     "tombstone_of",
     "visible",
 ]
+
+
+#: How many rows are read at a time where all are wanted.
+_PAGE = 1000
 
 
 class StoredRow(NamedTuple):
@@ -63,10 +68,16 @@ def stored_rows(
 
 
 def all_rows(model: type[models.Model], scopes: Collection[str]) -> Iterator[StoredRow]:
-    """Every row of the model within the scopes, read a page at a time, each page at its own moment."""
-    after = ""
-    while page := load_page(model, scopes, after, 1000):
+    """Every row of the model within the scopes."""
+    for page in pages_of_rows(model, scopes):
         yield from page
+
+
+def pages_of_rows(model: type[models.Model], scopes: Collection[str]) -> Iterator[Sequence[StoredRow]]:
+    """Every row of the model within the scopes, a page at a time, each page read at its own moment."""
+    after = ""
+    while page := load_page(model, scopes, after, _PAGE):
+        yield page
         after = page[-1].pk
 
 
