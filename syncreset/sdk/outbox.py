@@ -426,8 +426,9 @@ def _withdraw(store: Store, model: ModelSchema, change: Mapping[str, Any], marks
     names = [name for name in (model.fields if marks.base is None else marks.base) if name in model.fields]
     row = store.row(model, pk) or {}
     rests = {name: rest_of(model.fields[name], marks, row.get(name), change) for name in names}
+    told = names if change["base"] is None else change["fields"]
     if all(
-        not _edited_since(change, marks, name) if rest is None else rest.settled and name in change["fields"]
+        not _edited_since(change, marks, name) if rest is None else rest.settled and name in told
         for name, rest in rests.items()
     ):
         store.drop_row(model, pk)
