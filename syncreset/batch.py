@@ -4,7 +4,7 @@ What the database refuses is raised, with nothing written; cutting the batch in 
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -72,7 +72,12 @@ class _Slot:
 
 
 def merge_and_write(batch: list[Prepared], author: Author, *, exchanging: bool = False) -> list[Applied]:
-    """Merge and write changes as one. ``exchanging``: their rows give up their unique values before."""
+    """Merge and write changes as one. ``exchanging``: their rows give up their unique values before.
+
+    What a change refers to may be gone, and what becomes of it may take away what others refer to, so they are merged
+    until no reference leads nowhere. Each round ends the merging of one change more or empties one reference more,
+    and an emptied reference is never asked for again: there are at most as many rounds as changes and references.
+    """
     failed: dict[int, Outcome] = {}
     nulled: dict[int, set[str]] = {}
     while True:
@@ -98,7 +103,8 @@ def merge_and_write(batch: list[Prepared], author: Author, *, exchanging: bool =
         for index, name, deleted in missing_targets(batch, outcomes, stored, buried, states, author):
             new_failures = True
             relation = batch[index].model._meta.get_field(name)
-            if deleted and getattr(relation, "null", False):
+            emptied = name in nulled.get(index, ())
+            if deleted and getattr(relation, "null", False) and not emptied:
                 nulled.setdefault(index, set()).add(name)
             else:
                 failed[index] = _without_target(outcomes[index], name)
@@ -153,10 +159,8 @@ def _with_living_sets(model: type[models.Model], tombstone: Tombstone) -> Tombst
     return replace(tombstone, row=replace(tombstone.row, fields={**held, **sets}))
 
 
-def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: set[str]) -> Outcome:
+def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: Collection[str]) -> Outcome:
     change, model = prepared.change, prepared.model
-    if nulled:
-        change = replace(change, fields={**change.fields, **dict.fromkeys(nulled)})
     failures: list[Problem] = []
     sets = [field.name for field in set_fields(model)]
     outcome = _merge_counted(slot, change, _policy(model, author, failures), model)
@@ -165,6 +169,8 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: set[str]
     if outcome.row is not None and slot.row is None:
         complete = {**{name: [] for name in sets}, **outcome.row.fields}
         outcome = replace(outcome, row=replace(outcome.row, fields=complete))
+    if outcome.row is not None and nulled:
+        outcome = _with_nulls(outcome, outcome.row, prepared.change, nulled)
     if outcome.row is not None and slot.row is None:
         missing = missing_fields(model, outcome.row.fields)
         if missing:
@@ -179,7 +185,7 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: set[str]
             problem = Problem(code="pk_unavailable", detail="this primary key cannot be used")
         if problem is not None:
             return _stopped(change, problem.code, problem.detail, problem.field)
-    return _told_of_nulls(outcome, prepared.change, nulled)
+    return outcome
 
 
 def _policy(model: type[models.Model], author: Author, failures: list[Problem]) -> Policy:
@@ -247,20 +253,28 @@ def _stopped(change: Change, code: str, detail: str, name: str | None = None) ->
     )
 
 
-def _told_of_nulls(outcome: Outcome, change: Change, nulled: set[str]) -> Outcome:
-    if not nulled or outcome.row is None:
-        return outcome
-    decisions = dict(outcome.decisions)
-    for name in nulled:
-        decisions[name] = Decision(
-            client=change.fields.get(name), server=None, base_clock=None, kept="server"
+def _with_nulls(outcome: Outcome, row: Row, change: Change, nulled: Collection[str]) -> Outcome:
+    """The outcome with references to deleted rows emptied, whoever wrote them, later than they were written."""
+    clocks = {name: row.clock(name) + 1 for name in nulled}
+    emptied = Row(
+        fields={**row.fields, **dict.fromkeys(nulled)},
+        updated=max(row.updated, *clocks.values()),
+        clocks={**row.clocks, **clocks},
+    )
+    decisions = {
+        name: Decision(
+            client=change.fields.get(name, row.fields[name]), server=None, base_clock=None, kept="server"
         )
+        for name in nulled
+    }
     problem = Problem(
         code="reference_deleted",
         detail="the row it refers to was deleted, so the reference is null",
         field=min(nulled),
     )
-    return replace(outcome, state="merged", decisions=decisions, problem=problem)
+    return replace(
+        outcome, state="merged", row=emptied, decisions={**outcome.decisions, **decisions}, problem=problem
+    )
 
 
 def _without_target(outcome: Outcome, name: str) -> Outcome:

@@ -1,0 +1,137 @@
+"""Rows that come back from a tombstone while a row they refer to stays deleted."""
+
+from typing import Any
+
+import pytest
+
+from syncreset.protocol import Row, RowLine, now
+from tests.server.conftest import DeviceFactory
+from tests.server.device import Device
+from tests.server.test_recovery import edited, forced, recover, row_line
+from tests.server.test_sync import DOG
+from tests.shelters.models import Dog, Shelter
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Family:
+    """A phone that holds a mother and her puppies, all deleted on the server since."""
+
+    def __init__(self, device: DeviceFactory, shelter: Shelter, puppies: int = 1) -> None:
+        self.mother = Dog.objects.create(shelter=shelter, name="Mother")
+        self.mother_key = str(self.mother.pk)
+        self.puppies = [
+            Dog.objects.create(shelter=shelter, name=f"Puppy {number}", mother=self.mother)
+            for number in range(puppies)
+        ]
+        self.phone: Device = device(shelter)
+        self.phone.pull()
+
+    def delete_all(self) -> None:
+        """By SQL: Django would empty the references before it deletes, and the tombstones would know of none."""
+        dogs = Dog.objects.all()
+        dogs._raw_delete(dogs.db)
+
+    def row(self, dog: Dog) -> dict[str, Any]:
+        return self.phone.rows[DOG, str(dog.pk)]
+
+
+@pytest.fixture
+def family(device: DeviceFactory, shelter: Shelter) -> Family:
+    return Family(device, shelter)
+
+
+def assert_came_back_alone(told: dict[str, Any], dog: Dog, name: str) -> None:
+    back = Dog.objects.get(pk=dog.pk)
+    assert (back.name, back.mother_id) == (name, None)
+    assert told["state"] == "merged"
+    assert told["problem"]["code"] == "reference_deleted"
+    assert told["problem"]["field"] == "mother"
+
+
+def test_an_edit_brings_a_row_back_without_its_deleted_parent(family: Family) -> None:
+    (puppy,) = family.puppies
+    change = family.phone.put(DOG, str(puppy.pk), {"name": "Edited"})
+    family.delete_all()
+
+    (told,) = family.phone.push(change)
+
+    assert_came_back_alone(told, puppy, "Edited")
+    assert told["row"]["fields"]["mother"] is None
+    family.phone.pull()
+    assert family.row(puppy)["fields"]["mother"] is None
+
+
+def test_the_parent_may_have_been_emptied_before_the_deletion(family: Family) -> None:
+    (puppy,) = family.puppies
+    change = family.phone.put(DOG, str(puppy.pk), {"name": "Edited"})
+    family.mother.delete()
+    Dog.objects.filter(pk=puppy.pk).delete()
+
+    (told,) = family.phone.push(change)
+
+    assert told["state"] == "applied"
+    assert Dog.objects.get(pk=puppy.pk).mother_id is None
+
+
+def test_every_row_of_a_chain_comes_back(device: DeviceFactory, shelter: Shelter) -> None:
+    family = Family(device, shelter, puppies=3)
+    first, second, third = family.puppies
+    Dog.objects.filter(pk=second.pk).update(mother=first)
+    Dog.objects.filter(pk=third.pk).update(mother=second)
+    family.phone.pull()
+    changes = [family.phone.put(DOG, str(dog.pk), {"name": "Edited"}) for dog in (third, second, first)]
+    family.delete_all()
+
+    told = family.phone.push(*changes)
+
+    assert_came_back_alone(told[2], first, "Edited")
+    assert [result["state"] for result in told[:2]] == ["applied", "applied"]
+    assert Dog.objects.get(pk=second.pk).mother_id == first.pk
+    assert Dog.objects.get(pk=third.pk).mother_id == second.pk
+
+
+def test_a_row_that_is_its_own_parent_comes_back_with_itself(family: Family) -> None:
+    (puppy,) = family.puppies
+    Dog.objects.filter(pk=puppy.pk).update(mother=puppy)
+    family.phone.pull()
+    change = family.phone.put(DOG, str(puppy.pk), {"name": "Edited"})
+    family.delete_all()
+
+    family.phone.push(change)
+
+    assert Dog.objects.get(pk=puppy.pk).mother_id == puppy.pk
+
+
+@pytest.mark.parametrize("strategy", ["by_base", "by_field", "by_object", "overwrite"])
+def test_a_recovery_brings_a_row_back_without_its_deleted_parent(family: Family, strategy: str) -> None:
+    (puppy,) = family.puppies
+    line = edited(family.row(puppy), name="Edited")
+    family.delete_all()
+    reset = forced(family.phone)
+
+    recovery = recover(family.phone, reset, [line], strategy=strategy, last_synced={})
+
+    item = recovery.items.get(pk_text=str(puppy.pk))
+    assert (item.state, item.problem["code"]) == ("merged", "reference_deleted")
+    assert Dog.objects.get(pk=puppy.pk).mother_id is None
+    assert item.fields["mother"]["client"] == family.mother_key
+
+
+def test_a_row_made_on_the_device_loses_a_parent_that_was_deleted(family: Family) -> None:
+    clock = now()
+    fields = {**family.row(family.puppies[0])["fields"], "name": "New", "mother": family.mother_key}
+    made = RowLine(
+        model=DOG,
+        pk="0190a5b4-0000-7000-8000-000000000001",
+        row=Row(fields=fields, updated=clock, clocks={"*": clock}),
+        base=None,
+    )
+    untouched = row_line(family.row(family.puppies[0]), {})
+    family.delete_all()
+    reset = forced(family.phone)
+
+    recovery = recover(family.phone, reset, [made, untouched], last_synced={})
+
+    assert Dog.objects.get(name="New").mother_id is None
+    assert recovery.items.get(pk_text=made.pk).problem["code"] == "reference_deleted"
