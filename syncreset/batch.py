@@ -34,7 +34,7 @@ from .protocol import (
 from .row_clocks import RowClocks, clock_columns, clocks_in_entries, keep_in_entries, set_own_clocks
 from .rows import instance_of, lock_instances, row_of, scope_of_row, tombstone_of
 from .tracking.registry import dependency_order, keeps_own_clocks, options_for, set_fields
-from .writing import missing_targets, write_problem
+from .writing import forbidden_field, missing_targets, write_problem
 
 __all__ = ["Applied", "Key", "merge_and_write"]
 
@@ -177,6 +177,9 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: Collecti
             return _stopped(change, "row_missing", f"a new row needs a value for {', '.join(missing)}")
         if needs_unsynced_fields(model):
             return _stopped(change, "row_missing", "only the server can make rows of this model")
+        name = forbidden_field(model, outcome.row.fields, slot.tombstone, author)
+        if name is not None:
+            return _stopped(change, "forbidden_field", "clients cannot set this field", name)
     if outcome.writes:
         # An invisible row is not there for the author, who is told that its key is taken where that alone is wrong.
         instance = None if slot.hidden else slot.instance

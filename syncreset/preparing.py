@@ -33,7 +33,7 @@ from .protocol import (
 from .tracking.fields import CLOCK_FIELDS
 from .tracking.registry import options_for, set_fields, synced_fields, tracked_by_label
 
-__all__ = ["Author", "Prepared", "prepare"]
+__all__ = ["Author", "Prepared", "default_of", "prepare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
         if field is None:
             return _rejected("unknown_field", "the model has no such field", name)
         if _may_not_set(model, field, author):
-            if _makes_row(change) and (value is None or same(value, _default(field))):
+            if _makes_row(change) and (value is None or same(value, default_of(field))):
                 continue
             return _forbidden(change, name)
         try:
@@ -168,7 +168,8 @@ def _believed(
     return corrected(own, offset=offset, received=author.received)
 
 
-def _default(field: "models.Field[Any, Any]") -> Any:
+def default_of(field: "models.Field[Any, Any]") -> Any:
+    """What a field of a new row is, on the wire, where nothing is said of it."""
     if isinstance(field, models.ManyToManyField):
         return []
     return encode(field, field.get_default()) if field.has_default() else None

@@ -9,12 +9,12 @@ from django.db import models
 from . import conf
 from .codec import ValueFault, decode_key, encode_key
 from .feed import tombstones
-from .preparing import Author, Prepared
-from .protocol import Change, Outcome, Problem, Row, same
+from .preparing import Author, Prepared, default_of
+from .protocol import Change, Outcome, Problem, Row, Tombstone, same
 from .rows import instance_of, scope_of_row, visible
 from .tracking.registry import is_tracked, options_for, set_fields, synced_fields
 
-__all__ = ["missing_targets", "write_problem"]
+__all__ = ["forbidden_field", "missing_targets", "write_problem"]
 
 Key = tuple[type[models.Model], str]
 #: A field of the model that has it.
@@ -51,6 +51,27 @@ def write_problem(
         after = None if outcome.row is None else instance_of(model, change.pk, outcome.row, instance)
         if any(row is not None and not can_write(author.user, row) for row in (instance, after)):
             return Problem(code="forbidden", detail="this user may not write this row")
+    return None
+
+
+def forbidden_field(
+    model: type[models.Model], fields: Mapping[str, Any], tombstone: Tombstone | None, author: Author
+) -> str | None:
+    """A field that the author may not set and that a new row would set, or None.
+
+    Whatever made the row, be it a push or a strategy: what a new row says of such a field is what its tombstone
+    holds, null, or the default.
+    """
+    if author.operator:
+        return None
+    known = {field.name: field for field in (*synced_fields(model), *set_fields(model))}
+    held: Mapping[str, Any] = {} if tombstone is None or tombstone.row is None else tombstone.row.fields
+    for name in options_for(model).read_only:
+        value = fields.get(name)
+        if value is None or name not in known or (name in held and same(value, held[name])):
+            continue
+        if not same(value, default_of(known[name])):
+            return name
     return None
 
 

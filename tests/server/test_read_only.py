@@ -1,0 +1,66 @@
+"""Fields that only the server may set, on whatever road somebody tries to set them."""
+
+import pytest
+
+from tests.server.conftest import DeviceFactory
+from tests.server.device import Device
+from tests.server.test_recovery import forced, made_here, recover, row_line
+from tests.server.test_sync import DOG, dog_fields
+from tests.shelters.models import Dog, Shelter
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NEW = "0190a5b4-0000-7000-8000-000000000001"
+STRATEGIES = ("by_base", "by_field", "by_object", "overwrite")
+
+
+@pytest.fixture
+def dog(shelter: Shelter) -> Dog:
+    return Dog.objects.create(shelter=shelter, name="Rex", intake_no="N-1")
+
+
+@pytest.fixture
+def phone(device: DeviceFactory, shelter: Shelter, dog: Dog) -> Device:
+    made: Device = device(shelter)
+    made.pull()
+    return made
+
+
+@pytest.mark.parametrize("base", [None, {}, {"name": 1}, {"intake_no": 1}], ids=str)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_no_snapshot_makes_a_row_with_a_value_of_its_own(
+    phone: Device, shelter: Shelter, strategy: str, base: dict[str, int] | None
+) -> None:
+    made = made_here(DOG, NEW, {**dog_fields(shelter, name="New"), "intake_no": "FORGED"})
+    pulled = row_line({**phone.rows[DOG, next(pk for model, pk in phone.rows if model == DOG)], "pk": NEW}, base)
+    line = made if base is None else pulled
+    line.row.fields["intake_no"] = "FORGED"
+
+    recovery = recover(phone, forced(phone), [line], strategy=strategy, last_synced={DOG: 1})
+
+    assert not Dog.objects.filter(intake_no="FORGED").exists()
+    assert recovery.total == 1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_deleted_row_comes_back_with_what_it_had(phone: Device, dog: Dog, strategy: str) -> None:
+    pk = str(dog.pk)
+    line = row_line(phone.rows[DOG, pk], {"name": 1}, name="Edited")
+    Dog.objects.filter(pk=pk).delete()
+
+    recovery = recover(phone, forced(phone), [line], strategy=strategy, last_synced={})
+
+    assert recovery.items.get(pk_text=pk).state in ("applied", "merged")
+    assert Dog.objects.get(pk=pk).intake_no == "N-1"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_deleted_row_does_not_come_back_with_a_forged_value(phone: Device, dog: Dog, strategy: str) -> None:
+    pk = str(dog.pk)
+    line = row_line(phone.rows[DOG, pk], {"name": 1}, name="Edited", intake_no="FORGED")
+    Dog.objects.filter(pk=pk).delete()
+
+    recovery = recover(phone, forced(phone), [line], strategy=strategy, last_synced={})
+
+    assert not Dog.objects.filter(intake_no="FORGED").exists()
+    assert recovery.total == 1
