@@ -3,11 +3,13 @@
 #   make demo            the walk-through, then the demo stays up at http://127.0.0.1:8000/ until Ctrl-C
 #   make demo SERVE=0    the walk-through alone
 #   make test            the tests, on SQLite and then on PostgreSQL
+#   make explore         the property tests, at random and for longer
 #   make lint            ruff and mypy
 #   make format          what ruff can put right by itself
 #   make clean           removes what all of these made
 #
-# PORT, DATABASE_URL and REDIS_URL change the demo; PYTHON chooses the interpreter; PYTEST_ARGS goes to pytest.
+# PORT, DATABASE_URL and REDIS_URL change the demo; PYTHON chooses the interpreter; PYTEST_ARGS goes to
+# pytest, EXPLORE is how many times as many examples as usual are drawn.
 
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -18,6 +20,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVE ?= 1
 PORT ?= 8000
 PYTEST_ARGS ?=
+EXPLORE ?= 10
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 export SERVE PORT
@@ -30,7 +33,7 @@ export REDIS_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sqlite test-postgresql migrations lint format clean
+.PHONY: help demo test test-sqlite test-postgresql explore migrations lint format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -57,7 +60,12 @@ $(VENV)/lint.stamp: requirements/lint.txt $(VENV)/test.stamp
 demo: $(VENV)/demo.stamp
 	@exec $(BIN)/python -m demo_project.walkthrough
 
-test: migrations test-sqlite test-postgresql
+# What fails on one database is seen on the other, too.
+test: migrations
+	@failed=; for half in test-sqlite test-postgresql; do \
+		$(MAKE) --no-print-directory $$half || failed="$$failed $$half"; \
+	done; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 migrations: $(VENV)/test.stamp
 	$(BIN)/python -m django makemigrations --check --dry-run --settings tests.settings
@@ -68,6 +76,10 @@ test-sqlite: $(VENV)/test.stamp
 # The SDK and the documentation do not know which database the server has.
 test-postgresql: $(VENV)/test.stamp
 	SYNCRESET_TEST_DATABASE=postgresql $(PYTEST) --ignore tests/sdk --ignore tests/docs
+
+# Property tests draw EXPLORE times as many examples, other ones each time. What is found is kept in .hypothesis.
+explore: $(VENV)/test.stamp
+	SYNCRESET_EXPLORE=$(EXPLORE) SYNCRESET_TEST_DATABASE=sqlite $(PYTEST) -m hypothesis
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .

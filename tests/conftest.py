@@ -28,6 +28,7 @@ from demo_project.postgresql import PSQL, embedded_postgresql
 from syncreset.feed import Entry
 from tests.celeryapp import app as celery_app
 from tests.shelters.models import Membership, Shelter
+from tests.support import properties as properties
 
 # What `outside_sql` runs for SQLite: the statements on its standard input, each row printed as `a|b`.
 SQLITE_SHELL = """

@@ -6,7 +6,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from syncreset.protocol import (
@@ -26,6 +26,7 @@ from syncreset.protocol import (
     write_snapshot,
 )
 from tests.protocol.strategies import json_values, texts
+from tests.support.properties import examples
 
 times = st.integers(-(2**60), 2**60)
 clocks = st.dictionaries(texts, times, max_size=3)
@@ -155,7 +156,7 @@ def test_a_snapshot_whose_text_is_cut_off_after_any_byte_is_invalid() -> None:
     assert len(read(gzip.compress(text[:-1]))) == 3
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(place=st.integers(0, len(sample()) - 1), byte=st.integers(0, 255))
 def test_a_snapshot_with_a_byte_changed_is_read_alike_or_invalid(place: int, byte: int) -> None:
     """gzip's checksum sees to it; only a few bytes of its header mean nothing."""
@@ -169,7 +170,7 @@ def test_a_snapshot_with_a_byte_changed_is_read_alike_or_invalid(place: int, byt
     assert found == read(sample())
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     texts=st.lists(st.binary(max_size=30) | json_values.map(lambda value: dumps(value).encode()), max_size=5)
 )

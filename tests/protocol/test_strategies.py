@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from syncreset.protocol import (
@@ -25,8 +25,14 @@ from syncreset.protocol import (
 )
 from tests.protocol.strategies import NAMES, rows, times, tombstones
 
-bases = st.none() | st.dictionaries(st.sampled_from(NAMES), times)
-lines = st.builds(RowLine, model=st.just("m"), pk=st.just("1"), row=rows(), base=bases)
+bases = st.dictionaries(st.sampled_from(NAMES), times)
+
+
+def lines_with(base: st.SearchStrategy[Any]) -> st.SearchStrategy[RowLine]:
+    return st.builds(RowLine, model=st.just("m"), pk=st.just("1"), row=rows(), base=base)
+
+
+lines = lines_with(st.none() | bases)
 synced = st.builds(Synced, last_synced=times, updates=st.dictionaries(st.sampled_from([*NAMES, "x"]), times))
 
 
@@ -49,17 +55,15 @@ def test_a_strategy_takes_values_from_the_line_and_from_nowhere_else(
         assert not change.healing
 
 
-@given(line=lines, known=synced)
+@given(line=lines_with(bases), known=synced)
 def test_by_base_takes_what_has_a_base(line: RowLine, known: Synced) -> None:
-    assume(line.base is not None)
     change = by_base(line, known)
 
     assert (set() if change is None else change.fields.keys()) == (line.base or {}).keys()
 
 
-@given(line=lines, known=synced)
+@given(line=lines_with(bases), known=synced)
 def test_by_field_takes_what_is_later_than_last_synced_or_has_a_base(line: RowLine, known: Synced) -> None:
-    assume(line.base is not None)
     change = by_field(line, known)
 
     later = {name for name in NAMES if line.row.clock(name) > known.last_synced}

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from syncreset.sdk import RecoveryFailed, Replica, Request, Response
 from tests.sdk.fleet import Fleet, Killed, sync
 from tests.sdk.simulated_server import SimulatedServer
 from tests.sdk.test_syncing import same_as_server
+from tests.support.properties import examples
 
 REPLICAS = ("ada", "ben", "cleo")
 ANIMAL = "farm.animal"
@@ -135,10 +136,10 @@ def world() -> Iterator[World]:
             fleet.close()
 
 
-bounded = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+stories = examples(40)
 
 
-@bounded
+@stories
 @given(st.lists(write | contact | order, max_size=40))
 def test_replicas_converge_and_no_write_is_lost(actions: list[tuple[str, str, Any]]) -> None:
     with world() as made:
@@ -153,7 +154,7 @@ def test_replicas_converge_and_no_write_is_lost(actions: list[tuple[str, str, An
             assert made.sent(pk, column, value), (pk, column, value)
 
 
-@bounded
+@stories
 @given(
     st.lists(write | contact, max_size=12),
     st.lists(write | contact, max_size=12),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from syncreset.protocol import Row, RowLine, Step, TombstoneLine, add_step
@@ -17,6 +17,7 @@ from syncreset.sdk.backup import lines_of
 from syncreset.sdk.overlay import overlay
 from tests.sdk.fleet import Fleet, sync
 from tests.sdk.simulated_server import SimulatedServer
+from tests.support.properties import examples
 
 CRATE = "farm.crate"
 
@@ -546,7 +547,7 @@ counted_meanwhile = st.tuples(st.just("meanwhile"), who, st.tuples(st.integers(0
 on_server = st.tuples(st.just("server"), who, st.integers(-3, 3))
 reset = st.tuples(st.just("reset"), who, st.booleans())
 
-bounded = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+stories = examples(40)
 
 
 class Farm:
@@ -633,7 +634,7 @@ def settled(made: Farm) -> dict[str, Any]:
     return crate
 
 
-@bounded
+@stories
 @given(st.lists(count | contact | counted_meanwhile | on_server | reset, max_size=30))
 def test_whatever_happens_the_sum_is_that_of_all_steps(actions: list[tuple[str, str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -650,7 +651,7 @@ def test_whatever_happens_the_sum_is_that_of_all_steps(actions: list[tuple[str, 
             made.fleet.close()
 
 
-@bounded
+@stories
 @given(st.lists(mark | contact | reset, max_size=30))
 def test_whatever_happens_each_element_is_as_the_last_to_reach_the_server_left_it(
     actions: list[tuple[str, str, Any]],

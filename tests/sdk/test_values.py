@@ -7,13 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from syncreset.protocol import same
 from syncreset.sdk.schema import parse_schema
 from syncreset.sdk.store import Store
 from syncreset.sdk.values import from_python
+from tests.support.properties import examples
 
 TYPES: dict[str, st.SearchStrategy[Any]] = {
     "Char": st.text(st.characters(codec="utf-8", exclude_characters="")),
@@ -54,7 +55,7 @@ def test_every_wire_value_comes_back_exactly(tmp_path: Any, field_type: str) -> 
     store = store_with(tmp_path, field_type)
     model = store.schema.model("a.b")
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @examples(60)
     @given(st.none() | TYPES[field_type])
     def round_trip(value: Any) -> None:
         with store.applying():

@@ -58,9 +58,11 @@ words = st.from_regex(r"[a-z]{1,8}", fullmatch=True)
 SMALL, NORMAL, BIG = 2**15, 2**31, 2**63
 
 
-def texts(longest: int) -> st.SearchStrategy[str]:
-    odd = [text for text in ODD_TEXTS if len(text) <= longest]
-    return st.sampled_from([*odd, "\u00e9" * longest]) | st.text(letters, max_size=min(longest, 12))
+def texts(longest: int, shortest: int = 0) -> st.SearchStrategy[str]:
+    odd = [text for text in ODD_TEXTS if shortest <= len(text) <= longest]
+    return st.sampled_from([*odd, "\u00e9" * longest]) | st.text(
+        letters, min_size=shortest, max_size=min(longest, 12)
+    )
 
 
 def integers(low: int, high: int) -> st.SearchStrategy[int]:
@@ -68,12 +70,17 @@ def integers(low: int, high: int) -> st.SearchStrategy[int]:
 
 
 numbers = st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False)
-documents = st.recursive(
-    st.none() | st.booleans() | numbers | texts(9),
+scalars = st.booleans() | numbers | texts(9)
+inner_documents = st.recursive(
+    st.none() | scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts(5), inner, max_size=3),
-    max_leaves=6,
-).filter(lambda document: document is not None) | st.sampled_from(
-    [{}, [], "", 0, False, {"a": None}, [None, [None]], -0.0, 1e23, 5e-324, 2**64]
+    max_leaves=5,
+)
+documents = st.one_of(
+    scalars,
+    st.lists(inner_documents, max_size=3),
+    st.dictionaries(texts(5), inner_documents, max_size=3),
+    st.sampled_from([{}, [], "", 0, False, {"a": None}, [None, [None]], -0.0, 1e23, 5e-324, 2**64]),
 )
 instants = st.sampled_from(
     [
@@ -300,7 +307,7 @@ def keys(*, numbered: bool) -> st.SearchStrategy[Column]:
     def key(kind: type[Any], values: st.SearchStrategy[Any], **options: Any) -> st.SearchStrategy[Column]:
         return st.just(Column(kind=kind, values=values, options={"primary_key": True, **options}))
 
-    written = texts(30).filter(bool)
+    written = texts(30, shortest=1)
     given_out = st.sampled_from([models.AutoField, models.BigAutoField, models.SmallAutoField]).flatmap(
         lambda kind: key(kind, st.integers(1, SMALL - 1))
     )
@@ -324,7 +331,7 @@ def targets() -> st.SearchStrategy[Column]:
         return st.just(Column(kind=kind, values=values, options={"unique": True, **options}))
 
     return st.one_of(
-        target(models.CharField, texts(30).filter(bool), max_length=30),
+        target(models.CharField, texts(30, shortest=1), max_length=30),
         target(models.UUIDField, st.uuids()),
         target(models.IntegerField, integers(-NORMAL, NORMAL - 1)),
         target(models.BigIntegerField, integers(-BIG, BIG - 1)),
@@ -478,14 +485,14 @@ def _may_be_copied(column: Column) -> bool:
 
 
 def _of_devices(column: Column) -> Column:
-    """Without the values that only a server writes: floats that are no numbers, JSON's null for want of SQL's."""
+    """Another value in place of those that only a server writes: floats that are no numbers, JSON's null for SQL's."""
 
-    def allowed(value: Any) -> bool:
-        if isinstance(value, Value):
-            return bool(column.options["null"])
-        return not isinstance(value, float) or math.isfinite(value)
+    def allowed(value: Any) -> Any:
+        if isinstance(value, Value) and not column.options["null"]:
+            return {}
+        return 0.5 if isinstance(value, float) and not math.isfinite(value) else value
 
-    return replace(column, values=column.values.filter(allowed))
+    return replace(column, values=column.values.map(allowed))
 
 
 def _is_numbered(key: Column | Relation) -> bool:

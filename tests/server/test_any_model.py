@@ -14,7 +14,7 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connection, models, transaction
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import example, given
 from rest_framework.test import APIClient
 
 from syncreset import checks
@@ -35,18 +35,11 @@ from syncreset.tracking.registry import EVERYONE, set_fields, synced_fields
 from tests.server.any_model import AnyModel, Existing, any_model, existing, related_in_every_way
 from tests.server.device import Device
 from tests.server.test_recovery import forced, recover
+from tests.support.properties import examples
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-steady = settings(
-    max_examples=20,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    report_multiple_bugs=False,
-    phases=[Phase.explicit, Phase.generate],  # shrinking a model takes many minutes
-    suppress_health_check=list(HealthCheck),
-)
+models_and_rows = examples(20, shrink=False)
 
 Fields = dict[str, dict[str, Any]]
 
@@ -221,7 +214,7 @@ def check_schema(phone: Device, made: Existing) -> None:
 # --- The properties ------------------------------------------------------------------------------------------------
 
 
-@steady
+@models_and_rows
 @given(drawn=any_model())
 @example(drawn=related_in_every_way())
 def test_a_snapshot_of_any_model_changes_nothing_where_it_is_from_and_heals_a_server_that_forgot_it(
@@ -307,7 +300,7 @@ def refusals(recovery: Recovery) -> list[tuple[str, Any]]:
     )
 
 
-@steady
+@models_and_rows
 @given(drawn=any_model(by_devices=True))
 @example(drawn=related_in_every_way(null=True))
 @example(drawn=replace(related_in_every_way(null=True), registered=True))

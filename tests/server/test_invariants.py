@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from syncreset import merging
@@ -34,17 +34,11 @@ from tests.server.histories import (
     values,
 )
 from tests.shelters.models import Dog, Shelter
+from tests.support.properties import examples
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
-#: The same examples in every run. To shrink a story takes minutes: add Phase.shrink when one has failed.
-steady = settings(
-    max_examples=15,
-    phases=[Phase.generate],
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+stories = examples(15, shrink=False)
 
 Stage = Callable[[Plan], Any]
 
@@ -66,7 +60,7 @@ def stage(device: DeviceFactory, shelter: Shelter, other_shelter: Shelter) -> St
     return carried_out
 
 
-@steady
+@stories
 @given(plan=plans)
 def test_the_ledger_has_each_change_of_the_snapshot_once_and_its_sums_are_right(
     stage: Stage, plan: Plan
@@ -99,7 +93,7 @@ def _is_unsynced(line: Mapping[str, Any]) -> bool:
     return not isinstance(line["update"][2], str)
 
 
-@steady
+@stories
 @given(plan=plans)
 def test_nothing_of_a_snapshot_is_lost_silently(stage: Stage, plan: Plan) -> None:
     """Each field that is unsynced on the device stands in the row afterwards, or is kept by an item."""
@@ -149,7 +143,7 @@ def wire_rows() -> dict[tuple[str, str], Row]:
     }
 
 
-@steady
+@stories
 @given(plan=plans)
 def test_a_preview_has_the_ledger_of_the_real_run_and_writes_nothing(stage: Stage, plan: Plan) -> None:
     with stage(plan) as world:
@@ -168,7 +162,7 @@ def test_a_preview_has_the_ledger_of_the_real_run_and_writes_nothing(stage: Stag
         )
 
 
-@steady
+@stories
 @given(plan=plans)
 def test_undo_gives_back_the_rows_as_they_were(stage: Stage, plan: Plan) -> None:
     with stage(plan) as world:
@@ -185,7 +179,7 @@ def test_undo_gives_back_the_rows_as_they_were(stage: Stage, plan: Plan) -> None
         assert recovery.state == "undone"
 
 
-@steady
+@stories
 @given(plan=plans, acts=since)
 def test_undo_overwrites_nothing_that_was_written_since(
     stage: Stage, plan: Plan, acts: tuple[Act, ...]
@@ -212,7 +206,7 @@ def test_undo_overwrites_nothing_that_was_written_since(
         assert sum(undoing.totals.values()) == undoing.changes
 
 
-@steady
+@stories
 @given(plan=plans)
 def test_a_recovery_that_is_run_again_leaves_the_rows_as_they_are(stage: Stage, plan: Plan) -> None:
     with stage(plan) as world:
@@ -233,7 +227,7 @@ class Crashed(Exception):
     """Something the worker can react to."""
 
 
-@steady
+@stories
 @given(
     plan=plans,
     place=st.sampled_from(["before", "within", "after"]),
@@ -250,16 +244,18 @@ def test_a_recovery_that_is_killed_and_run_again_ends_as_one_that_is_not(
             transaction.set_rollback(True)
         world.recovery.refresh_from_db()
 
-        killed = _killed(world, place, number, error)
-        assume(killed)
+        _run_until_killed(world, place, number, error)
         Recovery.objects.update(lease_until=0)
         recovery = world.run()
 
         assert (values(tables()), ledger(recovery), recovery.totals, recovery.state) == expected
 
 
-def _killed(world: World, place: str, number: int, error: type[BaseException]) -> bool:
-    """Run the recovery until its chunk of that number, and let it die before, within or after the transaction."""
+def _run_until_killed(world: World, place: str, number: int, error: type[BaseException]) -> None:
+    """Run the recovery until its chunk of that number, and let it die before, within or after the transaction.
+
+    A recovery of fewer chunks runs to its end.
+    """
     calls = Counter[str]()
     merge_chunk, record = merging._merge_chunk, merging._record
 
@@ -280,8 +276,5 @@ def _killed(world: World, place: str, number: int, error: type[BaseException]) -
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(merging, "_merge_chunk", counted_chunk)
         patched.setattr(merging, "_record", counted_record)
-        try:
+        with suppress(error):
             world.run()
-        except error:
-            return True
-    return False

@@ -29,12 +29,14 @@ def phone(device: DeviceFactory, shelter: Shelter, dog: Dog) -> Device:
 @pytest.mark.parametrize("base", [None, {}, {"name": 1}, {"intake_no": 1}], ids=str)
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_no_snapshot_makes_a_row_with_a_value_of_its_own(
-    phone: Device, shelter: Shelter, strategy: str, base: dict[str, int] | None
+    phone: Device, shelter: Shelter, dog: Dog, strategy: str, base: dict[str, int] | None
 ) -> None:
-    made = made_here(DOG, NEW, {**dog_fields(shelter, name="New"), "intake_no": "FORGED"})
-    pulled = row_line({**phone.rows[DOG, next(pk for model, pk in phone.rows if model == DOG)], "pk": NEW}, base)
-    line = made if base is None else pulled
-    line.row.fields["intake_no"] = "FORGED"
+    if base is None:
+        line = made_here(DOG, NEW, {**dog_fields(shelter, name="New"), "intake_no": "FORGED"})
+    else:
+        pulled = phone.rows[DOG, str(dog.pk)]
+        fields = {**pulled["fields"], "intake_no": "FORGED"}
+        line = row_line({**pulled, "pk": NEW, "fields": fields}, base)
 
     recovery = recover(phone, forced(phone), [line], strategy=strategy, last_synced={DOG: 1})
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
@@ -28,6 +28,7 @@ from tests.server.test_recovery import edited, made_here, row_line
 from tests.server.test_sync import DOG, dog_fields
 from tests.server.wire import as_json, create_upload, post_raw, push_raw
 from tests.shelters.models import Dog, Membership, Shelter, Ticket, Vet, Visit
+from tests.support.properties import examples
 
 pytestmark = pytest.mark.django_db
 
@@ -808,11 +809,7 @@ def as_line(change: dict[str, Any]) -> Line:
     return RowLine(model=change["model"], pk=change["pk"], row=row, base=change["base"])
 
 
-@settings(
-    max_examples=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@examples(30)
 @given(script=actions)
 def test_whatever_a_user_guesses_the_answers_are_those_of_a_world_without_the_other_scope(
     api_for: Callable[[User], APIClient], user_factory: Any, script: list[tuple[str, list[dict[str, Any]]]]

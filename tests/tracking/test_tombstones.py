@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from django.db import NotSupportedError, connection, models
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from syncreset.feed import Entry
 from syncreset.tracking.registry import synced_fields
 from syncreset.tracking.tombstones import read_fields
+from tests.support.properties import examples
 from tests.zoo.models import BigIntegerKeyed, CharKeyed, IntegerKeyed, OneToOneKeyed, Specimen, UUIDKeyed
 
 pytestmark = pytest.mark.django_db
@@ -81,7 +82,7 @@ def test_the_strategies_cover_every_field_type() -> None:
     assert VALUES.keys() | others == {field.name for field in synced_fields(Specimen)}
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25)
 @pytest.mark.parametrize("name", VALUES)
 @given(data=st.data())
 def test_a_value_survives_its_row(name: str, data: st.DataObject) -> None:

@@ -1,0 +1,1 @@
+"""What several tests share: it holds no tests, and imports none."""
