@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -29,6 +29,8 @@ from syncreset.feed import Entry
 from tests.celeryapp import app as celery_app
 from tests.shelters.models import Membership, Shelter
 from tests.support import properties as properties
+from tests.support.device import Device
+from tests.support.factories import DeviceFactory, UserFactory, WorkerFactory
 
 # What `outside_sql` runs for SQLite: the statements on its standard input, each row printed as `a|b`.
 SQLITE_SHELL = """
@@ -41,16 +43,6 @@ with contextlib.closing(sqlite3.connect(sys.argv[1], timeout=20, isolation_level
 
 # The apps whose rows a user of the tests may write unless the test says otherwise.
 WRITABLE_APPS = ("shelters", "zoo", "market")
-
-
-class UserFactory(Protocol):
-    def __call__(self, *shelters: Shelter, name: str = ..., writes: bool = ..., **fields: Any) -> User: ...
-
-
-class WorkerFactory(Protocol):
-    def __call__(
-        self, *, concurrency: int = ..., queues: tuple[str, ...] = ..., env: dict[str, str] | None = ...
-    ) -> services.Service: ...
 
 
 @pytest.fixture(scope="session")
@@ -122,6 +114,27 @@ def api_for(db: None) -> Callable[[User], APIClient]:
         client.default_format = "json"
         client.credentials(HTTP_AUTHORIZATION=f"Token {token.key}")
         return client
+
+    return make
+
+
+@pytest.fixture
+def shelter(db: None) -> Shelter:
+    return Shelter.objects.create(name="North", city="Oslo")
+
+
+@pytest.fixture
+def other_shelter(db: None) -> Shelter:
+    return Shelter.objects.create(name="South", city="Rome")
+
+
+@pytest.fixture
+def device(api_for: Callable[[User], APIClient], user_factory: Any) -> DeviceFactory:
+    """Makes registered devices, of a new user of the given shelters or of one given."""
+
+    def make(*shelters: Shelter, user: User | None = None, registered: bool = True) -> Device:
+        made = Device(api_for(user or user_factory(*shelters)))
+        return made.register() if registered else made
 
     return make
 

@@ -35,9 +35,9 @@ from syncreset.feed import Entry
 from syncreset.protocol import same
 from syncreset.rows import instance_of, row_of, stored_rows, tombstone_of
 from syncreset.tracking.registry import EVERYONE, dependency_order, synced_fields
-from tests.server.device import Device
-from tests.server.wire import push_raw
+from tests.support.device import Device
 from tests.support.properties import examples
+from tests.support.wire import push_raw
 from tests.zoo.models import BigIntegerKeyed, CharKeyed, IntegerKeyed, OneToOneKeyed, Specimen, UUIDKeyed
 
 pytestmark = pytest.mark.django_db

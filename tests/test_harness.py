@@ -11,9 +11,9 @@ from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from tests.celeryapp import add_vet
-from tests.conftest import UserFactory, WorkerFactory
 from tests.shelters.models import Dog, Shelter, Vet
 from tests.shelters.scopes import scopes_for
+from tests.support.factories import UserFactory, WorkerFactory
 
 
 @pytest.mark.acceptance

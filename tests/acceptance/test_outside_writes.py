@@ -4,10 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.server.conftest import DeviceFactory
-from tests.server.conftest import device as device
-from tests.server.conftest import shelter as shelter
 from tests.shelters.models import Dog, Shelter
+from tests.support.factories import DeviceFactory
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 

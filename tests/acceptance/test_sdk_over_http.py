@@ -15,10 +15,9 @@ from syncreset.feed import Checkpoint, Entry
 from syncreset.ledger import Item
 from syncreset.resets import force_reset
 from syncreset.sdk import Replica, ResetEvent
-from tests.conftest import UserFactory, WorkerFactory
 from tests.market.models import Basket, Product, Tag
-from tests.server.conftest import shelter as shelter
 from tests.shelters.models import Dog, Shelter
+from tests.support.factories import UserFactory, WorkerFactory
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 

@@ -11,12 +11,10 @@ from tusclient.client import TusClient
 from syncreset.clients import Client
 from syncreset.recovery import Recovery, run
 from syncreset.uploads import Upload
-from tests.server.conftest import DeviceFactory
-from tests.server.conftest import device as device
-from tests.server.conftest import shelter as shelter
-from tests.server.test_recovery import forced, made_here
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import forced, made_here
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 

@@ -12,13 +12,10 @@ from django.db.models import Model
 from syncreset.ledger import Item
 from syncreset.recovery import Recovery, run
 from syncreset.tasks import run_recovery, sweep
-from tests.conftest import WorkerFactory
-from tests.server.conftest import DeviceFactory
-from tests.server.conftest import device as device
-from tests.server.conftest import shelter as shelter
-from tests.server.test_recovery import edited, forced, made_here
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory, WorkerFactory
+from tests.support.snapshots import edited, forced, made_here
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 

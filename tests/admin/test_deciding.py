@@ -13,14 +13,14 @@ from syncreset.clients import Client
 from syncreset.ledger import Item
 from syncreset.protocol import uuid7
 from syncreset.recovery import Recovery, preview, run, undo
-from tests.admin.conftest import Operator, OperatorFactory, page_url
 from tests.admin.urls import site
-from tests.docs import pages
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import edited, forced, made_here, recover
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support import pages
+from tests.support.device import Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.operators import Operator, OperatorFactory, page_url
+from tests.support.snapshots import edited, forced, made_here, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,12 +11,12 @@ from syncreset.protocol import now
 from syncreset.recovery import preview, run
 from syncreset.resets import force_reset
 from syncreset.uploads import Upload, create_upload
-from tests.admin.conftest import Operator, OperatorFactory
-from tests.operations.running import client_of, days_ago
-from tests.server.conftest import DeviceFactory
-from tests.server.test_recovery import forced, made_here, recover
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.commands import client_of, days_ago
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.operators import Operator, OperatorFactory
+from tests.support.snapshots import forced, made_here, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

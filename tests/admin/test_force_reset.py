@@ -6,10 +6,10 @@ from django.contrib.admin.models import LogEntry
 from syncreset.clients import Client
 from syncreset.protocol import now
 from syncreset.resets import Reset, force_reset
-from tests.admin.conftest import OperatorFactory, page_url
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
 from tests.shelters.models import Dog, Shelter, Vet
+from tests.support.device import Device
+from tests.support.factories import DeviceFactory
+from tests.support.operators import OperatorFactory, page_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,11 +10,11 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from syncreset.ledger import Item
-from tests.admin.conftest import Operator, OperatorFactory, page_url
 from tests.market.models import Stand, Trader
-from tests.server.conftest import DeviceFactory
-from tests.server.test_sync import DOG
 from tests.shelters.models import Dog, Shelter, Vet
+from tests.support.dogs import DOG
+from tests.support.factories import DeviceFactory
+from tests.support.operators import Operator, OperatorFactory, page_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,10 +10,10 @@ from syncreset.clients import Client
 from syncreset.ledger import Item
 from syncreset.resets import Reset, force_reset
 from syncreset.uploads import Upload, create_upload
-from tests.admin.conftest import OperatorFactory
-from tests.server.conftest import DeviceFactory
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.operators import OperatorFactory
 
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE: dict[str, Any] = {

@@ -21,12 +21,12 @@ from syncreset.resets import Reset, ResetReason, force_reset, order_reset
 from syncreset.review import resolve
 from syncreset.standings import with_reset_state
 from syncreset.uploads import Upload, create_upload
-from tests.admin.conftest import Operator, OperatorFactory, page_url
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import edited, forced, made_here, recover
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.device import Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.operators import Operator, OperatorFactory, page_url
+from tests.support.snapshots import edited, forced, made_here, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,11 +8,11 @@ from syncreset.protocol import now
 from syncreset.recovery import Recovery, RecoveryKind, RecoveryState, run, undo
 from syncreset.schemas import PublishedSchema
 from syncreset.uploads import Upload
-from tests.admin.conftest import OperatorFactory, page_url
-from tests.server.conftest import DeviceFactory
-from tests.server.test_recovery import edited, forced, recover
-from tests.server.test_sync import DOG
 from tests.shelters.models import Dog, Shelter
+from tests.support.dogs import DOG
+from tests.support.factories import DeviceFactory
+from tests.support.operators import OperatorFactory, page_url
+from tests.support.snapshots import edited, forced, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

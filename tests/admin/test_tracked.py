@@ -4,9 +4,9 @@ import pytest
 from django.urls import reverse
 
 from syncreset.admin import SyncTrackedAdmin
-from tests.admin.conftest import OperatorFactory, page_url
 from tests.admin.urls import site
 from tests.shelters.models import Dog, Shelter
+from tests.support.operators import OperatorFactory, page_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,11 +8,11 @@ from django.contrib.admin.models import LogEntry
 from syncreset.ledger import Item
 from syncreset.protocol import TombstoneLine, now, uuid7
 from syncreset.recovery import Recovery, RecoveryKind, RecoveryState, run
-from tests.admin.conftest import OperatorFactory, page_url
-from tests.server.conftest import DeviceFactory
-from tests.server.test_recovery import edited, forced, made_here, recover
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter, Visit
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.operators import OperatorFactory, page_url
+from tests.support.snapshots import edited, forced, made_here, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from demo_project import services
-from tests.docs.pages import ROOT, Block
+from tests.support.pages import ROOT, Block
 
 __all__ = ["ScratchProject", "shown"]
 

@@ -8,10 +8,10 @@ from syncreset.clients import LastSynced
 from syncreset.ledger import Item
 from syncreset.protocol import Line, TombstoneLine, UpdateLine, now, uuid7
 from syncreset.recovery import Recovery
-from tests.server.device import Device
-from tests.server.test_recovery import edited, forced, made_here, recover, row_line
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.device import Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.snapshots import edited, forced, made_here, recover, row_line
 
 __all__ = ["DOGS", "Played", "Told", "play"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from syncreset.management.commands.syncreset import Command
-from tests.docs.pages import ROOT, Block, blocks, page, pages
 from tests.docs.scratch import commands
+from tests.support.pages import ROOT, Block, blocks, page, pages
 
 PAGES = [path for path in pages() if list(blocks(path.read_text(encoding="utf-8")))]
 

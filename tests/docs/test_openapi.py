@@ -12,11 +12,9 @@ from syncreset.clients import Client
 from syncreset.protocol import Row, RowLine, now
 from syncreset.recovery import run
 from syncreset.resets import force_reset
-from tests.docs.pages import headings, page
-from tests.server.conftest import DeviceFactory
-from tests.server.conftest import device as device
-from tests.server.conftest import shelter as shelter
 from tests.shelters.models import Dog, Shelter
+from tests.support.factories import DeviceFactory
+from tests.support.pages import headings, page
 
 DOG = "shelters.dog"
 

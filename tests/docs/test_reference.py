@@ -12,7 +12,7 @@ from syncreset.ledger import ItemState
 from syncreset.protocol import STRATEGIES
 from syncreset.resets import ResetReason
 from syncreset.tracking.options import POLICIES, SyncOptions
-from tests.docs.pages import ROOT, code_spans, page, pages
+from tests.support.pages import ROOT, code_spans, page, pages
 
 CODE = sorted((ROOT / "syncreset").rglob("*.py"))
 

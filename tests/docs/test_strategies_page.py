@@ -15,13 +15,13 @@ from syncreset.protocol import STRATEGIES
 from syncreset.recovery import Recovery, recover_again, run
 from syncreset.sdk import Replica
 from syncreset.tracking.options import parse_options
-from tests.docs.pages import ROOT, blocks, page
 from tests.docs.strategies_story import DOGS, Played, play
-from tests.operations.running import command, data_of
-from tests.server.device import Device
-from tests.server.test_recovery import edited, forced, recover
-from tests.server.test_sync import DOG
 from tests.shelters.models import Dog, Shelter
+from tests.support.commands import command, data_of
+from tests.support.device import Device
+from tests.support.dogs import DOG
+from tests.support.pages import ROOT, blocks, page
+from tests.support.snapshots import edited, forced, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

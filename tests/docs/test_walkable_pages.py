@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import blocks, page, section
 from tests.docs.scratch import ScratchProject, shown
+from tests.support.pages import blocks, page, section
 
 pytestmark = pytest.mark.acceptance
 

@@ -11,10 +11,10 @@ from syncreset.auditing import audit
 from syncreset.feed import Entry, stamp
 from syncreset.tracking import triggers
 from tests.market.models import Stand
-from tests.operations.running import command, data_of, fails
-from tests.server.conftest import DeviceFactory
-from tests.server.test_sync import DOG
 from tests.shelters.models import Dog, Shelter, Vet
+from tests.support.commands import command, data_of, fails
+from tests.support.dogs import DOG
+from tests.support.factories import DeviceFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,7 +8,7 @@ from django.core.management.base import OutputWrapper
 
 from syncreset.management.console import Console, counted, facts, moment, printable, table
 from syncreset.protocol import now
-from tests.operations.running import DAY
+from tests.support.commands import DAY
 
 
 class Terminal(io.StringIO):

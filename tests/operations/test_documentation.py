@@ -13,12 +13,12 @@ from syncreset.management.subcommands import SUBCOMMANDS
 from syncreset.protocol import now
 from syncreset.recovery_job import RecoveryState
 from syncreset.standings import CLIENT_STATES
-from tests.docs.pages import blocks, code_spans, headings, page, section
-from tests.operations.running import command, data_of, fails
-from tests.server.conftest import DeviceFactory
-from tests.server.test_recovery import forced, made_here, recover
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.commands import command, data_of, fails
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.pages import blocks, code_spans, headings, page, section
+from tests.support.snapshots import forced, made_here, recover
 
 PAGE = "docs/reference/commands.md"
 #: What Django gives every command; it is not ours to document.

@@ -5,12 +5,12 @@ import pytest
 from syncreset.ledger import Item
 from syncreset.protocol import TombstoneLine, now
 from syncreset.recovery_job import Recovery
-from tests.operations.running import command, data_of, fails
-from tests.server.conftest import DeviceFactory
-from tests.server.test_recovery import forced, made_here, recover
-from tests.server.test_sync import DOG, dog_fields
-from tests.server.wire import push_raw
 from tests.shelters.models import Dog, Shelter
+from tests.support.commands import command, data_of, fails
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import forced, made_here, recover
+from tests.support.wire import push_raw
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

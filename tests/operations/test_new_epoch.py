@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from syncreset.feed import feed_state
-from tests.operations.running import client_of, command, data_of, fails
-from tests.server.conftest import DeviceFactory
 from tests.shelters.models import Shelter
+from tests.support.commands import client_of, command, data_of, fails
+from tests.support.factories import DeviceFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -20,12 +20,12 @@ from syncreset.resets import force_reset
 from syncreset.retention import purge as purge_all
 from syncreset.tasks import purge as purge_task
 from syncreset.uploads import Piece, Upload, create_upload
-from tests.operations.running import client_of, command, data_of, days_ago
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import forced, made_here, recover
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.commands import client_of, command, data_of, days_ago
+from tests.support.device import Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import forced, made_here, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,12 +10,12 @@ from syncreset.protocol import now
 from syncreset.recovery import recover_again
 from syncreset.recovery_job import Recovery
 from syncreset.uploads import discard_pieces
-from tests.operations.running import command, data_of, fails
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import forced, made_here, recover, row_line
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.commands import command, data_of, fails
+from tests.support.device import Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import forced, made_here, recover, row_line
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

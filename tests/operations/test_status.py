@@ -16,11 +16,11 @@ from syncreset.resets import force_reset
 from syncreset.schemas import current_schema
 from syncreset.tracking import triggers
 from syncreset.uploads import Upload, create_upload
-from tests.operations.running import client_of, command, data_of, days_ago
-from tests.server.conftest import DeviceFactory
-from tests.server.test_recovery import bootstrap, forced, made_here, recover
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter, Vet
+from tests.support.commands import client_of, command, data_of, days_ago
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import bootstrap, forced, made_here, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,11 +11,11 @@ from syncreset.clients import Client
 from syncreset.feed import begin_epoch
 from syncreset.protocol import now
 from syncreset.resets import Reset, force_reset, retry_after
-from tests.operations.running import DAY, client_of
-from tests.server.conftest import DeviceFactory
-from tests.server.device import PREFIX, Device
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.commands import DAY, client_of
+from tests.support.device import PREFIX, Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

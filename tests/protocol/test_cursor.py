@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from syncreset.cursor import WHOLE, Cursor, decode_cursor, encode_cursor
 from syncreset.protocol import Malformed, dumps
-from tests.protocol.strategies import json_values
+from tests.support.protocol_values import json_values
 
 words = st.text(st.characters(categories=["L", "N", "P"], include_characters=" "), max_size=12)
 numbers = st.integers(0, WHOLE)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncreset.protocol import Change, Conflict, Outcome, Policy, Row, State, Tombstone, merge, same
-from tests.protocol.strategies import (
+from tests.support.properties import examples
+from tests.support.protocol_values import (
     NAMES,
     changes,
     creates,
@@ -19,7 +20,6 @@ from tests.protocol.strategies import (
     tombstones,
     values,
 )
-from tests.support.properties import examples
 
 
 def longer(conflict: Conflict) -> Any:

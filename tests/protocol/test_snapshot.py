@@ -25,8 +25,8 @@ from syncreset.protocol import (
     dumps,
     write_snapshot,
 )
-from tests.protocol.strategies import json_values, texts
 from tests.support.properties import examples
+from tests.support.protocol_values import json_values, texts
 
 times = st.integers(-(2**60), 2**60)
 clocks = st.dictionaries(texts, times, max_size=3)

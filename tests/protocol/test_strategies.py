@@ -23,7 +23,7 @@ from syncreset.protocol import (
     same,
     tombstone_change,
 )
-from tests.protocol.strategies import NAMES, rows, times, tombstones
+from tests.support.protocol_values import NAMES, rows, times, tombstones
 
 bases = st.dictionaries(st.sampled_from(NAMES), times)
 

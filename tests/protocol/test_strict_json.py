@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syncreset.protocol import Malformed, dumps, loads
-from tests.protocol.strategies import json_values
+from tests.support.protocol_values import json_values
 
 
 @given(value=json_values)

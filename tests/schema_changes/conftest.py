@@ -1,6 +1,6 @@
 """What tests of schema changes declare: renames in SyncMeta, and upcasters, both forgotten afterwards."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,11 +8,7 @@ from django.db import models
 
 from syncreset import upcasting
 from syncreset.tracking.registry import options_for
-from tests.server.conftest import device as device
-from tests.server.conftest import other_shelter as other_shelter
-from tests.server.conftest import shelter as shelter
-
-Declare = Callable[..., None]
+from tests.support.factories import Declare
 
 
 @pytest.fixture

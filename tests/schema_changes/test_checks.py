@@ -7,8 +7,8 @@ from django.core.checks import CheckMessage, run_checks
 
 from syncreset import checks
 from syncreset.upcasting import upcast
-from tests.schema_changes.conftest import Declare
 from tests.shelters.models import Dog, Vet
+from tests.support.factories import Declare
 
 
 def ids(messages: list[CheckMessage]) -> list[str | None]:

@@ -11,10 +11,10 @@ from syncreset.resets import Reset, force_reset
 from syncreset.schemas import breaking_changes, current_schema, published
 from syncreset.sdk.schema import only_adds, parse_schema
 from tests.schema_changes.older import Described, field, publish_newer, publish_older
-from tests.server.conftest import DeviceFactory
-from tests.server.device import PREFIX
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.device import PREFIX
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -3,7 +3,7 @@
 import ast
 
 from syncreset.upcasting import upcasters
-from tests.docs.pages import blocks, page
+from tests.support.pages import blocks, page
 
 PAGE = "docs/how-to/schema-change.md"
 

@@ -11,10 +11,9 @@ from django.test.utils import override_settings
 from syncreset.clients import Client
 from syncreset.resets import Reset
 from syncreset.upcasting import upcast
-from tests.conftest import UserFactory
-from tests.operations.running import command, data_of
-from tests.schema_changes.conftest import Declare
 from tests.schema_changes.older import Described, describe, field, publish_older
+from tests.support.commands import command, data_of
+from tests.support.factories import Declare, UserFactory
 from tests.tracking.farm.models import Animal, Stall
 
 pytestmark = pytest.mark.django_db(transaction=True)

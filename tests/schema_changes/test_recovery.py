@@ -9,13 +9,12 @@ from syncreset.ledger import Item
 from syncreset.protocol import Line, Row, RowLine, TombstoneLine, UpdateLine, now
 from syncreset.recovery import Recovery, preview, recover_again, run, undo
 from syncreset.upcasting import upcast
-from tests.schema_changes.conftest import Declare
 from tests.schema_changes.older import Described, field, publish_older
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import made_here
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter, Vet, Visit
+from tests.support.device import Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import Declare, DeviceFactory
+from tests.support.snapshots import made_here
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from syncreset.sdk import Replica
-from tests.sdk.farm import stock
-from tests.sdk.fleet import Fleet
-from tests.sdk.simulated_server import SimulatedServer
+from tests.support.farm import stock
+from tests.support.fleet import Fleet
+from tests.support.simulated_server import SimulatedServer
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,9 @@ from syncreset.sdk import (
     Response,
     ServerUnavailable,
 )
-from tests.sdk.farm import assert_the_work_arrived, work_offline
-from tests.sdk.fleet import Fleet, Killed, Reaper, sync
-from tests.sdk.simulated_server import SimulatedServer
-from tests.sdk.test_syncing import same_as_server
+from tests.support.farm import assert_the_work_arrived, work_offline
+from tests.support.fleet import Fleet, Killed, Reaper, same_as_server, sync
+from tests.support.simulated_server import SimulatedServer
 
 pytestmark = pytest.mark.usefixtures("animals")
 

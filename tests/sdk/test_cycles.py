@@ -8,10 +8,9 @@ import pytest
 from syncreset.protocol import now
 from syncreset.sdk import RecoveryFailed, Replica, Request, ResetLoop, ResetModeNotAllowed, Response
 from syncreset.sdk import orders as orders_module
-from tests.sdk.farm import assert_the_work_arrived, work_offline
-from tests.sdk.fleet import Fleet, sync
-from tests.sdk.simulated_server import SimulatedServer, refusal
-from tests.sdk.test_syncing import same_as_server
+from tests.support.farm import assert_the_work_arrived, work_offline
+from tests.support.fleet import Fleet, same_as_server, sync
+from tests.support.simulated_server import SimulatedServer, refusal
 
 Answer = Callable[[Request], Response]
 

@@ -9,12 +9,11 @@ import pytest
 from syncreset.clients import Client
 from syncreset.resets import force_reset
 from syncreset.sdk import ProtocolViolation, Replica, Request, Response
-from tests.conftest import UserFactory
-from tests.sdk.fleet import URL, online
-from tests.sdk.real_server import RealServer
-from tests.sdk.simulated_server import refusal
-from tests.server.conftest import shelter as shelter
 from tests.shelters.models import Dog, Shelter
+from tests.support.factories import UserFactory
+from tests.support.fleet import URL, online
+from tests.support.real_server import RealServer
+from tests.support.simulated_server import refusal
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,7 +13,7 @@ import pytest
 from syncreset.sdk import ProblemReceived, ProtocolViolation, Replica, Request, ServerUnavailable
 from syncreset.sdk.http import HttpDriver
 from syncreset.sdk.messages import Exchange, call
-from tests.sdk.simulated_server import SimulatedServer
+from tests.support.simulated_server import SimulatedServer
 
 URL = "http://server.test/sync/v1/"
 

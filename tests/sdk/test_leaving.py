@@ -21,9 +21,9 @@ from syncreset.sdk import (
     UnknownModel,
 )
 from syncreset.sdk.leaving import leave
-from tests.sdk.farm import assert_the_work_arrived, work_offline
-from tests.sdk.fleet import URL, Fleet, Killed, Reaper, offline, online, sync
-from tests.sdk.simulated_server import SimulatedServer, refusal
+from tests.support.farm import assert_the_work_arrived, work_offline
+from tests.support.fleet import URL, Fleet, Killed, Reaper, offline, online, sync
+from tests.support.simulated_server import SimulatedServer, refusal
 
 
 def beside(replica: Replica) -> list[str]:
@@ -157,7 +157,7 @@ def test_backups_that_are_done_with_go_after_their_time(
 
     monkeypatch.setattr("syncreset.sdk.store.now", at(days))
     monkeypatch.setattr("syncreset.sdk.exchange.now", at(days))
-    monkeypatch.setattr("tests.sdk.simulated_server.now", at(days))
+    monkeypatch.setattr("tests.support.simulated_server.now", at(days))
     fleet.sync(replica)
 
     assert len(replica.backups()) == left

@@ -15,10 +15,9 @@ from syncreset.sdk import (
     Response,
     ServerUnavailable,
 )
-from tests.sdk.farm import assert_the_work_arrived, work_offline
-from tests.sdk.fleet import Fleet, sync
-from tests.sdk.simulated_server import SimulatedServer, refusal
-from tests.sdk.test_syncing import same_as_server
+from tests.support.farm import assert_the_work_arrived, work_offline
+from tests.support.fleet import Fleet, same_as_server, sync
+from tests.support.simulated_server import SimulatedServer, refusal
 
 HTML = b"<html><body>Welcome to the hotel</body></html>"
 

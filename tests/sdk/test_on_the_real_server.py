@@ -15,12 +15,11 @@ from syncreset.resets import force_reset
 from syncreset.schemas import published
 from syncreset.sdk import RecoveryFailed, Replica
 from syncreset.uploads import Upload
-from tests.conftest import UserFactory
-from tests.docs.pages import page
-from tests.sdk.fleet import URL, online
-from tests.sdk.real_server import RealServer
-from tests.server.conftest import shelter as shelter
 from tests.shelters.models import Dog, Shelter
+from tests.support.factories import UserFactory
+from tests.support.fleet import URL, online
+from tests.support.pages import page
+from tests.support.real_server import RealServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 
 from syncreset.sdk import Replica
-from tests.sdk.fleet import Fleet
-from tests.sdk.simulated_server import SimulatedServer
+from tests.support.fleet import Fleet
+from tests.support.simulated_server import SimulatedServer
 
 
 @pytest.fixture

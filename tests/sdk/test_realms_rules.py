@@ -24,14 +24,13 @@ from syncreset.sdk import (
     WrongUser,
     backup,
 )
-from tests.conftest import UserFactory
 from tests.market.models import Product, Tag
-from tests.sdk.farm import assert_the_work_arrived, work_offline
-from tests.sdk.fleet import URL, Fleet, sync
-from tests.sdk.real_server import RealServer
-from tests.sdk.simulated_server import SimulatedServer, refusal
-from tests.server.conftest import shelter as shelter
 from tests.shelters.models import Dog, Shelter
+from tests.support.factories import UserFactory
+from tests.support.farm import assert_the_work_arrived, work_offline
+from tests.support.fleet import URL, Fleet, sync
+from tests.support.real_server import RealServer
+from tests.support.simulated_server import SimulatedServer, refusal
 
 MODES: tuple[Mode, ...] = ("recover", "recover_or_discard", "discard", "manual")
 

@@ -7,8 +7,8 @@ import pytest
 
 from syncreset.protocol import Change
 from syncreset.sdk import Replica
-from tests.sdk.fleet import Fleet, online
-from tests.sdk.simulated_server import SimulatedServer
+from tests.support.fleet import Fleet, online
+from tests.support.simulated_server import SimulatedServer
 
 CRATE = "farm.crate"
 

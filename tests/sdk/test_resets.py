@@ -22,10 +22,9 @@ from syncreset.sdk import (
     Response,
     ServerUnavailable,
 )
-from tests.sdk.farm import assert_the_work_arrived, work_offline
-from tests.sdk.fleet import Fleet, Killed, Reaper, sync, unreliable
-from tests.sdk.simulated_server import SimulatedServer
-from tests.sdk.test_syncing import same_as_server
+from tests.support.farm import assert_the_work_arrived, work_offline
+from tests.support.fleet import Fleet, Killed, Reaper, same_as_server, sync, unreliable
+from tests.support.simulated_server import SimulatedServer
 
 
 def files_of(replica: Replica) -> set[str]:

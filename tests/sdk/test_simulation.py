@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncreset.sdk import RecoveryFailed, Replica, Request, Response
-from tests.sdk.fleet import Fleet, Killed, sync
-from tests.sdk.simulated_server import SimulatedServer
-from tests.sdk.test_syncing import same_as_server
+from tests.support.fleet import Fleet, Killed, same_as_server, sync
 from tests.support.properties import examples
+from tests.support.simulated_server import SimulatedServer
 
 REPLICAS = ("ada", "ben", "cleo")
 ANIMAL = "farm.animal"

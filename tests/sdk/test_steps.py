@@ -15,9 +15,9 @@ from syncreset.protocol import Row, RowLine, Step, TombstoneLine, add_step
 from syncreset.sdk import BackupView, Replica, Request, Response, ServerUnavailable
 from syncreset.sdk.backup import lines_of
 from syncreset.sdk.overlay import overlay
-from tests.sdk.fleet import Fleet, sync
-from tests.sdk.simulated_server import SimulatedServer
+from tests.support.fleet import Fleet, sync
 from tests.support.properties import examples
+from tests.support.simulated_server import SimulatedServer
 
 CRATE = "farm.crate"
 

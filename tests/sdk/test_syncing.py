@@ -19,20 +19,8 @@ from syncreset.sdk import (
     UnknownField,
     UnknownModel,
 )
-from tests.sdk.fleet import URL, Fleet, online, sync, unreliable
-from tests.sdk.simulated_server import SCHEMA, SimulatedServer, refusal
-
-
-def same_as_server(replica: Replica, server: SimulatedServer) -> bool:
-    """Whether the replica holds exactly the server's rows, with nothing left to send."""
-    return replica.pending() == 0 and all(
-        {
-            row["id"]: {name: value for name, value in row.items() if name != "id"}
-            for row in replica.all(model)
-        }
-        == server.fields(model)
-        for model in ("farm.barn", "farm.animal")
-    )
+from tests.support.fleet import URL, Fleet, online, same_as_server, sync, unreliable
+from tests.support.simulated_server import SCHEMA, SimulatedServer, refusal
 
 
 def test_rows_made_here_reach_the_server_and_other_replicas(server: SimulatedServer, fleet: Fleet) -> None:

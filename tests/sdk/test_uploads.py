@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from syncreset.sdk import ProtocolViolation, RecoveryFailed, Replica, Request, Response, ServerUnavailable
-from tests.sdk.farm import assert_the_work_arrived, work_offline
-from tests.sdk.fleet import Fleet, sync
-from tests.sdk.simulated_server import SimulatedServer, refusal
+from tests.support.farm import assert_the_work_arrived, work_offline
+from tests.support.fleet import Fleet, sync
+from tests.support.simulated_server import SimulatedServer, refusal
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,11 @@ from syncreset.ledger import Item
 from syncreset.protocol import Line
 from syncreset.recovery import run
 from syncreset.tracking.registry import options_for
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import forced, recover, row_line
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.device import Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import forced, recover, row_line
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

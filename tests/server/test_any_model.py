@@ -32,10 +32,10 @@ from syncreset.sdk.store import Marks, Store
 from syncreset.tracking import triggers
 from syncreset.tracking.registrations import registered_models
 from syncreset.tracking.registry import EVERYONE, set_fields, synced_fields
-from tests.server.any_model import AnyModel, Existing, any_model, existing, related_in_every_way
-from tests.server.device import Device
-from tests.server.test_recovery import forced, recover
+from tests.support.any_model import AnyModel, Existing, any_model, existing, related_in_every_way
+from tests.support.device import Device
 from tests.support.properties import examples
+from tests.support.snapshots import forced, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

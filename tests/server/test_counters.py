@@ -9,21 +9,10 @@ from syncreset.ledger import Item
 from syncreset.protocol import now
 from syncreset.tracking import triggers
 from tests.market.models import Product
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
+from tests.support.factories import DeviceFactory
+from tests.support.market import PRODUCT, delta
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-PRODUCT = "market.product"
-
-
-@pytest.fixture
-def apples(db: None) -> Product:
-    return Product.objects.create(name="Apples", stock=10, sold=2**53, weight="1.50")
-
-
-def delta(device: Device, product: Product, **steps: Any) -> dict[str, Any]:
-    return device.put(PRODUCT, str(product.pk), {name: {"delta": step} for name, step in steps.items()})
 
 
 def test_the_schema_says_which_fields_are_counters(device: DeviceFactory) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from syncreset.protocol import Row, RowLine, now
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import edited, forced, recover, row_line
-from tests.server.test_sync import DOG
 from tests.shelters.models import Dog, Shelter
+from tests.support.device import Device
+from tests.support.dogs import DOG
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import edited, forced, recover, row_line
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,8 +7,8 @@ from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from syncreset.api.events import POKE, STILL_HERE, pokes
-from tests.conftest import UserFactory
 from tests.shelters.models import Dog, Shelter
+from tests.support.factories import UserFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,10 +11,10 @@ from syncreset.clients import Client
 from syncreset.recovery import run, undo
 from syncreset.resets import force_reset
 from tests.market.models import Locker, Product
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import edited, recover
 from tests.shelters.models import Dog, Shelter
+from tests.support.device import Device
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import edited, recover
 
 pytestmark = pytest.mark.django_db
 

@@ -7,8 +7,8 @@ import pytest
 from syncreset.clients import Client
 from syncreset.ledger import Item
 from syncreset.resets import force_reset
-from tests.server.conftest import DeviceFactory
-from tests.server.test_recovery import edited, made_here, recover, row_line
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import edited, made_here, recover, row_line
 from tests.zoo.models import Specimen
 
 pytestmark = pytest.mark.django_db(transaction=True)

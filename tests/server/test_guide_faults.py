@@ -14,10 +14,10 @@ from syncreset import deriving, merging, preparing
 from syncreset.clients import LastSynced
 from syncreset.deriving import Derived, Numbered, Rules
 from syncreset.protocol import ROW_CLOCK, STRATEGIES, Change, Row, RowLine, Strategy, Synced, now
-from tests.server.conftest import DeviceFactory
-from tests.server.test_recovery import edited, forced, recover, row_line
-from tests.server.test_sync import DOG
 from tests.shelters.models import Dog, Shelter
+from tests.support.dogs import DOG
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import edited, forced, recover, row_line
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

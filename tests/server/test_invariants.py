@@ -16,9 +16,10 @@ from syncreset.protocol import Row, RowLine, same
 from syncreset.recovery import Recovery, preview, recover_again, undo
 from syncreset.rows import row_of
 from tests.market.models import Tag
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.histories import (
+from tests.shelters.models import Dog, Shelter
+from tests.support.device import Device
+from tests.support.factories import DeviceFactory
+from tests.support.histories import (
     HIDDEN_CHIP,
     MODELS,
     TAGS,
@@ -33,7 +34,6 @@ from tests.server.histories import (
     tables,
     values,
 )
-from tests.shelters.models import Dog, Shelter
 from tests.support.properties import examples
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]

@@ -9,9 +9,10 @@ from pytest_django import Settings
 
 from syncreset.ledger import Item
 from tests.market.models import Basket, Product, Stand, Tag, Trader
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import edited, forced, made_here, recover
+from tests.support.device import Device
+from tests.support.factories import DeviceFactory
+from tests.support.market import elements, new_product
+from tests.support.snapshots import edited, forced, made_here, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,10 +31,6 @@ def apples(tags: dict[str, Tag]) -> Product:
     return product
 
 
-def elements(product: Product) -> list[str]:
-    return sorted(product.tags.values_list("pk", flat=True))
-
-
 def put(device: Device, product: Product, value: Any, **more: Any) -> dict[str, Any]:
     return device.put(PRODUCT, str(product.pk), {"tags": value, **more})
 
@@ -43,10 +40,6 @@ def two(device: DeviceFactory) -> tuple[Device, Device]:
     phone.pull()
     tablet.pull()
     return phone, tablet
-
-
-def new_product(**more: Any) -> dict[str, Any]:
-    return {"name": "Figs", "stock": 0, "sold": "0", "weight": "0.00", "ordered": None, **more}
 
 
 def test_the_schema_names_the_model_of_the_elements(device: DeviceFactory) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.conftest import DeviceFactory
-from tests.server.outcomes import CHANGES, ON_DELETE, POLICIES, SERVER, STRATEGIES, Case, play
 from tests.shelters.models import Shelter
+from tests.support.factories import DeviceFactory
+from tests.support.outcomes import CHANGES, ON_DELETE, POLICIES, SERVER, STRATEGIES, Case, play
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import forced, made_here, recover, row_line
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.device import Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import forced, made_here, recover, row_line
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

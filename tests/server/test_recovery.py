@@ -1,7 +1,7 @@
 """Client resets and what a recovery makes of the uploaded snapshot."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,59 +10,15 @@ from django.db import transaction
 from syncreset.clients import Client, LastSynced
 from syncreset.feed import Entry
 from syncreset.ledger import Item
-from syncreset.protocol import Line, Row, RowLine, TombstoneLine, now
+from syncreset.protocol import Line, TombstoneLine, now
 from syncreset.recovery import Recovery, run
-from syncreset.resets import Reset, force_reset
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_sync import DOG, dog_fields
+from syncreset.resets import Reset
 from tests.shelters.models import Dog, Shelter
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import bootstrap, edited, forced, made_here, recover, row_line
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def row_line(row: dict[str, Any], base: dict[str, int] | None, **edits: Any) -> RowLine:
-    """A pulled row as a device's snapshot holds it, with local edits made now."""
-    clocks = {**row["clocks"], **dict.fromkeys(edits, now())}
-    return RowLine(
-        model=row["model"],
-        pk=row["pk"],
-        row=Row(fields={**row["fields"], **edits}, updated=max(clocks.values()), clocks=clocks),
-        base=base,
-    )
-
-
-def edited(row: dict[str, Any], **edits: Any) -> RowLine:
-    clocks = row["clocks"]
-    return row_line(row, {name: clocks.get(name, clocks["*"]) for name in edits}, **edits)
-
-
-def made_here(model: str, pk: str, fields: dict[str, Any]) -> RowLine:
-    clock = now()
-    return RowLine(model=model, pk=pk, row=Row(fields=fields, updated=clock, clocks={"*": clock}), base=None)
-
-
-def recover(device: Device, reset: str, lines: Sequence[Line], **header: Any) -> Recovery:
-    recovery = device.upload(reset, device.snapshot(reset, lines, **header))
-    run(recovery)
-    return Recovery.objects.get(pk=recovery)
-
-
-def forced(device: Device) -> str:
-    (reset,) = force_reset(Client.objects.filter(pk=device.client))
-    problem = device.pull(status=409)
-    assert (problem["code"], problem["reason"], problem["reset"]) == (
-        "client_reset",
-        "admin_forced",
-        str(reset.pk),
-    )
-    return str(reset.pk)
-
-
-def bootstrap(device: Device, reset: str) -> None:
-    device.checkpoint = None
-    device.rows.clear()
-    device.pull(reset=reset)
 
 
 def test_a_forced_reset_holds_every_call_until_the_client_has_bootstrapped(

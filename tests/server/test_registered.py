@@ -11,9 +11,9 @@ from pytest_django import Settings
 from syncreset.feed import Entry, EntryKind
 from syncreset.ledger import Item
 from tests.market.models import Product, Stand, Trader
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import edited, forced, recover
+from tests.support.device import Device
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import edited, forced, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

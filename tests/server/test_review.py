@@ -11,11 +11,11 @@ from syncreset.protocol import UNDECIDED, Conflict, Line, TombstoneLine, now
 from syncreset.recovery import CannotUndo, Recovery, preview, run, undo
 from syncreset.tracking.registry import options_for
 from tests.market.models import Basket, Portion, Product, Tag
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import edited, forced, made_here, recover
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter, Visit
+from tests.support.device import Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import edited, forced, made_here, recover
 from tests.zoo.models import Specimen
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -22,13 +22,13 @@ from syncreset.recovery import Recovery, run
 from syncreset.resets import Reset, force_reset
 from syncreset.tracking.registry import options_for
 from syncreset.uploads import Upload
-from tests.server.conftest import DeviceFactory
-from tests.server.device import PREFIX, Device
-from tests.server.test_recovery import edited, made_here, row_line
-from tests.server.test_sync import DOG, dog_fields
-from tests.server.wire import as_json, create_upload, post_raw, push_raw
 from tests.shelters.models import Dog, Membership, Shelter, Ticket, Vet, Visit
+from tests.support.device import PREFIX, Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
 from tests.support.properties import examples
+from tests.support.snapshots import edited, made_here, row_line
+from tests.support.wire import as_json, create_upload, post_raw, push_raw
 
 pytestmark = pytest.mark.django_db
 

@@ -13,14 +13,12 @@ from syncreset.recovery import Recovery, preview, recover_again, run, undo
 from syncreset.resets import force_reset
 from syncreset.sync import REMEMBERED
 from tests.market.models import Product, Tag
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_counters import apples as apples
-from tests.server.test_counters import delta
-from tests.server.test_many_to_many import elements, new_product
-from tests.server.test_recovery import edited, made_here, recover, row_line
-from tests.server.test_sync import DOG
 from tests.shelters.models import Dog, Shelter
+from tests.support.device import Device
+from tests.support.dogs import DOG
+from tests.support.factories import DeviceFactory
+from tests.support.market import delta, elements, new_product
+from tests.support.snapshots import edited, made_here, recover, row_line
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -27,11 +27,11 @@ from syncreset.recovery import Recovery, run
 from syncreset.resets import force_reset
 from syncreset.schemas import PublishedSchema, current_schema
 from syncreset.uploads import Upload
-from tests.server.conftest import DeviceFactory
-from tests.server.device import PREFIX, Device
-from tests.server.test_bad_inputs import FIELDS, KEYS, MODELS, PK, REFUSED, SPECIMEN, zeros
-from tests.server.test_recovery import made_here, row_line
-from tests.server.wire import as_json, create_upload, patch, post_raw, problem_of
+from tests.support.bad_inputs import FIELDS, KEYS, MODELS, PK, REFUSED, SPECIMEN, zeros
+from tests.support.device import PREFIX, Device
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import made_here, row_line
+from tests.support.wire import as_json, create_upload, patch, post_raw, problem_of
 from tests.zoo.models import CharKeyed, Specimen, UUIDKeyed
 
 pytestmark = pytest.mark.django_db

@@ -9,11 +9,11 @@ from syncreset.clients import Client
 from syncreset.ledger import Item
 from syncreset.protocol import Change, Line, RowLine, Synced, TombstoneLine, UpdateLine, by_base, now
 from syncreset.recovery import Recovery, recover_again, run
-from tests.server.conftest import DeviceFactory
-from tests.server.device import Device
-from tests.server.test_recovery import bootstrap, edited, forced, made_here, recover, row_line
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
+from tests.support.device import Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import bootstrap, edited, forced, made_here, recover, row_line
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

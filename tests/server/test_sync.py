@@ -2,26 +2,11 @@
 
 import pytest
 
-from tests.server.conftest import DeviceFactory
 from tests.shelters.models import Dog, Membership, Shelter
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-DOG = "shelters.dog"
-
-
-def dog_fields(shelter: Shelter, **more: object) -> dict[str, object]:
-    return {
-        "shelter": str(shelter.pk),
-        "name": "Rex",
-        "age": 3,
-        "notes": "",
-        "weight": "12.50",
-        "born": "2020-02-29",
-        "mother": None,
-        "chip": None,
-        **more,
-    }
 
 
 def test_a_bootstrap_brings_the_rows_of_the_users_scopes_parents_first(

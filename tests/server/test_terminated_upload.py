@@ -5,9 +5,9 @@ from django.core.files.base import ContentFile
 
 from syncreset.resets import Reset
 from syncreset.uploads import Upload, UploadGone, create_upload, receive, storage, terminate
-from tests.server.conftest import DeviceFactory
-from tests.server.test_recovery import forced
 from tests.shelters.models import Shelter
+from tests.support.factories import DeviceFactory
+from tests.support.snapshots import forced
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -4,8 +4,6 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
-__all__ = ["examples"]
-
 #: How many times as many examples as usual are drawn at random; 0 draws the usual ones, which are always the same.
 EXPLORE = int(os.environ.get("SYNCRESET_EXPLORE", "0"))
 

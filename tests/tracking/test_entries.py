@@ -12,7 +12,7 @@ from django.db.models.query import QuerySet
 from syncreset.feed import Entry
 from syncreset.protocol import now
 from tests.shelters.models import Dog, Shelter, Ticket, Vet, Visit
-from tests.tracking.feed_reading import clocks_of, entries_of, stamp_all, unstamped
+from tests.support.feed import clocks_of, entries_of, stamp_all, unstamped
 from tests.zoo.models import BigIntegerKeyed, CharKeyed, IntegerKeyed, OneToOneKeyed, UUIDKeyed
 
 pytestmark = pytest.mark.django_db

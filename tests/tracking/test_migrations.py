@@ -16,8 +16,8 @@ from syncreset.tracking import triggers
 from syncreset.tracking.migrations_guard import MANIFEST
 from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.registry import tracked_models
+from tests.support.feed import Clocks, clocks_of, entries_of, stamp_all, unstamped
 from tests.tracking.farm.models import Animal, Barn, Stall
-from tests.tracking.feed_reading import Clocks, clocks_of, entries_of, stamp_all, unstamped
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -21,7 +21,7 @@ from syncreset.tracking.registry import is_tracked, options_for, set_fields, syn
 from syncreset.tracking.tombstones import read_fields
 from tests.market.models import Product, Stand, Trader
 from tests.shelters.models import Dog
-from tests.tracking.feed_reading import entries_of, stamp_all, unstamped
+from tests.support.feed import entries_of, stamp_all, unstamped
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from syncreset.tracking import triggers
 from syncreset.tracking.migrations_guard import after_migrate, before_migrate
 from syncreset.tracking.registry import dependency_order, set_fields, tracked_models
 from tests.market.models import Product, Stand, Tag, Trader
-from tests.tracking.feed_reading import clocks_of, entries_of, stamp_all, unstamped
+from tests.support.feed import clocks_of, entries_of, stamp_all, unstamped
 
 pytestmark = pytest.mark.django_db
 

@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 from syncreset.protocol import now
 from syncreset.tracking.fields import FieldTimestampsField, LastUpdatedField, MergedClocks, MergedTimestamp
 from tests.shelters.models import Dog, Shelter, Vet
-from tests.tracking.feed_reading import Clocks, clocks_of
+from tests.support.feed import Clocks, clocks_of
 from tests.zoo.models import Specimen
 
 pytestmark = pytest.mark.django_db

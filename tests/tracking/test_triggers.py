@@ -16,7 +16,7 @@ from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.registry import options_for, tracked_models
 from syncreset.tracking.triggers.base import name_for
 from tests.shelters.models import Dog, Shelter, Vet
-from tests.tracking.feed_reading import clocks_of, entries_of, stamp_all, unstamped
+from tests.support.feed import clocks_of, entries_of, stamp_all, unstamped
 
 pytestmark = pytest.mark.django_db
 

@@ -8,9 +8,7 @@ from typing import Any
 
 from rest_framework.test import APIClient
 
-from tests.server.device import PREFIX, Device
-
-__all__ = ["as_json", "create_upload", "patch", "post_raw", "problem_of", "push_raw"]
+from tests.support.device import PREFIX, Device
 
 
 def as_json(value: Any) -> bytes:

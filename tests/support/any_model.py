@@ -34,8 +34,6 @@ from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.registry import options_for, set_fields, synced_fields
 from tests.zoo.models import BigIntegerKeyed, CharKeyed, IntegerKeyed, UUIDKeyed
 
-__all__ = ["AnyModel", "Existing", "any_model", "existing", "related_in_every_way"]
-
 APP = "zoo"
 POSTGRESQL = connection.vendor == "postgresql"
 

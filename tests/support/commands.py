@@ -9,9 +9,7 @@ from django.core.management import CommandError, call_command
 
 from syncreset.clients import Client
 from syncreset.protocol import now
-from tests.server.device import Device
-
-__all__ = ["DAY", "client_of", "command", "data_of", "days_ago", "fails"]
+from tests.support.device import Device
 
 DAY = 24 * 60 * 60 * 1_000_000
 

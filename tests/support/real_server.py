@@ -6,9 +6,7 @@ from rest_framework.test import APIClient
 
 from syncreset.recovery import Recovery, RecoveryState, run
 from syncreset.sdk import Replica, Request, Response, SyncReport
-from tests.sdk.fleet import sync
-
-__all__ = ["RealServer"]
+from tests.support.fleet import sync
 
 PREFIX = "/sync/v1/"
 

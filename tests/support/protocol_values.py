@@ -4,20 +4,6 @@ from hypothesis import strategies as st
 
 from syncreset.protocol import Change, Row, Tombstone
 
-__all__ = [
-    "NAMES",
-    "changes",
-    "creates",
-    "deletes",
-    "json_values",
-    "puts",
-    "rows",
-    "texts",
-    "times",
-    "tombstones",
-    "values",
-]
-
 NAMES = ("age", "name", "notes")
 
 times = st.integers(0, 6)

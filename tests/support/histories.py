@@ -22,25 +22,8 @@ from syncreset.recovery import Recovery, run
 from syncreset.resets import force_reset
 from syncreset.tracking.registry import options_for
 from tests.market.models import Product, Tag
-from tests.server.device import Device
 from tests.shelters.models import Dog, Shelter, Vet, Visit
-
-__all__ = [
-    "HIDDEN_CHIP",
-    "MODELS",
-    "TAGS",
-    "Act",
-    "Key",
-    "Plan",
-    "World",
-    "entries",
-    "ledger",
-    "plans",
-    "rules_of",
-    "since",
-    "tables",
-    "values",
-]
+from tests.support.device import Device
 
 #: A row by its model's label and its place among the few rows that there may be.
 Key = tuple[str, int]

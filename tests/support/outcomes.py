@@ -9,12 +9,10 @@ from syncreset.feed import Entry
 from syncreset.ledger import Item
 from syncreset.protocol import Line, Row, RowLine, TombstoneLine, UpdateLine, now
 from syncreset.tracking.registry import options_for
-from tests.server.device import Device
-from tests.server.test_recovery import forced, recover
-from tests.server.test_sync import DOG, dog_fields
 from tests.shelters.models import Dog, Shelter
-
-__all__ = ["CHANGES", "ON_DELETE", "POLICIES", "SERVER", "STRATEGIES", "Case", "play"]
+from tests.support.device import Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.snapshots import forced, recover
 
 STRATEGIES = ("by_base", "by_object", "by_field", "by_update_log", "overwrite")
 POLICIES = ("newest", "client", "server", "review")

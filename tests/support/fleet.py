@@ -9,12 +9,18 @@ from typing import Any, Protocol
 import httpx
 import pytest
 
-from syncreset.sdk import Replica, Request, Response, ServerUnavailable, SyncReport, engine, files
+from syncreset.sdk import (
+    Replica,
+    Request,
+    Response,
+    ServerUnavailable,
+    SyncReport,
+    engine,
+    files,
+)
 from syncreset.sdk.messages import run
 from syncreset.sdk.store import Store
-from tests.sdk.simulated_server import SimulatedServer
-
-__all__ = ["Fleet", "Killed", "Reaper", "offline", "online", "sync", "unreliable"]
+from tests.support.simulated_server import SimulatedServer
 
 URL = "http://server.test/sync/v1/"
 
@@ -144,3 +150,15 @@ def offline() -> httpx.Client:
         raise httpx.ConnectError("no route")
 
     return httpx.Client(transport=httpx.MockTransport(handler))
+
+
+def same_as_server(replica: Replica, server: SimulatedServer) -> bool:
+    """Whether the replica holds exactly the server's rows, with nothing left to send."""
+    return replica.pending() == 0 and all(
+        {
+            row["id"]: {name: value for name, value in row.items() if name != "id"}
+            for row in replica.all(model)
+        }
+        == server.fields(model)
+        for model in ("farm.barn", "farm.animal")
+    )

@@ -1,9 +1,7 @@
 """Three animals, work done offline on them, and what must be on the server once that work has arrived."""
 
 from syncreset.sdk import Replica
-from tests.sdk.simulated_server import SimulatedServer
-
-__all__ = ["assert_the_work_arrived", "stock", "work_offline"]
+from tests.support.simulated_server import SimulatedServer
 
 
 def stock(server: SimulatedServer) -> None:
