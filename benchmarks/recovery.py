@@ -14,12 +14,17 @@ from django.core.files.base import ContentFile
 from django.db import connection
 
 from benchmarks.sidebyside import compare, database
-from syncreset.models import Client, Reset
-from syncreset.protocol import Header, Row, RowLine, SnapshotReader, now, write_snapshot
-from syncreset.recovery import finish_upload, run
-from syncreset.resets import force_reset
-from syncreset.schemas import publish
-from syncreset.uploads import create_upload, receive
+from syncreset.clients.client import Client
+from syncreset.clients.resets import Reset, force_reset
+from syncreset.protocol.changes import Row
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import Header, RowLine
+from syncreset.protocol.snapshot.read import SnapshotReader
+from syncreset.protocol.snapshot.write import write_snapshot
+from syncreset.recovery.intake import finish_upload
+from syncreset.recovery.run import run
+from syncreset.recovery.uploads import create_upload, receive
+from syncreset.wire.schema import publish
 from tests.shelters.models import Vet
 
 

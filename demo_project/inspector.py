@@ -10,7 +10,8 @@ import httpx
 
 from demo_project.ramp.people import PASSWORD
 from demo_project.telling import StoryFailed, Told, say
-from syncreset.sdk import LedgerItem, Replica, ResetOutcome, SyncReport
+from syncreset.sdk.replica import Replica
+from syncreset.sdk.reports import LedgerItem, ResetOutcome, SyncReport
 
 __all__ = ["AIRPORT", "DEFECT", "FLIGHT", "INSPECTION", "VEHICLE", "Inspector", "log_in"]
 

@@ -1,6 +1,6 @@
 """Keeps devices and a Django database in step, and recovers a device's unsynced work after a client reset."""
 
-from .tracking.registrations import register
+from .tracking.register import register
 
 __all__ = ["__version__", "register"]
 

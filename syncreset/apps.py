@@ -12,8 +12,12 @@ class SyncresetConfig(AppConfig):
     verbose_name = "Syncreset"
 
     def ready(self) -> None:
-        from syncreset import buried_sets, checks, clients, recovery, signals, tasks
-        from syncreset.tracking import migrations_guard
+        from syncreset import signals, tasks
+        from syncreset.checks import register as checks
+        from syncreset.clients import client as clients
+        from syncreset.recovery import job as recovery
+        from syncreset.tracking import migrate as migrations_guard
+        from syncreset.wire import deleted_sets as buried_sets
 
         checks.register_all()
         buried_sets.watch_deletions()

@@ -7,8 +7,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-__all__ = ["DEFAULTS", "get", "scopes_function"]
-
 _DAY = 24 * 60 * 60
 
 DEFAULTS: Mapping[str, Any] = {

@@ -1,14 +1,15 @@
 """What Django looks for here: the tables, each defined beside the only code that writes it."""
 
-from .clients import Client, LastSynced
-from .feed import Checkpoint, Entry, FeedState
-from .ledger import Item
-from .overview import Dashboard
-from .recovery_job import Recovery
-from .resets import Reset
-from .schemas import PublishedSchema
+from .clients.client import Client, LastSynced
+from .clients.resets import Reset
+from .feed.checkpoints import Checkpoint, FeedState
+from .feed.entries import Entry
+from .ledger.item import Item
+from .operations.status import Dashboard
+from .recovery.job import Recovery
+from .recovery.uploads import Piece, Upload
 from .tracking.models import SyncTrackedModel
-from .uploads import Piece, Upload
+from .wire.schema import PublishedSchema
 
 __all__ = [
     "Checkpoint",

@@ -7,10 +7,9 @@ from typing import Any
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from . import retention
-from .recovery import Recovery, overdue, run
-
-__all__ = ["enqueue", "purge", "run_recovery", "sweep"]
+from .operations import retention
+from .recovery.job import Recovery, overdue
+from .recovery.run import run
 
 logger = logging.getLogger(__name__)
 

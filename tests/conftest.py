@@ -25,10 +25,9 @@ from rest_framework.test import APIClient
 
 from demo_project import services
 from demo_project.postgresql import PSQL, embedded_postgresql
-from syncreset.feed import Entry
+from syncreset.feed.entries import Entry
 from tests.celeryapp import app as celery_app
 from tests.shelters.models import Membership, Shelter
-from tests.support import properties as properties
 from tests.support.device import Device
 from tests.support.factories import DeviceFactory, UserFactory, WorkerFactory
 

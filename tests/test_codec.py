@@ -19,9 +19,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from syncreset.clients import Client
-from syncreset.codec import (
-    ValueFault,
+from syncreset.clients.client import Client
+from syncreset.feed.entries import Entry
+from syncreset.protocol.changes import same
+from syncreset.tracking.registry import EVERYONE, dependency_order, synced_fields
+from syncreset.wire.fields.base import ValueFault
+from syncreset.wire.fields.codec import (
     codec_for,
     decode,
     decode_delta,
@@ -31,10 +34,7 @@ from syncreset.codec import (
     is_server_computed,
     restore,
 )
-from syncreset.feed import Entry
-from syncreset.protocol import same
-from syncreset.rows import instance_of, row_of, stored_rows, tombstone_of
-from syncreset.tracking.registry import EVERYONE, dependency_order, synced_fields
+from syncreset.wire.rows import instance_of, row_of, stored_rows, tombstone_of
 from tests.support.device import Device
 from tests.support.properties import examples
 from tests.support.wire import push_raw

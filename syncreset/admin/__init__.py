@@ -3,14 +3,14 @@
 ``SyncTrackedAdmin`` is for the application's own tracked models.
 """
 
-from .clients import ClientAdmin
-from .dashboard import DashboardAdmin
-from .entries import EntryAdmin
-from .items import ItemAdmin
-from .recoveries import RecoveryAdmin
-from .resets import ResetAdmin
+from .pages.clients import ClientAdmin
+from .pages.dashboard import DashboardAdmin
+from .pages.entries import EntryAdmin
+from .pages.items import ItemAdmin
+from .pages.recoveries import RecoveryAdmin
+from .pages.resets import ResetAdmin
+from .pages.uploads import UploadAdmin
 from .tracked import SyncTrackedAdmin
-from .uploads import UploadAdmin
 
 __all__ = [
     "ClientAdmin",

@@ -12,17 +12,15 @@ from django.template.loader import select_template
 from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 
-from ..clients import Client
-from ..codec import encode_key
-from ..ledger import Item
-from ..protocol import ROW_CLOCK
-from ..row_clocks import RowClocks, clocks_in_entries, clocks_of
+from ..clients.client import Client
+from ..ledger.item import Item
+from ..protocol.changes import ROW_CLOCK
 from ..tracking.registry import EVERYONE, keeps_own_clocks, scope_field, scope_key, scope_model
-from .attention import may_view
-from .display import changelist_url, count_link, instant, moment
-from .forcing import clients_holding, force_reset_confirmed
-
-__all__ = ["SyncTrackedAdmin"]
+from ..wire.clocks import RowClocks, clocks_in_entries, clocks_of
+from ..wire.fields.codec import encode_key
+from .actions.force_reset import clients_holding, force_reset_confirmed
+from .shown.attention import may_view
+from .shown.html import changelist_url, count_link, instant, moment
 
 _ACTION = "force_reset_of_holders"
 _CLOCKS = ("sync_updated", "sync_clocks")

@@ -8,9 +8,8 @@ from django.http import HttpRequest
 from django.utils.http import parse_header_parameters
 
 from .. import conf
-from ..protocol import Malformed, ProtocolError, TooLarge, loads
-
-__all__ = ["read_object"]
+from ..protocol.errors import Malformed, ProtocolError, TooLarge
+from ..protocol.strict_json import loads
 
 _READ_SIZE = 64 * 1024
 

@@ -7,11 +7,10 @@ from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
 from .. import conf
-from ..clients import scopes_of
-from ..feed import has_entries_after, stamp
+from ..clients.scopes import scopes_of
+from ..feed.checkpoints import stamp
+from ..feed.entries import has_entries_after
 from .views import SyncView, user_of
-
-__all__ = ["EventsView", "pokes"]
 
 #: Seconds between two looks at the feed.
 PAUSE = 1.0

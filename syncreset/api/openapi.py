@@ -15,8 +15,6 @@ import django
 from django.conf import settings
 from django.urls import URLPattern, get_resolver
 
-__all__ = ["TARGET", "document", "operations", "write"]
-
 #: Where the document is kept in the project's repository.
 TARGET = Path(__file__).resolve().parent.parent.parent / "docs" / "reference" / "openapi.json"
 

@@ -10,11 +10,10 @@ from django.urls import reverse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from ..protocol import ProtocolError
-from ..resets import ClientResetRequired, ResetReason, ServerOutdated, reset_problem, retry_after
-from ..uploads import OffsetConflict
-
-__all__ = ["problem_response"]
+from ..clients.gate import ClientResetRequired, ServerOutdated, reset_problem, retry_after
+from ..clients.resets import ResetReason
+from ..protocol.errors import ProtocolError
+from ..recovery.uploads import OffsetConflict
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,12 @@ from itertools import pairwise
 from typing import Any
 
 from .. import conf
-from ..cursor import Cursor, decode_cursor
-from ..protocol import PROTOCOL_VERSION, Malformed, ProtocolError, TooLarge, parse_change
-from ..sync import PullRequest, PushRequest
-
-__all__ = ["Registration", "check_version", "parse_pull", "parse_push", "parse_registration"]
+from ..feed.cursor import Cursor, decode_cursor
+from ..protocol import PROTOCOL_VERSION
+from ..protocol.changes import parse_change
+from ..protocol.errors import Malformed, ProtocolError, TooLarge
+from ..sync.pull import PullRequest
+from ..sync.push import PushRequest
 
 Registration = tuple[uuid.UUID, str, str, str]
 

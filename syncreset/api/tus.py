@@ -12,12 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from .. import conf
-from ..protocol import Malformed, ProtocolError
-from ..recovery import finish_upload
-from ..uploads import Upload, create_upload, parse_metadata, receive, terminate
+from ..protocol.errors import Malformed, ProtocolError
+from ..recovery.intake import finish_upload
+from ..recovery.uploads import Upload, create_upload, parse_metadata, receive, terminate
 from .views import SyncView, own_reset, user_of
-
-__all__ = ["SnapshotView", "UploadView"]
 
 VERSION = "1.0.0"
 CHECKSUMS = ("sha1", "sha256")

@@ -11,34 +11,25 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from .. import conf
-from ..clients import Client, ClientForbidden, SyncUser, find_client, scopes_of
-from ..cursor import WHOLE
-from ..feed import feed_state
-from ..ledger import Item, ItemState
-from ..preparing import Author
-from ..protocol import PROTOCOL_VERSION, Malformed, now
-from ..recovery import Recovery, reset_state, telling_recovery
-from ..resets import Reset
-from ..review import resolve
-from ..schemas import publish, published
-from ..sync import pull, push
+from ..apply.author import Author
+from ..clients.client import Client, ClientForbidden, SyncUser, find_client
+from ..clients.resets import Reset
+from ..clients.scopes import scopes_of
+from ..feed.checkpoints import feed_state
+from ..feed.cursor import WHOLE
+from ..ledger.item import Item, ItemState
+from ..protocol import PROTOCOL_VERSION
+from ..protocol.clock import now
+from ..protocol.errors import Malformed
+from ..recovery.intake import reset_state, telling_recovery
+from ..recovery.job import Recovery
+from ..recovery.review import resolve
+from ..sync.pull import pull
+from ..sync.push import push
+from ..wire.schema import publish, published
 from .bodies import read_object
 from .problems import problem_response
 from .requests import check_version, parse_pull, parse_push, parse_registration
-
-__all__ = [
-    "ClientsView",
-    "ItemsView",
-    "PullView",
-    "PushView",
-    "RecoveryView",
-    "ResetView",
-    "ResolveView",
-    "RootView",
-    "SchemaView",
-    "SyncView",
-    "user_of",
-]
 
 ITEMS_PER_PAGE = 500
 

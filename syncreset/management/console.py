@@ -12,8 +12,6 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.timesince import timesince, timeuntil
 
-__all__ = ["Console", "Report", "counted", "facts", "moment", "printable", "table"]
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WIDEST = 60
 _BAR = 24

@@ -6,7 +6,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import syncreset.ledger
+import syncreset.ledger.item
 import syncreset.protocol.clock
 import syncreset.protocol.ids
 
@@ -368,14 +368,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("code", models.CharField(blank=True, max_length=40)),
-                ("problem", syncreset.ledger.WireField(blank=True, null=True)),
-                ("fields", syncreset.ledger.WireField(default=dict)),
-                ("change", syncreset.ledger.WireField(default=dict)),
-                ("before", syncreset.ledger.WireField(blank=True, null=True)),
-                ("after", syncreset.ledger.WireField(blank=True, null=True)),
-                ("along", syncreset.ledger.WireField(blank=True, default=list)),
+                ("problem", syncreset.ledger.item.WireField(blank=True, null=True)),
+                ("fields", syncreset.ledger.item.WireField(default=dict)),
+                ("change", syncreset.ledger.item.WireField(default=dict)),
+                ("before", syncreset.ledger.item.WireField(blank=True, null=True)),
+                ("after", syncreset.ledger.item.WireField(blank=True, null=True)),
+                ("along", syncreset.ledger.item.WireField(blank=True, default=list)),
                 ("wrote", models.BooleanField(default=False)),
-                ("resolution", syncreset.ledger.WireField(blank=True, null=True)),
+                ("resolution", syncreset.ledger.item.WireField(blank=True, null=True)),
                 ("resolved", models.BigIntegerField(blank=True, null=True)),
                 ("created", models.BigIntegerField(default=syncreset.protocol.clock.now)),
                 (

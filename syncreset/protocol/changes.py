@@ -6,18 +6,6 @@ from typing import Any, Literal
 
 from .errors import Malformed
 
-__all__ = [
-    "ROW_CLOCK",
-    "Change",
-    "Clocks",
-    "Row",
-    "Tombstone",
-    "Value",
-    "parse_change",
-    "parse_clocks",
-    "same",
-]
-
 Value = Any
 Clocks = Mapping[str, int]
 

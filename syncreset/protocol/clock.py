@@ -7,8 +7,6 @@ The rule is that of hybrid logical clocks with the logical part folded into the 
 import time
 from collections.abc import Callable, Mapping
 
-__all__ = ["TOLERATED_SKEW", "HybridClock", "corrected", "now"]
-
 #: A client whose clock is off by more than this (µs) has its whole batch shifted (design, "Clocks from clients").
 TOLERATED_SKEW = 60_000_000
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Difference", "DifferenceKind", "breaking_changes", "differences"]
-
 DifferenceKind = Literal[
     "model_added",
     "model_removed",

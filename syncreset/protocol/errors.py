@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["InvalidSnapshot", "Malformed", "Problem", "ProtocolError", "TooLarge"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:

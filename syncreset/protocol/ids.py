@@ -4,8 +4,6 @@ import os
 import time
 import uuid
 
-__all__ = ["uuid7"]
-
 
 def uuid7() -> uuid.UUID:
     """A new UUIDv7: 48 bits of Unix milliseconds, then random bits, so that keys made later sort later.

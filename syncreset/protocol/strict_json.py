@@ -6,8 +6,6 @@ from typing import Any
 
 from .errors import Malformed
 
-__all__ = ["dumps", "loads"]
-
 MAX_DEPTH = 64
 
 

@@ -25,10 +25,10 @@ from .errors import (
     UnknownModel,
     WrongUser,
 )
-from .messages import Exchange, Request, Response
-from .reader import BackupView
 from .replica import Mode, Replica
 from .reports import Backup, LedgerItem, PendingChange, ResetEvent, ResetOutcome, SyncReport, Unresolved
+from .store.reader import BackupView
+from .transport.messages import Exchange, Request, Response
 
 __all__ = [
     "Backup",

@@ -4,16 +4,16 @@ It owns no HTTP. A driver sends the requests in production, a simulator answers 
 an error or for good, the next sync goes on.
 """
 
-from . import orders, resetting
-from .device import Device, Tally
-from .disposing import dispose_of_old
 from .errors import ClientResetOrdered, RecoveryFailed, ReplicaBusy
-from .exchange import greet, push_and_pull
-from .messages import Exchange
 from .reports import SyncReport
-from .standing import standing
-
-__all__ = ["sync"]
+from .reset import orders
+from .reset import procedure as resetting
+from .reset.device import Device
+from .reset.dispose import dispose_of_old
+from .reset.state import standing
+from .sync.push_and_pull import greet, push_and_pull
+from .sync.tally import Tally
+from .transport.messages import Exchange
 
 
 def sync(device: Device, *, patience: float) -> Exchange[SyncReport]:
@@ -43,12 +43,12 @@ def sync(device: Device, *, patience: float) -> Exchange[SyncReport]:
 def _one_round(device: Device, tally: Tally, pause: float, patience: float) -> Exchange[None]:
     """Everything, up to the end or to the server's next order to reset."""
     resetting.prepare(device)
-    yield from greet(device, after=pause)
+    yield from greet(device.store, after=pause)
     yield from resetting.proceed(device, tally, patience)
-    yield from push_and_pull(device, tally)
+    yield from push_and_pull(device.store, tally)
     device.journal.calm()
     if device.pay("fallback", "after") and device.store.pending_count():
-        yield from push_and_pull(device, tally)
+        yield from push_and_pull(device.store, tally)
     if device.keep_backups is not None:
         before = device.store.corrected_now() - int(device.keep_backups * 1_000_000)
         dispose_of_old(device.journal, before=before)

@@ -3,29 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .reports import Backup, PendingChange, ResetOutcome, SyncReport, Unresolved
+
 if TYPE_CHECKING:
     from .reports import Backup, PendingChange, ResetOutcome, SyncReport, Unresolved
-
-__all__ = [
-    "CallbackFailed",
-    "ClientResetOrdered",
-    "LogoutRefused",
-    "MissingRow",
-    "ProblemReceived",
-    "ProtocolViolation",
-    "RecoveryFailed",
-    "ReplicaBusy",
-    "ReplicaClosed",
-    "ReplicaError",
-    "ResetLoop",
-    "ResetModeNotAllowed",
-    "ServerUnavailable",
-    "StoreSetAside",
-    "TransactionEnded",
-    "UnknownField",
-    "UnknownModel",
-    "WrongUser",
-]
 
 
 class ReplicaError(Exception):

@@ -11,21 +11,21 @@ from typing import Literal, Self, get_args
 
 import httpx
 
-from . import deciding, engine, resetting
-from .callbacks import Callbacks
-from .device import Device
-from .disposing import delete_backups
+from . import engine
 from .errors import LogoutRefused, ReplicaBusy, ReplicaError
-from .exporting import export_pending
-from .http import HttpDriver
-from .leaving import leave
-from .reader import BackupView
 from .reports import Backup, LedgerItem, ResetEvent, ResetOutcome, SyncReport, Unresolved
-from .standing import standing
-from .store import Store
-from .writer import Writer
-
-__all__ = ["Mode", "Replica"]
+from .reset import procedure as resetting
+from .reset.callbacks import Callbacks
+from .reset.device import Device
+from .reset.dispose import delete_backups
+from .reset.export import export_pending
+from .reset.leave import leave
+from .reset.state import standing
+from .store.reader import BackupView
+from .store.store import Store
+from .store.writer import Writer
+from .sync import decide as deciding
+from .transport.http import HttpDriver
 
 Mode = Literal["manual", "recover", "discard", "recover_or_discard"]
 Listener = Callable[[ResetEvent], None]

@@ -5,17 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = [
-    "Backup",
-    "LedgerItem",
-    "PendingChange",
-    "ResetEvent",
-    "ResetOutcome",
-    "ResetState",
-    "SyncReport",
-    "Unresolved",
-]
-
 ResetState = Literal[
     "recovered",
     "waiting",

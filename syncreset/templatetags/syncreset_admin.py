@@ -5,10 +5,8 @@ from typing import Any
 from django import template
 from django.template import Context
 
-from ..admin.attention import attention_context
-from ..overview import Dashboard
-
-__all__ = ["register"]
+from ..admin.shown.attention import attention_context
+from ..operations.status import Dashboard
 
 register = template.Library()
 

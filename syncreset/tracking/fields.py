@@ -11,15 +11,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BigIntegerField, JSONField, Model
 from django.db.models.query_utils import DeferredAttribute
 
-__all__ = [
-    "CLOCK_FIELDS",
-    "FieldTimestampsField",
-    "LastUpdatedField",
-    "MergedClocks",
-    "MergedTimestamp",
-    "clocks_are_stale",
-]
-
 #: The names of the two fields, which are their columns as well.
 CLOCK_FIELDS = ("last_updated", "field_timestamps")
 

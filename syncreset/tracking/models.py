@@ -4,9 +4,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 
-from syncreset.tracking.fields import FieldTimestampsField, LastUpdatedField, clocks_are_stale
-
-__all__ = ["SyncTrackedModel"]
+from .fields import FieldTimestampsField, LastUpdatedField, clocks_are_stale
 
 
 class SyncTrackedModel(models.Model):

@@ -7,9 +7,7 @@ from typing import Any, Literal
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
-from syncreset.tracking.registrations import registration_of
-
-__all__ = ["ON_DELETE", "POLICIES", "STRATEGIES", "SyncOptions", "parse_options", "unknown_attributes"]
+from .register import registration_of
 
 #: The policies for fields that client and server both changed (design, section 4); a function is one as well.
 POLICIES = ("newest", "client", "server", "review")

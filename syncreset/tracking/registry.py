@@ -7,26 +7,10 @@ from typing import Any, NamedTuple
 from django.apps import apps
 from django.db.models import Field, ForeignKey, ManyToManyField, Model
 
-from syncreset.tracking.fields import CLOCK_FIELDS
-from syncreset.tracking.models import SyncTrackedModel
-from syncreset.tracking.options import SyncOptions, parse_options
-from syncreset.tracking.registrations import registered_models, registration_of
-
-__all__ = [
-    "EVERYONE",
-    "dependency_order",
-    "foreign_keys",
-    "is_tracked",
-    "keeps_own_clocks",
-    "options_for",
-    "scope_field",
-    "scope_key",
-    "scope_model",
-    "set_fields",
-    "synced_fields",
-    "tracked_by_label",
-    "tracked_models",
-]
+from .fields import CLOCK_FIELDS
+from .models import SyncTrackedModel
+from .options import SyncOptions, parse_options
+from .register import registered_models, registration_of
 
 #: The scope of rows that belong to everyone who may sync.
 EVERYONE = "*"

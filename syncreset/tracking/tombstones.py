@@ -16,10 +16,8 @@ from django.db import NotSupportedError, connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
 
-from syncreset.tracking.registry import synced_fields
-from syncreset.tracking.triggers.base import stored_field
-
-__all__ = ["read_fields"]
+from .registry import synced_fields
+from .triggers.table import stored_field
 
 
 def read_fields(model: type[Model], vendor: str, fields: Mapping[str, Any]) -> dict[str, Any]:

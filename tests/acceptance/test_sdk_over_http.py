@@ -10,11 +10,13 @@ from celery import Celery
 from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
 
-from syncreset.clients import Client
-from syncreset.feed import Checkpoint, Entry
-from syncreset.ledger import Item
-from syncreset.resets import force_reset
-from syncreset.sdk import Replica, ResetEvent
+from syncreset.clients.client import Client
+from syncreset.clients.resets import force_reset
+from syncreset.feed.checkpoints import Checkpoint
+from syncreset.feed.entries import Entry
+from syncreset.ledger.item import Item
+from syncreset.sdk.replica import Replica
+from syncreset.sdk.reports import ResetEvent
 from tests.market.models import Basket, Product, Tag
 from tests.shelters.models import Dog, Shelter
 from tests.support.factories import UserFactory, WorkerFactory

@@ -8,9 +8,10 @@ import pytest
 from rest_framework.authtoken.models import Token
 from tusclient.client import TusClient
 
-from syncreset.clients import Client
-from syncreset.recovery import Recovery, run
-from syncreset.uploads import Upload
+from syncreset.clients.client import Client
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.run import run
+from syncreset.recovery.uploads import Upload
 from tests.shelters.models import Dog, Shelter
 from tests.support.dogs import DOG, dog_fields
 from tests.support.factories import DeviceFactory

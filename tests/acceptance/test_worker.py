@@ -9,8 +9,9 @@ from celery import Celery
 from django.db import transaction
 from django.db.models import Model
 
-from syncreset.ledger import Item
-from syncreset.recovery import Recovery, run
+from syncreset.ledger.item import Item
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.run import run
 from syncreset.tasks import run_recovery, sweep
 from tests.shelters.models import Dog, Shelter
 from tests.support.dogs import DOG, dog_fields

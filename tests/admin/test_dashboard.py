@@ -13,16 +13,19 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from syncreset.admin.plot import HEIGHT, WIDTH, stacked_bars
-from syncreset.clients import Client
-from syncreset.ledger import Item, ItemState
-from syncreset.outcomes import beginning_of, last_days, outcomes_by_day
-from syncreset.protocol import now, uuid7
-from syncreset.recovery import Recovery, preview, run
-from syncreset.resets import Reset, force_reset
-from syncreset.standings import CLIENT_STATES
-from syncreset.tracking import triggers
-from syncreset.uploads import Upload, create_upload
+from syncreset.admin.shown.plot import HEIGHT, WIDTH, stacked_bars
+from syncreset.clients.client import Client
+from syncreset.clients.resets import Reset, force_reset
+from syncreset.ledger.item import Item, ItemState
+from syncreset.operations.states import CLIENT_STATES
+from syncreset.operations.statistics import beginning_of, last_days, outcomes_by_day
+from syncreset.protocol.clock import now
+from syncreset.protocol.ids import uuid7
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.orders import preview
+from syncreset.recovery.run import run
+from syncreset.recovery.uploads import Upload, create_upload
+from syncreset.tracking.triggers import install as triggers
 from tests.shelters.models import Dog, Shelter, Vet
 from tests.support.commands import client_of, days_ago
 from tests.support.dogs import DOG, dog_fields

@@ -9,10 +9,12 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client as Browser
 from django.urls import reverse
 
-from syncreset.clients import Client
-from syncreset.ledger import Item
-from syncreset.protocol import uuid7
-from syncreset.recovery import Recovery, preview, run, undo
+from syncreset.clients.client import Client
+from syncreset.ledger.item import Item
+from syncreset.protocol.ids import uuid7
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.orders import preview, undo
+from syncreset.recovery.run import run
 from tests.admin.urls import site
 from tests.shelters.models import Dog, Shelter
 from tests.support import pages

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from syncreset.clients import Client
-from syncreset.ledger import Item
-from syncreset.protocol import now
-from syncreset.recovery import preview, run
-from syncreset.resets import force_reset
-from syncreset.uploads import Upload, create_upload
+from syncreset.clients.client import Client
+from syncreset.clients.resets import force_reset
+from syncreset.ledger.item import Item
+from syncreset.protocol.clock import now
+from syncreset.recovery.orders import preview
+from syncreset.recovery.run import run
+from syncreset.recovery.uploads import Upload, create_upload
 from tests.shelters.models import Dog, Shelter
 from tests.support.commands import client_of, days_ago
 from tests.support.dogs import DOG, dog_fields

@@ -3,9 +3,9 @@
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from syncreset.clients import Client
-from syncreset.protocol import now
-from syncreset.resets import Reset, force_reset
+from syncreset.clients.client import Client
+from syncreset.clients.resets import Reset, force_reset
+from syncreset.protocol.clock import now
 from tests.shelters.models import Dog, Shelter, Vet
 from tests.support.device import Device
 from tests.support.factories import DeviceFactory

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import Settings
 
-from syncreset.ledger import Item
+from syncreset.ledger.item import Item
 from tests.market.models import Stand, Trader
 from tests.shelters.models import Dog, Shelter, Vet
 from tests.support.dogs import DOG

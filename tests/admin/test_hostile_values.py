@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from syncreset.admin.display import instant, moment, printable, wire_text
-from syncreset.clients import Client
-from syncreset.ledger import Item
-from syncreset.resets import Reset, force_reset
-from syncreset.uploads import Upload, create_upload
+from syncreset.admin.shown.html import instant, moment, printable, wire_text
+from syncreset.clients.client import Client
+from syncreset.clients.resets import Reset, force_reset
+from syncreset.ledger.item import Item
+from syncreset.recovery.uploads import Upload, create_upload
 from tests.shelters.models import Dog, Shelter
 from tests.support.dogs import DOG, dog_fields
 from tests.support.factories import DeviceFactory

@@ -11,16 +11,22 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from syncreset.clients import Client
-from syncreset.feed import Checkpoint, Entry
-from syncreset.ledger import Item
-from syncreset.preparing import Author
-from syncreset.protocol import TombstoneLine, now, uuid7
-from syncreset.recovery import Recovery, RecoveryState, preview, reset_state, run
-from syncreset.resets import Reset, ResetReason, force_reset, order_reset
-from syncreset.review import resolve
-from syncreset.standings import with_reset_state
-from syncreset.uploads import Upload, create_upload
+from syncreset.apply.author import Author
+from syncreset.clients.client import Client
+from syncreset.clients.resets import Reset, ResetReason, force_reset, order_reset
+from syncreset.feed.checkpoints import Checkpoint
+from syncreset.feed.entries import Entry
+from syncreset.ledger.item import Item
+from syncreset.operations.states import with_reset_state
+from syncreset.protocol.clock import now
+from syncreset.protocol.ids import uuid7
+from syncreset.protocol.snapshot.lines import TombstoneLine
+from syncreset.recovery.intake import reset_state
+from syncreset.recovery.job import Recovery, RecoveryState
+from syncreset.recovery.orders import preview
+from syncreset.recovery.review import resolve
+from syncreset.recovery.run import run
+from syncreset.recovery.uploads import Upload, create_upload
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device
 from tests.support.dogs import DOG, dog_fields

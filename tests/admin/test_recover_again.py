@@ -3,11 +3,13 @@
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from syncreset.ledger import Item
-from syncreset.protocol import now
-from syncreset.recovery import Recovery, RecoveryKind, RecoveryState, run, undo
-from syncreset.schemas import PublishedSchema
-from syncreset.uploads import Upload
+from syncreset.ledger.item import Item
+from syncreset.protocol.clock import now
+from syncreset.recovery.job import Recovery, RecoveryKind, RecoveryState
+from syncreset.recovery.orders import undo
+from syncreset.recovery.run import run
+from syncreset.recovery.uploads import Upload
+from syncreset.wire.schema import PublishedSchema
 from tests.shelters.models import Dog, Shelter
 from tests.support.dogs import DOG
 from tests.support.factories import DeviceFactory

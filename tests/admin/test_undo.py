@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from syncreset.ledger import Item
-from syncreset.protocol import TombstoneLine, now, uuid7
-from syncreset.recovery import Recovery, RecoveryKind, RecoveryState, run
+from syncreset.ledger.item import Item
+from syncreset.protocol.clock import now
+from syncreset.protocol.ids import uuid7
+from syncreset.protocol.snapshot.lines import TombstoneLine
+from syncreset.recovery.job import Recovery, RecoveryKind, RecoveryState
+from syncreset.recovery.run import run
 from tests.shelters.models import Dog, Shelter, Visit
 from tests.support.dogs import DOG, dog_fields
 from tests.support.factories import DeviceFactory

@@ -17,8 +17,8 @@ from demo_project import services
 from demo_project.ground.release_2.models import Vehicle
 from demo_project.ground.release_2.upcasters import PERCENT, fuel
 from demo_project.ramp.models import Airport
-from syncreset.tracking import triggers
 from syncreset.tracking.registry import options_for
+from syncreset.tracking.triggers import install as triggers
 
 GROUND = services.PROJECT_DIR / "demo_project" / "ground"
 FIRST = "0001_initial"

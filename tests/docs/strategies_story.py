@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from syncreset.clients import LastSynced
-from syncreset.ledger import Item
-from syncreset.protocol import Line, TombstoneLine, UpdateLine, now, uuid7
-from syncreset.recovery import Recovery
+from syncreset.clients.client import LastSynced
+from syncreset.ledger.item import Item
+from syncreset.protocol.clock import now
+from syncreset.protocol.ids import uuid7
+from syncreset.protocol.snapshot.lines import Line, TombstoneLine, UpdateLine
+from syncreset.recovery.job import Recovery
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device
 from tests.support.dogs import DOG, dog_fields

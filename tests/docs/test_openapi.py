@@ -8,10 +8,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from syncreset.api import openapi
-from syncreset.clients import Client
-from syncreset.protocol import Row, RowLine, now
-from syncreset.recovery import run
-from syncreset.resets import force_reset
+from syncreset.clients.client import Client
+from syncreset.clients.resets import force_reset
+from syncreset.protocol.changes import Row
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import RowLine
+from syncreset.recovery.run import run
 from tests.shelters.models import Dog, Shelter
 from tests.support.factories import DeviceFactory
 from tests.support.pages import headings, page

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from django.dispatch import Signal
 
-from syncreset import conf, refusals, sdk, signals
-from syncreset.ledger import ItemState
-from syncreset.protocol import STRATEGIES
-from syncreset.resets import ResetReason
+from syncreset import conf, sdk, signals
+from syncreset.apply import refusals
+from syncreset.clients.resets import ResetReason
+from syncreset.ledger.item import ItemState
+from syncreset.rules.strategies import STRATEGIES
 from syncreset.tracking.options import POLICIES, SyncOptions
 from tests.support.pages import ROOT, code_spans, page, pages
 

@@ -2,9 +2,9 @@
 
 from django.db import models
 
-from syncreset import register
-from syncreset.models import SyncTrackedModel
-from syncreset.protocol import uuid7
+from syncreset.protocol.ids import uuid7
+from syncreset.tracking.models import SyncTrackedModel
+from syncreset.tracking.register import register
 
 
 class Tag(SyncTrackedModel):

@@ -7,9 +7,10 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
-from syncreset.auditing import audit
-from syncreset.feed import Entry, stamp
-from syncreset.tracking import triggers
+from syncreset.feed.checkpoints import stamp
+from syncreset.feed.entries import Entry
+from syncreset.operations.audit import audit
+from syncreset.tracking.triggers import install as triggers
 from tests.market.models import Stand
 from tests.shelters.models import Dog, Shelter, Vet
 from tests.support.commands import command, data_of, fails

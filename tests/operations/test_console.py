@@ -7,7 +7,7 @@ import pytest
 from django.core.management.base import OutputWrapper
 
 from syncreset.management.console import Console, counted, facts, moment, printable, table
-from syncreset.protocol import now
+from syncreset.protocol.clock import now
 from tests.support.commands import DAY
 
 

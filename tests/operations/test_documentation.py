@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from syncreset.auditing import FAULTS
 from syncreset.management.commands.syncreset import Command
 from syncreset.management.subcommands import SUBCOMMANDS
-from syncreset.protocol import now
-from syncreset.recovery_job import RecoveryState
-from syncreset.standings import CLIENT_STATES
+from syncreset.operations.audit import FAULTS
+from syncreset.operations.states import CLIENT_STATES
+from syncreset.protocol.clock import now
+from syncreset.recovery.job import RecoveryState
 from tests.shelters.models import Dog, Shelter
 from tests.support.commands import command, data_of, fails
 from tests.support.dogs import DOG, dog_fields

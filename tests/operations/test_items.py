@@ -2,9 +2,10 @@
 
 import pytest
 
-from syncreset.ledger import Item
-from syncreset.protocol import TombstoneLine, now
-from syncreset.recovery_job import Recovery
+from syncreset.ledger.item import Item
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import TombstoneLine
+from syncreset.recovery.job import Recovery
 from tests.shelters.models import Dog, Shelter
 from tests.support.commands import command, data_of, fails
 from tests.support.dogs import DOG, dog_fields

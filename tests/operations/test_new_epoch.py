@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from syncreset.feed import feed_state
+from syncreset.feed.checkpoints import feed_state
 from tests.shelters.models import Shelter
 from tests.support.commands import client_of, command, data_of, fails
 from tests.support.factories import DeviceFactory

@@ -11,15 +11,17 @@ from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from django.test import override_settings
 
-from syncreset.feed import Checkpoint, Entry, stamp
-from syncreset.ledger import Item
-from syncreset.protocol import now
-from syncreset.recovery import preview, recover_again, run
-from syncreset.recovery_job import Recovery
-from syncreset.resets import force_reset
-from syncreset.retention import purge as purge_all
+from syncreset.clients.resets import force_reset
+from syncreset.feed.checkpoints import Checkpoint, stamp
+from syncreset.feed.entries import Entry
+from syncreset.ledger.item import Item
+from syncreset.operations.retention import purge as purge_all
+from syncreset.protocol.clock import now
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.orders import preview, recover_again
+from syncreset.recovery.run import run
+from syncreset.recovery.uploads import Piece, Upload, create_upload
 from syncreset.tasks import purge as purge_task
-from syncreset.uploads import Piece, Upload, create_upload
 from tests.shelters.models import Dog, Shelter
 from tests.support.commands import client_of, command, data_of, days_ago
 from tests.support.device import Device

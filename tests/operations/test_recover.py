@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from django.core.files.storage import storages
 
-from syncreset.protocol import now
-from syncreset.recovery import recover_again
-from syncreset.recovery_job import Recovery
-from syncreset.uploads import discard_pieces
+from syncreset.protocol.clock import now
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.orders import recover_again
+from syncreset.recovery.uploads import discard_pieces
 from tests.shelters.models import Dog, Shelter
 from tests.support.commands import command, data_of, fails
 from tests.support.device import Device

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from syncreset.protocol import now
-from syncreset.resets import Reset, force_reset
+from syncreset.clients.resets import Reset, force_reset
+from syncreset.protocol.clock import now
 from tests.shelters.models import Shelter
 from tests.support.commands import client_of, command, data_of, fails
 from tests.support.factories import DeviceFactory

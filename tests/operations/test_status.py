@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from syncreset.clients import Client
-from syncreset.feed import feed_state, purge, stamp
-from syncreset.protocol import TombstoneLine, now
-from syncreset.recovery import recover_again
-from syncreset.recovery_job import Recovery
-from syncreset.resets import force_reset
-from syncreset.schemas import current_schema
-from syncreset.tracking import triggers
-from syncreset.uploads import Upload, create_upload
+from syncreset.clients.client import Client
+from syncreset.clients.resets import force_reset
+from syncreset.feed.checkpoints import feed_state, purge, stamp
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import TombstoneLine
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.orders import recover_again
+from syncreset.recovery.uploads import Upload, create_upload
+from syncreset.tracking.triggers import install as triggers
+from syncreset.wire.schema import current_schema
 from tests.shelters.models import Dog, Shelter, Vet
 from tests.support.commands import client_of, command, data_of, days_ago
 from tests.support.dogs import DOG, dog_fields

@@ -7,10 +7,11 @@ import pytest
 from django.test import override_settings
 
 from syncreset import conf
-from syncreset.clients import Client
-from syncreset.feed import begin_epoch
-from syncreset.protocol import now
-from syncreset.resets import Reset, force_reset, retry_after
+from syncreset.clients.client import Client
+from syncreset.clients.gate import retry_after
+from syncreset.clients.resets import Reset, force_reset
+from syncreset.feed.checkpoints import begin_epoch
+from syncreset.protocol.clock import now
 from tests.shelters.models import Dog, Shelter
 from tests.support.commands import DAY, client_of
 from tests.support.device import PREFIX, Device

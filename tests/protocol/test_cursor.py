@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from syncreset.cursor import WHOLE, Cursor, decode_cursor, encode_cursor
-from syncreset.protocol import Malformed, dumps
+from syncreset.feed.cursor import WHOLE, Cursor, decode_cursor, encode_cursor
+from syncreset.protocol.errors import Malformed
+from syncreset.protocol.strict_json import dumps
 from tests.support.protocol_values import json_values
 
 words = st.text(st.characters(categories=["L", "N", "P"], include_characters=" "), max_size=12)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncreset.protocol import (
+from syncreset.protocol.changes import same
+from syncreset.protocol.steps import (
     add_step,
     counter_step,
     moves,
-    same,
     set_step,
     take_step_back,
     with_step,

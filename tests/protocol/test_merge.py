@@ -6,7 +6,8 @@ from typing import Any, get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncreset.protocol import Change, Conflict, Outcome, Policy, Row, State, Tombstone, merge, same
+from syncreset.protocol.changes import Change, Row, Tombstone, same
+from syncreset.rules.merge import Conflict, Outcome, Policy, State, merge
 from tests.support.properties import examples
 from tests.support.protocol_values import (
     NAMES,

@@ -9,22 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncreset.protocol import (
+from syncreset.protocol.changes import Row
+from syncreset.protocol.errors import InvalidSnapshot, TooLarge
+from syncreset.protocol.snapshot.lines import (
     Header,
-    InvalidSnapshot,
     Limits,
     Line,
     MalformedLine,
-    Row,
     RowLine,
-    SnapshotReader,
     Step,
     TombstoneLine,
-    TooLarge,
     UpdateLine,
-    dumps,
-    write_snapshot,
 )
+from syncreset.protocol.snapshot.read import SnapshotReader
+from syncreset.protocol.snapshot.write import write_snapshot
+from syncreset.protocol.strict_json import dumps
 from tests.support.properties import examples
 from tests.support.protocol_values import json_values, texts
 

@@ -7,22 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncreset.protocol import (
-    STRATEGIES,
-    Change,
-    Policy,
-    Row,
-    RowLine,
-    Synced,
-    Tombstone,
-    TombstoneLine,
-    by_base,
-    by_field,
-    heal,
-    merge,
-    same,
-    tombstone_change,
-)
+from syncreset.protocol.changes import Change, Row, Tombstone, same
+from syncreset.protocol.snapshot.lines import RowLine, TombstoneLine
+from syncreset.rules.merge import Policy, merge
+from syncreset.rules.strategies import STRATEGIES, Synced, by_base, by_field, heal, tombstone_change
 from tests.support.protocol_values import NAMES, rows, times, tombstones
 
 bases = st.dictionaries(st.sampled_from(NAMES), times)

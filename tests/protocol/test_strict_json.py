@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from syncreset.protocol import Malformed, dumps, loads
+from syncreset.protocol.errors import Malformed
+from syncreset.protocol.strict_json import dumps, loads
 from tests.support.protocol_values import json_values
 
 

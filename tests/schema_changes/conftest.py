@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import models
 
-from syncreset import upcasting
+from syncreset.recovery.upcast import register as upcasting
 from syncreset.tracking.registry import options_for
 from tests.support.factories import Declare
 

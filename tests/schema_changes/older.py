@@ -4,8 +4,8 @@ import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from syncreset.protocol import now
-from syncreset.schemas import PublishedSchema, current_schema, document_of
+from syncreset.protocol.clock import now
+from syncreset.wire.schema import PublishedSchema, current_schema, document_of
 
 __all__ = ["Described", "describe", "field", "publish_newer", "publish_older"]
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage, run_checks
 
-from syncreset import checks
-from syncreset.upcasting import upcast
+from syncreset.checks import models as checks
+from syncreset.recovery.upcast.register import upcast
 from tests.shelters.models import Dog, Vet
 from tests.support.factories import Declare
 

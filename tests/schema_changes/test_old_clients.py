@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from syncreset.clients import Client
-from syncreset.feed import Entry
-from syncreset.resets import Reset, force_reset
-from syncreset.schemas import breaking_changes, current_schema, published
-from syncreset.sdk.schema import only_adds, parse_schema
+from syncreset.clients.client import Client
+from syncreset.clients.resets import Reset, force_reset
+from syncreset.feed.entries import Entry
+from syncreset.protocol.compatibility import breaking_changes
+from syncreset.sdk.store.schema import only_adds, parse_schema
+from syncreset.wire.schema import current_schema, published
 from tests.schema_changes.older import Described, field, publish_newer, publish_older
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import PREFIX

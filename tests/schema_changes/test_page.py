@@ -2,7 +2,7 @@
 
 import ast
 
-from syncreset.upcasting import upcasters
+from syncreset.recovery.upcast.register import upcasters
 from tests.support.pages import blocks, page
 
 PAGE = "docs/how-to/schema-change.md"

@@ -8,9 +8,9 @@ from django.conf import settings
 from django.core.management import call_command
 from django.test.utils import override_settings
 
-from syncreset.clients import Client
-from syncreset.resets import Reset
-from syncreset.upcasting import upcast
+from syncreset.clients.client import Client
+from syncreset.clients.resets import Reset
+from syncreset.recovery.upcast.register import upcast
 from tests.schema_changes.older import Described, describe, field, publish_older
 from tests.support.commands import command, data_of
 from tests.support.factories import Declare, UserFactory
@@ -166,7 +166,7 @@ def test_what_sync_meta_says_differently_is_told_without_any_migration() -> None
 
 def test_models_ahead_of_their_migrations_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     document = {"hash": "x", "models": list(describe().values())[1:]}
-    monkeypatch.setattr("syncreset.planning.current_schema", lambda: document)
+    monkeypatch.setattr("syncreset.operations.deploy_plan.current_schema", lambda: document)
 
     assert data_of("plan")["drifted"] is True
     assert "makemigrations" in command("plan")

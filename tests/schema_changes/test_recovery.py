@@ -4,11 +4,15 @@ from typing import Any
 
 import pytest
 
-from syncreset.feed import begin_epoch
-from syncreset.ledger import Item
-from syncreset.protocol import Line, Row, RowLine, TombstoneLine, UpdateLine, now
-from syncreset.recovery import Recovery, preview, recover_again, run, undo
-from syncreset.upcasting import upcast
+from syncreset.feed.checkpoints import begin_epoch
+from syncreset.ledger.item import Item
+from syncreset.protocol.changes import Row
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import Line, RowLine, TombstoneLine, UpdateLine
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.orders import preview, recover_again, undo
+from syncreset.recovery.run import run
+from syncreset.recovery.upcast.register import upcast
 from tests.schema_changes.older import Described, field, publish_older
 from tests.shelters.models import Dog, Shelter, Vet, Visit
 from tests.support.device import Device

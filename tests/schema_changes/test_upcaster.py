@@ -3,10 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-from syncreset.protocol import Line, MalformedLine, Row, RowLine, Step, TombstoneLine, UpdateLine
-from syncreset.schemas import current_schema
+from syncreset.protocol.changes import Row
+from syncreset.protocol.snapshot.lines import Line, MalformedLine, RowLine, Step, TombstoneLine, UpdateLine
+from syncreset.recovery.upcast.carry import Upcaster, fates, upcaster_for
 from syncreset.tracking.registry import set_fields, tracked_models
-from syncreset.upcasting import Upcaster, fates, upcaster_for
+from syncreset.wire.schema import current_schema
 from tests.schema_changes.older import describe, field
 
 DOG = "shelters.dog"

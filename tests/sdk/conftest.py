@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from syncreset.sdk import Replica
+from syncreset.sdk.replica import Replica
 from tests.support.farm import stock
 from tests.support.fleet import Fleet
 from tests.support.simulated_server import SimulatedServer
@@ -15,7 +15,7 @@ from tests.support.simulated_server import SimulatedServer
 @pytest.fixture(autouse=True)
 def _fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr("syncreset.sdk.store.SYNCHRONOUS", "OFF")
+    monkeypatch.setattr("syncreset.sdk.store.store.SYNCHRONOUS", "OFF")
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from syncreset.protocol import now
-from syncreset.sdk import RecoveryFailed, Replica, Request, ResetLoop, ResetModeNotAllowed, Response
-from syncreset.sdk import orders as orders_module
+from syncreset.protocol.clock import now
+from syncreset.sdk.errors import RecoveryFailed, ResetLoop, ResetModeNotAllowed
+from syncreset.sdk.replica import Replica
+from syncreset.sdk.reset import orders as orders_module
+from syncreset.sdk.transport.messages import Request, Response
 from tests.support.farm import assert_the_work_arrived, work_offline
 from tests.support.fleet import Fleet, same_as_server, sync
 from tests.support.simulated_server import SimulatedServer, refusal
@@ -279,7 +281,7 @@ def test_what_the_server_never_had_whole_is_offered_again_after_an_hour(
     fleet.sync(replica)
     assert state_of(replica) == "refused"
 
-    monkeypatch.setattr("syncreset.sdk.resetting.now", lambda: now() + 3_600_000_000)
+    monkeypatch.setattr("syncreset.sdk.reset.procedure.now", lambda: now() + 3_600_000_000)
     fleet.sync(replica)
 
     assert_the_work_arrived(server)

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from syncreset.clients import Client
-from syncreset.resets import force_reset
-from syncreset.sdk import ProtocolViolation, Replica, Request, Response
+from syncreset.clients.client import Client
+from syncreset.clients.resets import force_reset
+from syncreset.sdk.errors import ProtocolViolation
+from syncreset.sdk.replica import Replica
+from syncreset.sdk.transport.messages import Request, Response
 from tests.shelters.models import Dog, Shelter
 from tests.support.factories import UserFactory
 from tests.support.fleet import URL, online

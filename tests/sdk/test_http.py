@@ -10,9 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from syncreset.sdk import ProblemReceived, ProtocolViolation, Replica, Request, ServerUnavailable
-from syncreset.sdk.http import HttpDriver
-from syncreset.sdk.messages import Exchange, call
+from syncreset.sdk.errors import ProblemReceived, ProtocolViolation, ServerUnavailable
+from syncreset.sdk.replica import Replica
+from syncreset.sdk.transport.http import HttpDriver
+from syncreset.sdk.transport.messages import Exchange, Request, call
 from tests.support.simulated_server import SimulatedServer
 
 URL = "http://server.test/sync/v1/"

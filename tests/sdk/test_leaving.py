@@ -9,18 +9,12 @@ from typing import Any
 
 import pytest
 
-from syncreset.protocol import SnapshotReader, now
-from syncreset.sdk import (
-    LogoutRefused,
-    RecoveryFailed,
-    Replica,
-    ReplicaClosed,
-    Request,
-    Response,
-    ServerUnavailable,
-    UnknownModel,
-)
-from syncreset.sdk.leaving import leave
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.read import SnapshotReader
+from syncreset.sdk.errors import LogoutRefused, RecoveryFailed, ReplicaClosed, ServerUnavailable, UnknownModel
+from syncreset.sdk.replica import Replica
+from syncreset.sdk.reset.leave import leave
+from syncreset.sdk.transport.messages import Request, Response
 from tests.support.farm import assert_the_work_arrived, work_offline
 from tests.support.fleet import URL, Fleet, Killed, Reaper, offline, online, sync
 from tests.support.simulated_server import SimulatedServer, refusal
@@ -155,8 +149,8 @@ def test_backups_that_are_done_with_go_after_their_time(
     fleet.sync(replica)
     assert len(replica.backups()) == 1
 
-    monkeypatch.setattr("syncreset.sdk.store.now", at(days))
-    monkeypatch.setattr("syncreset.sdk.exchange.now", at(days))
+    monkeypatch.setattr("syncreset.sdk.store.store.now", at(days))
+    monkeypatch.setattr("syncreset.sdk.sync.push_and_pull.now", at(days))
     monkeypatch.setattr("tests.support.simulated_server.now", at(days))
     fleet.sync(replica)
 
@@ -170,7 +164,7 @@ def test_a_backup_that_is_not_recovered_stays_for_ever(
     replica = fleet.synced(keep_backups=0)
     refuse_the_snapshot(server, replica)
 
-    monkeypatch.setattr("syncreset.sdk.store.now", at(3650))
+    monkeypatch.setattr("syncreset.sdk.store.store.now", at(3650))
     fleet.sync(replica)
 
     assert [backup.state for backup in replica.backups()] == ["kept"]
@@ -345,7 +339,7 @@ def test_another_program_cannot_write_into_a_store_that_is_being_deleted(
     replica = fleet.open(client=online(server))
     replica.sync()
     shell = sqlite3.connect(replica.path, isolation_level=None)
-    monkeypatch.setattr("syncreset.sdk.leaving.delete_everything", lambda path, journal: None)
+    monkeypatch.setattr("syncreset.sdk.reset.leave.delete_everything", lambda path, journal: None)
 
     replica.safe_logout()
 

@@ -6,15 +6,9 @@ from typing import Any
 
 import pytest
 
-from syncreset.sdk import (
-    Mode,
-    ProblemReceived,
-    ProtocolViolation,
-    Replica,
-    Request,
-    Response,
-    ServerUnavailable,
-)
+from syncreset.sdk.errors import ProblemReceived, ProtocolViolation, ServerUnavailable
+from syncreset.sdk.replica import Mode, Replica
+from syncreset.sdk.transport.messages import Request, Response
 from tests.support.farm import assert_the_work_arrived, work_offline
 from tests.support.fleet import Fleet, same_as_server, sync
 from tests.support.simulated_server import SimulatedServer, refusal
@@ -204,7 +198,7 @@ def test_a_proxy_that_takes_less_than_the_server_gets_smaller_pushes(
 def test_a_proxy_that_takes_less_than_the_server_gets_smaller_pieces(
     server: SimulatedServer, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncreset.sdk.uploading.SMALLEST", 50)
+    monkeypatch.setattr("syncreset.sdk.reset.upload.SMALLEST", 50)
     work_offline(replica)
     server.force_reset(replica.client_id)
 

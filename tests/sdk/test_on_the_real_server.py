@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
-from syncreset.clients import Client
-from syncreset.protocol import ProtocolError
-from syncreset.recovery import Recovery, finish_upload, recover_again, run
-from syncreset.resets import force_reset
-from syncreset.schemas import published
-from syncreset.sdk import RecoveryFailed, Replica
-from syncreset.uploads import Upload
+from syncreset.clients.client import Client
+from syncreset.clients.resets import force_reset
+from syncreset.protocol.errors import ProtocolError
+from syncreset.recovery.intake import finish_upload
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.orders import recover_again
+from syncreset.recovery.run import run
+from syncreset.recovery.uploads import Upload
+from syncreset.sdk.errors import RecoveryFailed
+from syncreset.sdk.replica import Replica
+from syncreset.wire.schema import published
 from tests.shelters.models import Dog, Shelter
 from tests.support.factories import UserFactory
 from tests.support.fleet import URL, online
@@ -52,13 +56,13 @@ def age_of(dog: Dog) -> int | None:
 def test_a_refused_upload_that_the_operator_checks_again_is_receipted(
     server: RealServer, phone: Replica, dog: Dog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncreset.recovery.published", lambda schema: None)
+    monkeypatch.setattr("syncreset.recovery.run.published", lambda schema: None)
     with pytest.raises(RecoveryFailed, match="never published"):
         phone.sync()
     phone.sync()
     assert Upload.objects.count() == 1
 
-    monkeypatch.setattr("syncreset.recovery.published", published)
+    monkeypatch.setattr("syncreset.recovery.run.published", published)
     finish_upload(Upload.objects.get())
     phone.sync()
 
@@ -74,7 +78,7 @@ def test_a_failed_recovery_that_the_operator_runs_again_is_receipted(
         raise ProtocolError("a fault of the worker", code="crashed", status=500)
 
     with monkeypatch.context() as patch:
-        patch.setattr("syncreset.recovery.merge_snapshot", crash)
+        patch.setattr("syncreset.recovery.run.merge_snapshot", crash)
         patch.setattr(server, "recovers", False)
         phone.sync(wait=False)
         with pytest.raises(ProtocolError):

@@ -1,7 +1,8 @@
 """Two backups' lines of one row become one that loses nothing of either."""
 
-from syncreset.protocol import Row, RowLine, TombstoneLine
-from syncreset.sdk.overlay import overlay
+from syncreset.protocol.changes import Row
+from syncreset.protocol.snapshot.lines import RowLine, TombstoneLine
+from syncreset.sdk.reset.overlay import overlay
 
 
 def row(

@@ -11,19 +11,13 @@ from typing import Any
 
 import pytest
 
-from syncreset.clients import Client
-from syncreset.resets import Reset, force_reset
-from syncreset.sdk import (
-    BackupView,
-    Mode,
-    RecoveryFailed,
-    Replica,
-    Request,
-    ResetLoop,
-    Response,
-    WrongUser,
-    backup,
-)
+from syncreset.clients.client import Client
+from syncreset.clients.resets import Reset, force_reset
+from syncreset.sdk.errors import RecoveryFailed, ResetLoop, WrongUser
+from syncreset.sdk.replica import Mode, Replica
+from syncreset.sdk.reset import backup
+from syncreset.sdk.store.reader import BackupView
+from syncreset.sdk.transport.messages import Request, Response
 from tests.market.models import Product, Tag
 from tests.shelters.models import Dog, Shelter
 from tests.support.factories import UserFactory
@@ -430,7 +424,7 @@ def test_backup_names_never_collide(tmp_path: Path, reset: str) -> None:
 def test_backup_names_never_collide_where_one_reset_is_gone_through_twice_in_one_microsecond(
     server: SimulatedServer, fleet: Fleet, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncreset.sdk.resetting.now", lambda: 1795380687345000)
+    monkeypatch.setattr("syncreset.sdk.reset.procedure.now", lambda: 1795380687345000)
     server.force_reset(replica.client_id, "history_diverged", full=True)
     dump = server.dump()
     for number in range(3):

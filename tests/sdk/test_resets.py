@@ -9,19 +9,17 @@ from typing import Any
 
 import pytest
 
-from syncreset.sdk import (
-    BackupView,
+from syncreset.sdk.errors import (
     CallbackFailed,
-    Mode,
     RecoveryFailed,
-    Replica,
-    Request,
-    ResetEvent,
     ResetLoop,
     ResetModeNotAllowed,
-    Response,
     ServerUnavailable,
 )
+from syncreset.sdk.replica import Mode, Replica
+from syncreset.sdk.reports import ResetEvent
+from syncreset.sdk.store.reader import BackupView
+from syncreset.sdk.transport.messages import Request, Response
 from tests.support.farm import assert_the_work_arrived, work_offline
 from tests.support.fleet import Fleet, Killed, Reaper, same_as_server, sync, unreliable
 from tests.support.simulated_server import SimulatedServer
@@ -152,7 +150,7 @@ def test_a_kill_at_any_moment_of_a_reset_loses_nothing(
     server: SimulatedServer, fleet: Fleet, animals: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reaper = Reaper(monkeypatch)
-    monkeypatch.setattr("syncreset.sdk.uploading.CHUNK", 200)
+    monkeypatch.setattr("syncreset.sdk.reset.upload.CHUNK", 200)
     pristine = server.dump()
     due, killed = 0, True
     while killed:
@@ -191,7 +189,7 @@ def test_a_kill_at_any_moment_of_a_reset_loses_nothing(
 def test_a_lost_answer_at_any_request_of_a_reset_loses_nothing(
     server: SimulatedServer, fleet: Fleet, replica: Replica, monkeypatch: pytest.MonkeyPatch, lost: int
 ) -> None:
-    monkeypatch.setattr("syncreset.sdk.uploading.CHUNK", 200)
+    monkeypatch.setattr("syncreset.sdk.reset.upload.CHUNK", 200)
     work_offline(replica)
     server.force_reset(replica.client_id)
     try:
@@ -232,7 +230,7 @@ MOMENTS: dict[str, Callable[[Request], bool]] = {
 def test_a_restore_in_the_middle_starts_over_and_loses_nothing(
     server: SimulatedServer, fleet: Fleet, replica: Replica, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    monkeypatch.setattr("syncreset.sdk.uploading.CHUNK", 200)
+    monkeypatch.setattr("syncreset.sdk.reset.upload.CHUNK", 200)
     before = server.dump()
     replica.update("farm.animal", "a3", name="Acknowledged")
     fleet.sync(replica)
@@ -255,7 +253,7 @@ def test_a_restore_in_the_middle_starts_over_and_loses_nothing(
 def test_a_second_reset_in_the_middle_starts_over_and_loses_nothing(
     server: SimulatedServer, fleet: Fleet, replica: Replica, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    monkeypatch.setattr("syncreset.sdk.uploading.CHUNK", 200)
+    monkeypatch.setattr("syncreset.sdk.reset.upload.CHUNK", 200)
     work_offline(replica)
     server.force_reset(replica.client_id)
 

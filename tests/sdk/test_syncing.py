@@ -8,17 +8,10 @@ from contextlib import closing
 
 import pytest
 
-from syncreset.protocol import Policy
-from syncreset.sdk import (
-    MissingRow,
-    Replica,
-    ReplicaBusy,
-    Request,
-    Response,
-    ServerUnavailable,
-    UnknownField,
-    UnknownModel,
-)
+from syncreset.rules.merge import Policy
+from syncreset.sdk.errors import MissingRow, ReplicaBusy, ServerUnavailable, UnknownField, UnknownModel
+from syncreset.sdk.replica import Replica
+from syncreset.sdk.transport.messages import Request, Response
 from tests.support.fleet import URL, Fleet, online, same_as_server, sync, unreliable
 from tests.support.simulated_server import SCHEMA, SimulatedServer, refusal
 
@@ -443,7 +436,7 @@ def test_a_replica_can_be_opened_and_written_to_while_another_process_resets_it(
     server: SimulatedServer, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.put("farm.animal", "a1", name="Rex")
-    monkeypatch.setattr("syncreset.sdk.device.LOCK_TIMEOUT", 0.0)
+    monkeypatch.setattr("syncreset.sdk.reset.device.LOCK_TIMEOUT", 0.0)
     ours = fleet.synced()
     server.force_reset(ours.client_id)
     opened: list[str] = []
@@ -472,7 +465,7 @@ def test_two_syncs_at_once_are_refused(
     server: SimulatedServer, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = fleet.synced()
-    monkeypatch.setattr("syncreset.sdk.device.LOCK_TIMEOUT", 0.0)
+    monkeypatch.setattr("syncreset.sdk.reset.device.LOCK_TIMEOUT", 0.0)
 
     def answer(request: Request) -> Response:
         with pytest.raises(ReplicaBusy):

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from syncreset.sdk import ProtocolViolation, RecoveryFailed, Replica, Request, Response, ServerUnavailable
+from syncreset.sdk.errors import ProtocolViolation, RecoveryFailed, ServerUnavailable
+from syncreset.sdk.replica import Replica
+from syncreset.sdk.transport.messages import Request, Response
 from tests.support.farm import assert_the_work_arrived, work_offline
 from tests.support.fleet import Fleet, sync
 from tests.support.simulated_server import SimulatedServer, refusal
@@ -14,7 +16,7 @@ from tests.support.simulated_server import SimulatedServer, refusal
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncreset.sdk.uploading.CHUNK", 200)
+    monkeypatch.setattr("syncreset.sdk.reset.upload.CHUNK", 200)
 
 
 @pytest.fixture

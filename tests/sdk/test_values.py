@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncreset.protocol import same
-from syncreset.sdk.schema import parse_schema
-from syncreset.sdk.store import Store
-from syncreset.sdk.values import from_python
+from syncreset.protocol.changes import same
+from syncreset.sdk.store.schema import parse_schema
+from syncreset.sdk.store.store import Store
+from syncreset.sdk.store.values import from_python
 from tests.support.properties import examples
 
 TYPES: dict[str, st.SearchStrategy[Any]] = {

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from syncreset import batch, deriving
-from syncreset.ledger import Item
-from syncreset.protocol import Line
-from syncreset.recovery import run
+from syncreset.apply import batch
+from syncreset.ledger.item import Item
+from syncreset.protocol.snapshot.lines import Line
+from syncreset.recovery.merge import derive as deriving
+from syncreset.recovery.run import run
 from syncreset.tracking.registry import options_for
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device

@@ -17,21 +17,25 @@ from django.db import connection, models, transaction
 from hypothesis import example, given
 from rest_framework.test import APIClient
 
-from syncreset import checks
-from syncreset.codec import is_server_computed
-from syncreset.ledger import Item, ItemState
-from syncreset.merging import author_of
-from syncreset.protocol import Header, Line, RowLine, SnapshotReader, write_snapshot
-from syncreset.recovery import recover_again, run
-from syncreset.recovery_job import Recovery
-from syncreset.review import resolve
-from syncreset.rows import StoredRow, all_rows
-from syncreset.sdk.backup import lines_of
-from syncreset.sdk.schema import parse_schema
-from syncreset.sdk.store import Marks, Store
-from syncreset.tracking import triggers
-from syncreset.tracking.registrations import registered_models
+from syncreset.checks import models as checks
+from syncreset.ledger.item import Item, ItemState
+from syncreset.protocol.snapshot.lines import Header, Line, RowLine
+from syncreset.protocol.snapshot.read import SnapshotReader
+from syncreset.protocol.snapshot.write import write_snapshot
+from syncreset.recovery.author import author_of
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.orders import recover_again
+from syncreset.recovery.review import resolve
+from syncreset.recovery.run import run
+from syncreset.sdk.reset.snapshot import lines_of
+from syncreset.sdk.store.marks import Marks
+from syncreset.sdk.store.schema import parse_schema
+from syncreset.sdk.store.store import Store
+from syncreset.tracking.register import registered_models
 from syncreset.tracking.registry import EVERYONE, set_fields, synced_fields
+from syncreset.tracking.triggers import install as triggers
+from syncreset.wire.fields.codec import is_server_computed
+from syncreset.wire.rows import StoredRow, all_rows
 from tests.support.any_model import AnyModel, Existing, any_model, existing, related_in_every_way
 from tests.support.device import Device
 from tests.support.properties import examples

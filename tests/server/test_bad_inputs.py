@@ -23,11 +23,12 @@ from django.db.models import F
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from syncreset.clients import Client
-from syncreset.cursor import decode_cursor, encode_cursor
-from syncreset.feed import Checkpoint, Entry, begin_epoch, purge
-from syncreset.ledger import Item
-from syncreset.protocol import now
+from syncreset.clients.client import Client
+from syncreset.feed.checkpoints import Checkpoint, begin_epoch, purge
+from syncreset.feed.cursor import decode_cursor, encode_cursor
+from syncreset.feed.entries import Entry
+from syncreset.ledger.item import Item
+from syncreset.protocol.clock import now
 from syncreset.tracking.registry import options_for
 from tests.shelters.models import Dog, Shelter
 from tests.support import bad_inputs

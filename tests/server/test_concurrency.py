@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from django.db import connection, transaction
 
-from syncreset.cursor import Cursor
-from syncreset.pulling import read_page
+from syncreset.feed.cursor import Cursor
+from syncreset.sync.pull import read_page
 from tests.shelters.models import Dog, Shelter
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from syncreset.ledger import Item
-from syncreset.protocol import now
-from syncreset.tracking import triggers
+from syncreset.ledger.item import Item
+from syncreset.protocol.clock import now
+from syncreset.tracking.triggers import install as triggers
 from tests.market.models import Product
 from tests.support.factories import DeviceFactory
 from tests.support.market import PRODUCT, delta

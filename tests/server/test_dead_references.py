@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from syncreset.protocol import Row, RowLine, now
+from syncreset.protocol.changes import Row
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import RowLine
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device
 from tests.support.dogs import DOG

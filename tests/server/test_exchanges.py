@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from syncreset.clients import Client
-from syncreset.recovery import run, undo
-from syncreset.resets import force_reset
+from syncreset.clients.client import Client
+from syncreset.clients.resets import force_reset
+from syncreset.recovery.orders import undo
+from syncreset.recovery.run import run
 from tests.market.models import Locker, Product
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device

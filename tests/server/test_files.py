@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from syncreset.clients import Client
-from syncreset.ledger import Item
-from syncreset.resets import force_reset
+from syncreset.clients.client import Client
+from syncreset.clients.resets import force_reset
+from syncreset.ledger.item import Item
 from tests.support.factories import DeviceFactory
 from tests.support.snapshots import edited, made_here, recover, row_line
 from tests.zoo.models import Specimen

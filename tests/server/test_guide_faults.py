@@ -10,10 +10,17 @@ from typing import Any
 
 import pytest
 
-from syncreset import deriving, merging, preparing
-from syncreset.clients import LastSynced
-from syncreset.deriving import Derived, Numbered, Rules
-from syncreset.protocol import ROW_CLOCK, STRATEGIES, Change, Row, RowLine, Strategy, Synced, now
+from syncreset.apply import prepare as preparing
+from syncreset.clients.client import LastSynced
+from syncreset.protocol.changes import ROW_CLOCK, Change, Row
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import RowLine
+from syncreset.recovery.merge import derive as deriving
+from syncreset.recovery.merge import snapshot as merging
+from syncreset.recovery.merge.derive import Derived
+from syncreset.recovery.merge.lines import Numbered
+from syncreset.recovery.merge.rules import Rules
+from syncreset.rules.strategies import STRATEGIES, Strategy, Synced
 from tests.shelters.models import Dog, Shelter
 from tests.support.dogs import DOG
 from tests.support.factories import DeviceFactory

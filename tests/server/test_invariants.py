@@ -10,11 +10,13 @@ from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncreset import merging
-from syncreset.ledger import Item
-from syncreset.protocol import Row, RowLine, same
-from syncreset.recovery import Recovery, preview, recover_again, undo
-from syncreset.rows import row_of
+from syncreset.ledger.item import Item
+from syncreset.protocol.changes import Row, same
+from syncreset.protocol.snapshot.lines import RowLine
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.merge import snapshot as merging
+from syncreset.recovery.orders import preview, recover_again, undo
+from syncreset.wire.rows import row_of
 from tests.market.models import Tag
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device

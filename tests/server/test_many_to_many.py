@@ -7,7 +7,7 @@ import pytest
 from django.db.models import Model
 from pytest_django import Settings
 
-from syncreset.ledger import Item
+from syncreset.ledger.item import Item
 from tests.market.models import Basket, Product, Stand, Tag, Trader
 from tests.support.device import Device
 from tests.support.factories import DeviceFactory

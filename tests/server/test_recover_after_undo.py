@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from syncreset.clients import Client
-from syncreset.ledger import Item
-from syncreset.protocol import Line, TombstoneLine, now
-from syncreset.recovery import CannotRepeat, Recovery, recover_again, run, undo
-from syncreset.resets import force_reset
+from syncreset.clients.client import Client
+from syncreset.clients.resets import force_reset
+from syncreset.ledger.item import Item
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import Line, TombstoneLine
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.orders import CannotRepeat, recover_again, undo
+from syncreset.recovery.run import run
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device
 from tests.support.dogs import DOG, dog_fields

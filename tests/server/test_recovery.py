@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from syncreset.clients import Client, LastSynced
-from syncreset.feed import Entry
-from syncreset.ledger import Item
-from syncreset.protocol import Line, TombstoneLine, now
-from syncreset.recovery import Recovery, run
-from syncreset.resets import Reset
+from syncreset.clients.client import Client, LastSynced
+from syncreset.clients.resets import Reset
+from syncreset.feed.entries import Entry
+from syncreset.ledger.item import Item
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import Line, TombstoneLine
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.run import run
 from tests.shelters.models import Dog, Shelter
 from tests.support.dogs import DOG, dog_fields
 from tests.support.factories import DeviceFactory

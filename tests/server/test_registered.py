@@ -8,8 +8,8 @@ from django.db import transaction
 from django.db.models import NOT_PROVIDED
 from pytest_django import Settings
 
-from syncreset.feed import Entry, EntryKind
-from syncreset.ledger import Item
+from syncreset.feed.entries import Entry, EntryKind
+from syncreset.ledger.item import Item
 from tests.market.models import Product, Stand, Trader
 from tests.support.device import Device
 from tests.support.factories import DeviceFactory

@@ -5,10 +5,14 @@ from typing import Any
 
 import pytest
 
-from syncreset import batch
-from syncreset.ledger import Item
-from syncreset.protocol import UNDECIDED, Conflict, Line, TombstoneLine, now
-from syncreset.recovery import CannotUndo, Recovery, preview, run, undo
+from syncreset.apply import batch
+from syncreset.ledger.item import Item
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import Line, TombstoneLine
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.orders import CannotUndo, preview, undo
+from syncreset.recovery.run import run
+from syncreset.rules.merge import UNDECIDED, Conflict
 from syncreset.tracking.registry import options_for
 from tests.market.models import Basket, Portion, Product, Tag
 from tests.shelters.models import Dog, Shelter, Visit

@@ -14,14 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from syncreset.clients import Client
-from syncreset.cursor import Cursor, decode_cursor, encode_cursor
-from syncreset.ledger import Item
-from syncreset.protocol import Line, Row, RowLine, TombstoneLine, now
-from syncreset.recovery import Recovery, run
-from syncreset.resets import Reset, force_reset
+from syncreset.clients.client import Client
+from syncreset.clients.resets import Reset, force_reset
+from syncreset.feed.cursor import Cursor, decode_cursor, encode_cursor
+from syncreset.ledger.item import Item
+from syncreset.protocol.changes import Row
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import Line, RowLine, TombstoneLine
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.run import run
+from syncreset.recovery.uploads import Upload
 from syncreset.tracking.registry import options_for
-from syncreset.uploads import Upload
 from tests.shelters.models import Dog, Membership, Shelter, Ticket, Vet, Visit
 from tests.support.device import PREFIX, Device
 from tests.support.dogs import DOG, dog_fields

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from syncreset.clients import Client
-from syncreset.ledger import Item
-from syncreset.protocol import RowLine, Step
-from syncreset.recovery import Recovery, preview, recover_again, run, undo
-from syncreset.resets import force_reset
-from syncreset.sync import REMEMBERED
+from syncreset.clients.client import REMEMBERED, Client
+from syncreset.clients.resets import force_reset
+from syncreset.ledger.item import Item
+from syncreset.protocol.snapshot.lines import RowLine, Step
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.orders import preview, recover_again, undo
+from syncreset.recovery.run import run
 from tests.market.models import Product, Tag
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device

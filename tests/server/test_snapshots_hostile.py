@@ -19,14 +19,17 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from syncreset.clients import Client
-from syncreset.feed import Entry
-from syncreset.ledger import Item
-from syncreset.protocol import Line, Row, RowLine, TombstoneLine, now
-from syncreset.recovery import Recovery, run
-from syncreset.resets import force_reset
-from syncreset.schemas import PublishedSchema, current_schema
-from syncreset.uploads import Upload
+from syncreset.clients.client import Client
+from syncreset.clients.resets import force_reset
+from syncreset.feed.entries import Entry
+from syncreset.ledger.item import Item
+from syncreset.protocol.changes import Row
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import Line, RowLine, TombstoneLine
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.run import run
+from syncreset.recovery.uploads import Upload
+from syncreset.wire.schema import PublishedSchema, current_schema
 from tests.support.bad_inputs import FIELDS, KEYS, MODELS, PK, REFUSED, SPECIMEN, zeros
 from tests.support.device import PREFIX, Device
 from tests.support.factories import DeviceFactory

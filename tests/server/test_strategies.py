@@ -5,10 +5,15 @@ from typing import Any
 
 import pytest
 
-from syncreset.clients import Client
-from syncreset.ledger import Item
-from syncreset.protocol import Change, Line, RowLine, Synced, TombstoneLine, UpdateLine, by_base, now
-from syncreset.recovery import Recovery, recover_again, run
+from syncreset.clients.client import Client
+from syncreset.ledger.item import Item
+from syncreset.protocol.changes import Change
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import Line, RowLine, TombstoneLine, UpdateLine
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.orders import recover_again
+from syncreset.recovery.run import run
+from syncreset.rules.strategies import Synced, by_base
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device
 from tests.support.dogs import DOG, dog_fields

@@ -3,8 +3,8 @@
 import pytest
 from django.core.files.base import ContentFile
 
-from syncreset.resets import Reset
-from syncreset.uploads import Upload, UploadGone, create_upload, receive, storage, terminate
+from syncreset.clients.resets import Reset
+from syncreset.recovery.uploads import Upload, UploadGone, create_upload, receive, storage, terminate
 from tests.shelters.models import Shelter
 from tests.support.factories import DeviceFactory
 from tests.support.snapshots import forced

@@ -26,12 +26,14 @@ from django.db.models.functions import Now
 from hypothesis import strategies as st
 from PIL import Image
 
-from syncreset import register, schemas
-from syncreset.codec import codec_for
-from syncreset.protocol import uuid7
-from syncreset.tracking import registrations, triggers
+from syncreset.protocol.ids import uuid7
+from syncreset.tracking import register as registrations
 from syncreset.tracking.models import SyncTrackedModel
+from syncreset.tracking.register import register
 from syncreset.tracking.registry import options_for, set_fields, synced_fields
+from syncreset.tracking.triggers import install as triggers
+from syncreset.wire import schema as schemas
+from syncreset.wire.fields.codec import codec_for
 from tests.zoo.models import BigIntegerKeyed, CharKeyed, IntegerKeyed, UUIDKeyed
 
 APP = "zoo"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from syncreset.clients import Client
-from syncreset.protocol import now
+from syncreset.clients.client import Client
+from syncreset.protocol.clock import now
 from tests.support.device import Device
 
 DAY = 24 * 60 * 60 * 1_000_000

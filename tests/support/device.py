@@ -9,7 +9,9 @@ from typing import Any
 
 from rest_framework.test import APIClient
 
-from syncreset.protocol import Header, Line, now, write_snapshot
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import Header, Line
+from syncreset.protocol.snapshot.write import write_snapshot
 
 PREFIX = "/sync/v1"
 

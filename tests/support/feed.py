@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Model
 
-from syncreset.feed import Entry
+from syncreset.feed.entries import Entry
 
 
 @dataclass(frozen=True, kw_only=True)

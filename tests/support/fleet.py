@@ -9,17 +9,13 @@ from typing import Any, Protocol
 import httpx
 import pytest
 
-from syncreset.sdk import (
-    Replica,
-    Request,
-    Response,
-    ServerUnavailable,
-    SyncReport,
-    engine,
-    files,
-)
-from syncreset.sdk.messages import run
-from syncreset.sdk.store import Store
+from syncreset.sdk import engine
+from syncreset.sdk.errors import ServerUnavailable
+from syncreset.sdk.replica import Replica
+from syncreset.sdk.reports import SyncReport
+from syncreset.sdk.reset import files
+from syncreset.sdk.store.store import Store
+from syncreset.sdk.transport.messages import Request, Response, run
 from tests.support.simulated_server import SimulatedServer
 
 URL = "http://server.test/sync/v1/"

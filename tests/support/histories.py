@@ -14,12 +14,16 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import ProtectedError
 from hypothesis import strategies as st
 
-from syncreset.clients import Client
-from syncreset.feed import Entry
-from syncreset.ledger import Item
-from syncreset.protocol import STRATEGIES, Line, Row, RowLine, TombstoneLine, UpdateLine, now
-from syncreset.recovery import Recovery, run
-from syncreset.resets import force_reset
+from syncreset.clients.client import Client
+from syncreset.clients.resets import force_reset
+from syncreset.feed.entries import Entry
+from syncreset.ledger.item import Item
+from syncreset.protocol.changes import Row
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import Line, RowLine, TombstoneLine, UpdateLine
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.run import run
+from syncreset.rules.strategies import STRATEGIES
 from syncreset.tracking.registry import options_for
 from tests.market.models import Product, Tag
 from tests.shelters.models import Dog, Shelter, Vet, Visit

@@ -4,10 +4,12 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from syncreset import batch
-from syncreset.feed import Entry
-from syncreset.ledger import Item
-from syncreset.protocol import Line, Row, RowLine, TombstoneLine, UpdateLine, now
+from syncreset.apply import batch
+from syncreset.feed.entries import Entry
+from syncreset.ledger.item import Item
+from syncreset.protocol.changes import Row
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import Line, RowLine, TombstoneLine, UpdateLine
 from syncreset.tracking.registry import options_for
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device
@@ -48,7 +50,7 @@ def play(
     for (change, server), pk in keys.items():
         _set_server(shelter, change, server, pk, edited_at)
     reset = forced(device)
-    monkeypatch.setattr("syncreset.preparing.corrected", lambda clocks, **_: dict(clocks))
+    monkeypatch.setattr("syncreset.apply.prepare.corrected", lambda clocks, **_: dict(clocks))
     recover(device, reset, lines, strategy=strategy, full=False, last_synced={DOG: edited_at - 1})
     states = dict(Item.objects.values_list("pk_text", "state"))
     names = {str(pk): name for pk, name in Dog.objects.values_list("pk", "name")}

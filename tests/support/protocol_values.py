@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from syncreset.protocol import Change, Row, Tombstone
+from syncreset.protocol.changes import Change, Row, Tombstone
 
 NAMES = ("age", "name", "notes")
 

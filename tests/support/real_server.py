@@ -4,8 +4,11 @@ from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
-from syncreset.recovery import Recovery, RecoveryState, run
-from syncreset.sdk import Replica, Request, Response, SyncReport
+from syncreset.recovery.job import Recovery, RecoveryState
+from syncreset.recovery.run import run
+from syncreset.sdk.replica import Replica
+from syncreset.sdk.reports import SyncReport
+from syncreset.sdk.transport.messages import Request, Response
 from tests.support.fleet import sync
 
 PREFIX = "/sync/v1/"

@@ -14,28 +14,14 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from syncreset.protocol import (
-    STRATEGIES,
-    Change,
-    Header,
-    InvalidSnapshot,
-    Outcome,
-    Policy,
-    Row,
-    RowLine,
-    SnapshotReader,
-    Synced,
-    Tombstone,
-    TombstoneLine,
-    UpdateLine,
-    heal,
-    merge,
-    now,
-    parse_change,
-    tombstone_change,
-    without_taken,
-)
-from syncreset.sdk import Request, Response
+from syncreset.protocol.changes import Change, Row, Tombstone, parse_change
+from syncreset.protocol.clock import now
+from syncreset.protocol.errors import InvalidSnapshot
+from syncreset.protocol.snapshot.lines import Header, RowLine, TombstoneLine, UpdateLine
+from syncreset.protocol.snapshot.read import SnapshotReader
+from syncreset.rules.merge import Outcome, Policy, merge
+from syncreset.rules.strategies import STRATEGIES, Synced, heal, tombstone_change, without_taken
+from syncreset.sdk.transport.messages import Request, Response
 
 SCHEMA = {
     "hash": "schema-1",

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from syncreset.clients import Client
-from syncreset.protocol import Line, Row, RowLine, now
-from syncreset.recovery import Recovery, run
-from syncreset.resets import force_reset
+from syncreset.clients.client import Client
+from syncreset.clients.resets import force_reset
+from syncreset.protocol.changes import Row
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import Line, RowLine
+from syncreset.recovery.job import Recovery
+from syncreset.recovery.run import run
 from tests.support.device import Device
 
 

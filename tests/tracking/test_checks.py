@@ -13,10 +13,11 @@ from django.db import connection, models
 from django.db.models.functions import Lower
 from django.test.utils import isolate_apps, override_settings
 
-from syncreset import checks
-from syncreset.tracking import triggers
+from syncreset.checks import models as checks
+from syncreset.checks import settings, tables
 from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.registry import tracked_models
+from syncreset.tracking.triggers import install as triggers
 from tests.shelters.models import Dog, Membership, Shelter, Ticket
 
 
@@ -273,30 +274,30 @@ def test_a_set_needs_tracked_elements_and_a_table_that_is_tracked(
 
 def test_a_missing_scopes_setting_is_warned_of() -> None:
     with override_settings(SYNCRESET={}):
-        assert ids(checks.check_scopes_setting(None)) == ["syncreset.W004"]
+        assert ids(settings.check_scopes_setting(None)) == ["syncreset.W004"]
 
 
 @pytest.mark.parametrize("scopes", ["nowhere.to_be_found", "tests.shelters.models"])
 def test_a_scopes_setting_that_is_no_function_is_refused(scopes: str) -> None:
     with override_settings(SYNCRESET={"SCOPES": scopes}):
-        assert ids(checks.check_scopes_setting(None)) == ["syncreset.E011"]
+        assert ids(settings.check_scopes_setting(None)) == ["syncreset.E011"]
 
 
 def test_a_right_scopes_setting_is_accepted() -> None:
-    assert ids(checks.check_scopes_setting(None)) == []
+    assert ids(settings.check_scopes_setting(None)) == []
 
 
 @pytest.mark.parametrize("strategy", ["by_magic", "nowhere.to_be_found", "tests.shelters.models", 5])
 def test_a_strategy_setting_that_is_no_strategy_is_refused(strategy: object) -> None:
     with override_settings(SYNCRESET={"STRATEGY": strategy}):
-        assert ids(checks.check_strategy_setting(None)) == ["syncreset.E017"]
+        assert ids(settings.check_strategy_setting(None)) == ["syncreset.E017"]
 
 
 @pytest.mark.parametrize("strategy", [None, "by_field", "syncreset.protocol.by_base"])
 @isolate_apps("tests.shelters")
 def test_a_strategy_setting_may_name_one_of_the_five_or_a_function(strategy: str | None) -> None:
     with override_settings(SYNCRESET={"STRATEGY": strategy}):
-        assert ids(checks.check_strategy_setting(None)) == []
+        assert ids(settings.check_strategy_setting(None)) == []
 
     if strategy is not None:
         model = declared(sync_meta(recovery=strategy))
@@ -304,23 +305,23 @@ def test_a_strategy_setting_may_name_one_of_the_five_or_a_function(strategy: str
 
 
 def test_a_database_without_triggers_of_ours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ids(checks.check_databases(None)) == []
+    assert ids(tables.check_databases(None)) == []
 
     monkeypatch.setattr(connection, "vendor", "mysql")
 
-    assert ids(checks.check_databases(None)) == ["syncreset.E012"]
+    assert ids(tables.check_databases(None)) == ["syncreset.E012"]
 
 
 @pytest.mark.django_db
 def test_missing_triggers_are_found_when_databases_are_checked() -> None:
-    assert ids(checks.check_triggers(None, databases=["default"])) == []
+    assert ids(tables.check_triggers(None, databases=["default"])) == []
 
     triggers.drop(connection, Dog)
 
-    [message] = checks.check_triggers(None, databases=["default"])
+    [message] = tables.check_triggers(None, databases=["default"])
     assert ids([message]) == ["syncreset.W005"]
     assert "shelters_dog" in message.msg
-    assert checks.check_triggers(None) == []
+    assert tables.check_triggers(None) == []
 
 
 @pytest.mark.django_db

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.query import QuerySet
 
-from syncreset.feed import Entry
-from syncreset.protocol import now
+from syncreset.feed.entries import Entry
+from syncreset.protocol.clock import now
 from tests.shelters.models import Dog, Shelter, Ticket, Vet, Visit
 from tests.support.feed import clocks_of, entries_of, stamp_all, unstamped
 from tests.zoo.models import BigIntegerKeyed, CharKeyed, IntegerKeyed, OneToOneKeyed, UUIDKeyed

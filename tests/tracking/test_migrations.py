@@ -10,12 +10,13 @@ from django.core.management import call_command
 from django.db import connection, models
 from django.test.utils import isolate_apps, override_settings
 
-from syncreset.feed import Entry
-from syncreset.protocol import now, uuid7
-from syncreset.tracking import triggers
-from syncreset.tracking.migrations_guard import MANIFEST
+from syncreset.feed.entries import Entry
+from syncreset.protocol.clock import now
+from syncreset.protocol.ids import uuid7
+from syncreset.tracking.migrate import MANIFEST
 from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.registry import tracked_models
+from syncreset.tracking.triggers import install as triggers
 from tests.support.feed import Clocks, clocks_of, entries_of, stamp_all, unstamped
 from tests.tracking.farm.models import Animal, Barn, Stall
 

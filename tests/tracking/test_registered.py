@@ -12,13 +12,15 @@ from django.db import connection, models
 from django.db.migrations import AlterField, Migration
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
-from syncreset import checks, register
-from syncreset.feed import Entry, EntryKind
-from syncreset.tracking import registrations, triggers
-from syncreset.tracking.migrations_guard import after_migrate, before_migrate
+from syncreset.checks import models as checks
+from syncreset.feed.entries import Entry, EntryKind
+from syncreset.tracking import register as registrations
+from syncreset.tracking.migrate import after_migrate, before_migrate
 from syncreset.tracking.models import SyncTrackedModel
+from syncreset.tracking.register import register
 from syncreset.tracking.registry import is_tracked, options_for, set_fields, synced_fields, tracked_models
 from syncreset.tracking.tombstones import read_fields
+from syncreset.tracking.triggers import install as triggers
 from tests.market.models import Product, Stand, Trader
 from tests.shelters.models import Dog
 from tests.support.feed import entries_of, stamp_all, unstamped

@@ -8,10 +8,10 @@ from django.apps import apps
 from django.db import connection, models
 from django.db.migrations import AlterField, Migration
 
-from syncreset.feed import Entry, EntryKind
-from syncreset.tracking import triggers
-from syncreset.tracking.migrations_guard import after_migrate, before_migrate
+from syncreset.feed.entries import Entry, EntryKind
+from syncreset.tracking.migrate import after_migrate, before_migrate
 from syncreset.tracking.registry import dependency_order, set_fields, tracked_models
+from syncreset.tracking.triggers import install as triggers
 from tests.market.models import Product, Stand, Tag, Trader
 from tests.support.feed import clocks_of, entries_of, stamp_all, unstamped
 

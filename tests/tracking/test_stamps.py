@@ -15,7 +15,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
-from syncreset.protocol import now
+from syncreset.protocol.clock import now
 from syncreset.tracking.fields import FieldTimestampsField, LastUpdatedField, MergedClocks, MergedTimestamp
 from tests.shelters.models import Dog, Shelter, Vet
 from tests.support.feed import Clocks, clocks_of

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from syncreset.feed import Entry
+from syncreset.feed.entries import Entry
 from syncreset.tracking.registry import synced_fields
 from syncreset.tracking.tombstones import read_fields
 from tests.support.properties import examples

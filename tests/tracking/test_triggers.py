@@ -10,11 +10,11 @@ from django.db import NotSupportedError, connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
-from syncreset.feed import Entry
-from syncreset.tracking import triggers
+from syncreset.feed.entries import Entry
 from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.registry import options_for, tracked_models
-from syncreset.tracking.triggers.base import name_for
+from syncreset.tracking.triggers import install as triggers
+from syncreset.tracking.triggers.table import name_for
 from tests.shelters.models import Dog, Shelter, Vet
 from tests.support.feed import clocks_of, entries_of, stamp_all, unstamped
 

@@ -6,10 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
 
-from syncreset.management.console import Console
-from syncreset.management.subcommands import SUBCOMMANDS
-
-__all__ = ["Command"]
+from ..console import Console
+from ..subcommands import SUBCOMMANDS
 
 
 class Command(BaseCommand):

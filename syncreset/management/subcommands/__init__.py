@@ -6,8 +6,6 @@ from typing import Any, Protocol
 from ..console import Console, Report
 from . import audit, items, new_epoch, plan, purge, recover, reset, status
 
-__all__ = ["SUBCOMMANDS", "Subcommand"]
-
 
 class Subcommand(Protocol):
     """``HELP`` says in one line what it does; ``run`` does it, and raises CommandError where it cannot."""

@@ -7,11 +7,9 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from ...auditing import FAULTS, Finding, audit
-from ...tracking.triggers import SUPPORTED_VENDORS
+from ...operations.audit import FAULTS, Finding, audit
+from ...tracking.triggers.install import SUPPORTED_VENDORS
 from ..console import Console, Report, counted, table
-
-__all__ = ["HELP", "add_arguments", "run"]
 
 HELP = (
     "Compare triggers, entries and rows of all tracked models. Ends with status 1 if something stays wrong."

@@ -5,11 +5,9 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any
 
-from ...ledger import Item, ItemState
+from ...ledger.item import Item, ItemState
 from ...tracking.registry import tracked_by_label, tracked_models
 from ..console import Console, Report, counted, moment, printable, table
-
-__all__ = ["HELP", "add_arguments", "run"]
 
 HELP = (
     "List the ledger: what became of each recovered change, and of pushed ones that were not simply applied."

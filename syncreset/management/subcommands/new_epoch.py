@@ -6,11 +6,9 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db.models import Count, Sum
 
-from ...clients import Client
-from ...feed import begin_epoch, feed_state
+from ...clients.client import Client
+from ...feed.checkpoints import begin_epoch, feed_state
 from ..console import Console, Report, counted
-
-__all__ = ["HELP", "add_arguments", "run"]
 
 HELP = (
     "Begin a new history of the feed: every client must reset, and uploads all it holds to heal the server."

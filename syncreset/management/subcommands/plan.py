@@ -6,10 +6,8 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from ...planning import DeployPlan, Planned, plan_deploy
+from ...operations.deploy_plan import DeployPlan, Planned, plan_deploy
 from ..console import Console, Report, counted, facts
-
-__all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "Before a deploy: tell what the unapplied migrations would break for clients, and how many. Changes nothing."
 

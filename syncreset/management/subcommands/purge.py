@@ -7,10 +7,8 @@ from typing import Any
 
 from django.template.defaultfilters import filesizeformat
 
-from ...retention import Purged, purge
+from ...operations.retention import Purged, purge
 from ..console import Console, Report, counted, facts
-
-__all__ = ["HELP", "add_arguments", "run"]
 
 HELP = (
     "Remove old tombstones, expired uploads, snapshots long recovered, and stored files that no upload names."

@@ -11,15 +11,14 @@ from django.core.management.base import CommandError
 from django.db import connection
 from django.utils.module_loading import import_string
 
-from ...ledger import ItemState
-from ...protocol import STRATEGIES, ProtocolError
-from ...recovery import preview, recover_again, undo
-from ...recovery import run as run_recovery
-from ...recovery_job import Recovery, RecoveryKind, RecoveryState
+from ...ledger.item import ItemState
+from ...protocol.errors import ProtocolError
+from ...recovery.job import Recovery, RecoveryKind, RecoveryState
+from ...recovery.orders import preview, recover_again, undo
+from ...recovery.run import run as run_recovery
+from ...rules.strategies import STRATEGIES
 from ...tasks import enqueue
 from ..console import Console, Report, counted, facts
-
-__all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "Recover a snapshot again, or go on with a recovery that was interrupted."
 

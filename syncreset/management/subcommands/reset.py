@@ -10,12 +10,10 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
 from django.db.models import QuerySet
 
-from ...clients import Client
-from ...protocol import now
-from ...resets import Reset, force_reset
+from ...clients.client import Client
+from ...clients.resets import Reset, force_reset
+from ...protocol.clock import now
 from ..console import Console, Report, counted, moment, table
-
-__all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "Order clients to reset: they back up, download afresh and upload what they had not synced."
 

@@ -4,13 +4,11 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any
 
-from ...clients import Client
-from ...overview import Overview, overview
-from ...recovery_job import Recovery
-from ...standings import RESET_STATES, SILENT_DAYS
+from ...clients.client import Client
+from ...operations.states import RESET_STATES, SILENT_DAYS
+from ...operations.status import Overview, overview
+from ...recovery.job import Recovery
 from ..console import Console, Report, counted, facts, moment, table
-
-__all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "Tell how the feed, clients, resets, recoveries, uploads and triggers stand. Changes nothing."
 

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from syncreset.protocol import uuid7
+from syncreset.protocol.ids import uuid7
 from syncreset.tracking.models import SyncTrackedModel
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from syncreset.clients import scopes_of
-from syncreset.rows import all_rows
+from syncreset.clients.scopes import scopes_of
 from syncreset.tracking.registry import dependency_order
+from syncreset.wire.rows import all_rows
 
 
 class Command(BaseCommand):

@@ -1,0 +1,1 @@
+"""From changes to rows: prepare, merge, check, write."""

@@ -1,0 +1,69 @@
+"""Whether an author may write what a merge has decided."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import models
+
+from .. import conf
+from ..protocol.changes import Change, Row, Tombstone, same
+from ..protocol.errors import Problem
+from ..rules.merge import Outcome
+from ..tracking.registry import options_for, set_fields, synced_fields
+from ..wire.rows import instance_of, scope_of_row
+from .author import Author
+from .prepare import default_of
+
+
+def write_problem(
+    model: type[models.Model],
+    change: Change,
+    instance: Any,
+    row: Row | None,
+    outcome: Outcome,
+    author: Author,
+) -> Problem | None:
+    """Why the author may not write this outcome, or None if nothing forbids it."""
+    if author.operator:
+        return None
+    action = "delete" if outcome.deletes else "add" if row is None else "change"
+    if row is None and model._meta.auto_field is not None:
+        return Problem(
+            code="server_assigned_pk",
+            detail="the server numbers the rows of this model, so clients cannot make them",
+        )
+    permission = f"{model._meta.app_label}.{action}_{model._meta.model_name}"
+    if conf.get("MODEL_PERMISSIONS") and not author.user.has_perm(permission):
+        return Problem(code="forbidden", detail=f"this user has no permission to {action} rows of this model")
+    if outcome.row is not None and scope_of_row(model, change.pk, outcome.row) not in author.scopes:
+        name = options_for(model).scope
+        return Problem(
+            code="invalid_reference", detail="the row that this field refers to is not there", field=name
+        )
+    can_write = options_for(model).can_write
+    if can_write is not None:
+        after = None if outcome.row is None else instance_of(model, change.pk, outcome.row, instance)
+        if any(row is not None and not can_write(author.user, row) for row in (instance, after)):
+            return Problem(code="forbidden", detail="this user may not write this row")
+    return None
+
+
+def forbidden_field(
+    model: type[models.Model], fields: Mapping[str, Any], tombstone: Tombstone | None, author: Author
+) -> str | None:
+    """A field that the author may not set and that a new row would set, or None.
+
+    Whatever made the row, be it a push or a strategy: what a new row says of such a field is what its tombstone
+    holds, null, or the default.
+    """
+    if author.operator:
+        return None
+    known = {field.name: field for field in (*synced_fields(model), *set_fields(model))}
+    held: Mapping[str, Any] = {} if tombstone is None or tombstone.row is None else tombstone.row.fields
+    for name in options_for(model).read_only:
+        value = fields.get(name)
+        if value is None or name not in known or (name in held and same(value, held[name])):
+            continue
+        if not same(value, default_of(known[name])):
+            return name
+    return None

@@ -1,0 +1,27 @@
+"""On whose behalf changes are applied."""
+
+from dataclasses import dataclass
+
+from ..clients.client import Client, SyncUser
+from ..rules.merge import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Author:
+    """On whose behalf changes are applied.
+
+    ``seen`` is the number of the checkpoint up to which the client knows the feed, ``offset`` the server's time minus
+    the client's and ``received`` the time of receipt (both µs). An ``operator`` may write what no client can.
+    A ``policy`` goes before those of the models. One who ``gives_back`` undoes: what the server itself had is written
+    as it was, and a deletion takes nothing along.
+    """
+
+    client: Client
+    user: SyncUser
+    scopes: frozenset[str]
+    seen: int
+    received: int
+    offset: int = 0
+    operator: bool = False
+    policy: Policy | None = None
+    gives_back: bool = False

@@ -1,0 +1,143 @@
+"""Deleting rows with what hangs on them: unless that would take rows the client has never seen, and telling which."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.db import models, router
+from django.db.models.deletion import Collector
+
+from ..feed.entries import unseen
+from ..protocol.changes import Row, same
+from ..tracking.registry import is_tracked, set_fields, tracked_models
+from ..wire.fields.codec import encode_key
+from ..wire.rows import read_rows
+from .author import Author
+
+#: Rows by model and primary key.
+Affected = dict[type[models.Model], set[Any]]
+
+
+class UnseenRows(Exception):
+    """The deletion would cascade to rows that were made or changed after the client last looked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenAlong:
+    """A row that a deletion changed beside its own, by a cascade, a reference set to null or a set's lost element.
+
+    ``after`` is None where the row was deleted as well.
+    """
+
+    model: str
+    pk: str
+    before: Row
+    after: Row | None
+
+
+def delete_rows(
+    model: type[models.Model],
+    instances: Sequence[models.Model],
+    deleted_too: Mapping[type[models.Model], Sequence[models.Model]],
+    author: Author,
+) -> dict[str, list[TakenAlong]]:
+    """Delete rows of one model as Django does, cascades and signals included, and tell what went along with each.
+
+    By the wire keys of the rows; ``deleted_too`` are all that are being deleted for themselves. Edits beat deletes
+    through cascades as well: raises UnseenRows if a row that the client has not deleted itself, and has not seen in its
+    present state, would go along; where an undo deletes, if anything would. Raises ProtectedError and RestrictedError
+    as Django does.
+    """
+    own = {(kind._meta.concrete_model or kind, row.pk) for kind, rows in deleted_too.items() for row in rows}
+    collector = _collected(model, instances)
+    cascaded, changed = _affected(collector, own)
+    along = _united(cascaded, changed)
+    if author.gives_back and along:
+        raise UnseenRows("other rows refer to this one now")
+    if not author.operator:
+        _require_seen(cascaded, author)
+    if not along:
+        collector.delete()
+        return {}
+    shares = {encode_key(model._meta.pk, row.pk): _share(model, row, own) for row in instances}
+    before = _rows(along)
+    collector.delete()
+    after = _rows(along)
+    taken = {
+        key: TakenAlong(model=key[0]._meta.label_lower, pk=key[1], before=row, after=after.get(key))
+        for key, row in before.items()
+        if key not in after or not same(row.fields, after[key].fields)
+    }
+    return {pk: [taken.pop(key) for key in share if key in taken] for pk, share in shares.items()}
+
+
+def _collected(model: type[models.Model], instances: Sequence[models.Model]) -> Collector:
+    collector = Collector(using=router.db_for_write(model), origin=instances[0])
+    collector.collect(instances)
+    return collector
+
+
+def _affected(collector: Collector, own: Collection[tuple[Any, Any]]) -> tuple[Affected, Affected]:
+    """The rows of tracked models that would be deleted too, and those that would be changed."""
+    cascaded: Affected = {}
+    changed: Affected = {}
+    gone: list[tuple[Any, Iterable[Any]]] = list(collector.data.items())
+    gone += [(rows.model, list(rows)) for rows in collector.fast_deletes if hasattr(rows, "model")]
+    for kind, rows in gone:
+        if is_tracked(kind):
+            _add(cascaded, kind, (row.pk for row in rows), own)
+        elif kind._meta.auto_created:
+            for owner, attname in _owners(kind):
+                _add(changed, owner, (getattr(row, attname) for row in rows), own)
+    for (field, _), updated in collector.field_updates.items():
+        if is_tracked(field.model):
+            _add(
+                changed, field.model, (row.pk for rows in updated for row in cast("Iterable[Any]", rows)), own
+            )
+    return cascaded, changed
+
+
+def _add(found: Affected, kind: Any, keys: Iterable[Any], own: Collection[tuple[Any, Any]]) -> None:
+    model = kind._meta.concrete_model
+    others = {key for key in keys if (model, key) not in own}
+    if others:
+        found.setdefault(model, set()).update(others)
+
+
+def _owners(through: type[models.Model]) -> Iterable[tuple[type[models.Model], str]]:
+    """The tracked models whose many-to-many fields a table holds, and its attribute with the owner's key."""
+    for model in tracked_models():
+        for many in set_fields(model):
+            field: Any = many
+            if field.remote_field.through is through:
+                yield model, through._meta.get_field(field.m2m_field_name()).attname
+
+
+def _require_seen(cascaded: Affected, author: Author) -> None:
+    for kind, pks in cascaded.items():
+        keys = [encode_key(kind._meta.pk, pk) for pk in pks]
+        if next(unseen(kind._meta.label_lower, keys, author.seen), None) is not None:
+            raise UnseenRows(f"rows of {kind._meta.verbose_name_plural} changed meanwhile")
+
+
+def _united(cascaded: Affected, changed: Affected) -> Affected:
+    return {
+        kind: cascaded.get(kind, set()) | changed.get(kind, set())
+        for kind in dict.fromkeys([*cascaded, *changed])
+    }
+
+
+def _share(
+    model: type[models.Model], row: models.Model, own: Collection[tuple[Any, Any]]
+) -> list[tuple[type[models.Model], str]]:
+    """What hangs on one of the rows alone."""
+    along = _united(*_affected(_collected(model, [row]), own))
+    return [(kind, encode_key(kind._meta.pk, pk)) for kind, pks in along.items() for pk in pks]
+
+
+def _rows(along: Affected) -> dict[tuple[type[models.Model], str], Row]:
+    return {
+        (kind, stored.pk): stored.row
+        for kind, pks in along.items()
+        for stored in read_rows(kind, kind._base_manager.filter(pk__in=pks).order_by("pk"))
+    }

@@ -1,0 +1,258 @@
+"""Changes into tables: merged in bulk, written in few statements, and cut in halves until only the bad ones are out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.db import DataError, IntegrityError, transaction
+from django.db.models import ProtectedError, RestrictedError
+
+from ..protocol.changes import Change, Row
+from ..protocol.errors import Problem
+from ..rules.merge import Decision, Outcome
+from ..signals import changes_applied
+from ..tracking.registry import dependency_order
+from ..wire.fields.codec import is_key
+from ..wire.rows import stored_rows
+from .author import Author
+from .batch import merge_and_write
+from .cascades import UnseenRows
+from .prepare import Prepared, prepare
+from .refusals import problem_of
+from .slots import Applied, Key
+from .swaps import rings
+
+
+class _GroupFailed(Exception):
+    """A member of a group was not written, so none may be."""
+
+    def __init__(self, applied: list[Applied]) -> None:
+        super().__init__("a member of the group was not written")
+        self.applied = applied
+
+
+_REFUSALS = (IntegrityError, DataError, ProtectedError, RestrictedError, UnseenRows)
+
+#: The codes of problems that other changes may cure, by making the row that is missed or by giving up a value.
+CURABLE = ("invalid_reference", "unique")
+
+
+def apply_changes(changes: Sequence[Change], author: Author) -> list[Applied]:
+    """Merge changes into the tables and write them, each ending in exactly one state, in the order given.
+
+    Must run in a transaction. One change that the database refuses never fails the others: the batch is cut in halves
+    until it stands alone. Changes of one group are written together or not at all.
+    """
+    results: list[Applied | None] = [None] * len(changes)
+    ready: list[tuple[int, Prepared]] = []
+    for index, change in enumerate(changes):
+        prepared = prepare(change, author)
+        if isinstance(prepared, Outcome):
+            results[index] = Applied(change=change, outcome=prepared)
+        else:
+            ready.append((index, prepared))
+    broken_groups = {
+        changes[index].group
+        for index, result in enumerate(results)
+        if result is not None and changes[index].group
+    }
+    for unit in _units(ready):
+        group = unit[0][1].change.group
+        members = [prepared for _, prepared in unit]
+        if group is None:
+            applied = _apply_unit(members, author)
+        elif group in broken_groups:
+            applied = [_failed_with_group(prepared, "rejected") for prepared in members]
+        else:
+            applied = _apply_group(members, author)
+        for (index, _), result in zip(unit, applied, strict=True):
+            results[index] = result
+    finished = [result for result in results if result is not None]
+    _announce(finished, author)
+    return _with_rows(finished, author)
+
+
+def _units(ready: list[tuple[int, Prepared]]) -> Iterable[list[tuple[int, Prepared]]]:
+    """Runs of changes that are merged together: the members of a group, or what stands between groups.
+
+    A put that follows a delete of the same row begins a new run, so that within a run puts can go before deletes.
+    """
+    run: list[tuple[int, Prepared]] = []
+    deleted: set[Key] = set()
+    grouped: set[str] = set()
+    for index, prepared in ready:
+        change = prepared.change
+        if change.group is not None:
+            if change.group not in grouped:
+                grouped.add(change.group)
+                if run:
+                    yield run
+                run, deleted = [], set()
+                yield [item for item in ready if item[1].change.group == change.group]
+            continue
+        key = (prepared.model, change.pk)
+        if change.op == "put" and key in deleted:
+            yield run
+            run, deleted = [], set()
+        if change.op == "delete":
+            deleted.add(key)
+        run.append((index, prepared))
+    if run:
+        yield run
+
+
+def _apply_group(members: list[Prepared], author: Author) -> list[Applied]:
+    try:
+        with transaction.atomic():
+            applied = _apply_unit(members, author)
+            if any(result.outcome.state in ("parked", "rejected") for result in applied):
+                raise _GroupFailed(applied)
+            return applied
+    except _GroupFailed as failure:
+        return [
+            result
+            if result.outcome.state in ("parked", "rejected")
+            else _failed_with_group(prepared, "parked")
+            for prepared, result in zip(members, failure.applied, strict=True)
+        ]
+
+
+def _failed_with_group(prepared: Prepared, state: Any) -> Applied:
+    problem = Problem(code="group", detail="another change of its group could not be applied")
+    return Applied(
+        change=prepared.change, outcome=Outcome(state=state, problem=problem), notes=prepared.notes
+    )
+
+
+def _apply_unit(members: list[Prepared], author: Author) -> list[Applied]:
+    """Apply in the order of dependency, puts before deletes; then try again what others of the unit may have cured."""
+    waiting = sorted(range(len(members)), key=lambda index: _rank(members[index]))
+    results: dict[int, Applied] = {}
+    while waiting:
+        applied = _apply_batch([members[index] for index in waiting], author)
+        results.update(zip(waiting, applied, strict=True))
+        curable = (*CURABLE, "unseen_rows") if author.gives_back else CURABLE
+        missed = [index for index in waiting if _code(results[index]) in curable]
+        if len(missed) == len(waiting):
+            exchanged = _exchange({index: members[index] for index in missed}, results, author)
+            if not exchanged:
+                break
+            results |= exchanged
+            missed = [index for index in missed if index not in exchanged]
+        waiting = missed
+    return [results[index] for index in range(len(members))]
+
+
+def _code(result: Applied) -> str:
+    return "" if result.outcome.problem is None else result.outcome.problem.code
+
+
+def _exchange(
+    waiting: Mapping[int, Prepared], results: Mapping[int, Applied], author: Author
+) -> dict[int, Applied]:
+    """Write the rings of rows that take each other's unique values; those that even so cannot be are left out."""
+    clashing = {index: prepared for index, prepared in waiting.items() if _code(results[index]) == "unique"}
+    exchanged: dict[int, Applied] = {}
+    for ring in rings(clashing, author.scopes):
+        try:
+            with transaction.atomic():
+                applied = merge_and_write([waiting[index] for index in ring], author, exchanging=True)
+        except _REFUSALS:
+            continue
+        exchanged.update(zip(ring, applied, strict=True))
+    return exchanged
+
+
+def _rank(prepared: Prepared) -> int:
+    position = dependency_order().index(prepared.model)
+    return position if prepared.change.op == "put" else 2 * len(dependency_order()) - position
+
+
+def _apply_batch(batch: list[Prepared], author: Author) -> list[Applied]:
+    error: Exception | None = None
+    for _ in range(2 if len(batch) == 1 else 1):
+        try:
+            with transaction.atomic():
+                return merge_and_write(batch, author)
+        except _REFUSALS as refusal:
+            error = refusal
+    if error is None or len(batch) == 1:
+        return [_refused(batch[0], error, author)]
+    middle = len(batch) // 2
+    return _apply_batch(batch[:middle], author) + _apply_batch(batch[middle:], author)
+
+
+def _refused(prepared: Prepared, error: Exception | None, author: Author) -> Applied:
+    outdated = isinstance(error, UnseenRows) and not author.gives_back
+    state: Any = "superseded" if outdated else "parked"
+    problem = problem_of(error, prepared.model)
+    decisions = {
+        name: Decision(
+            client=value, server=None, base_clock=None, kept="server" if state == "superseded" else "review"
+        )
+        for name, value in prepared.change.fields.items()
+    }
+    return Applied(
+        change=prepared.change,
+        outcome=Outcome(state=state, problem=problem, decisions=decisions),
+        notes=prepared.notes,
+    )
+
+
+def _announce(results: list[Applied], author: Author) -> None:
+    written: dict[str, list[str]] = {}
+    deleted: dict[str, list[str]] = {}
+    for result in results:
+        if result.outcome.deletes:
+            deleted.setdefault(result.change.model, []).append(result.change.pk)
+        elif result.outcome.row is not None:
+            written.setdefault(result.change.model, []).append(result.change.pk)
+
+    def send() -> None:
+        for model in dependency_order():
+            label = model._meta.label_lower
+            if label in written or label in deleted:
+                changes_applied.send_robust(
+                    sender=model,
+                    client=author.client,
+                    written=written.get(label, []),
+                    deleted=deleted.get(label, []),
+                )
+
+    if written or deleted:
+        transaction.on_commit(send)
+
+
+def _with_rows(results: list[Applied], author: Author) -> list[Applied]:
+    """With the server's row, for changes that did not simply apply and whose client must be told what stands."""
+    wanted: dict[str, set[str]] = {}
+    for result in results:
+        if result.outcome.state not in ("applied", "identical"):
+            wanted.setdefault(result.change.model, set()).add(result.change.pk)
+    found: dict[tuple[str, str], Row] = {}
+    for model in dependency_order():
+        label = model._meta.label_lower
+        pks = [pk for pk in wanted.get(label, ()) if is_key(model._meta.pk, pk)]
+        if pks:
+            found |= {
+                (label, pk): stored.row for pk, stored in stored_rows(model, author.scopes, pks).items()
+            }
+    return [
+        _with_servers_side(result, found.get((result.change.model, result.change.pk))) for result in results
+    ]
+
+
+def _with_servers_side(result: Applied, row: Row | None) -> Applied:
+    """Told what the server has, also where the change was refused before it came to a comparison."""
+    if row is None:
+        return replace(result, after=None)
+    base = result.change.base or {}
+    decisions = {
+        name: decision
+        if decision.server_clock is not None or name not in row.fields
+        else replace(
+            decision, server=row.fields[name], server_clock=row.clock(name), base_clock=base.get(name)
+        )
+        for name, decision in result.outcome.decisions.items()
+    }
+    return replace(result, after=row, outcome=replace(result.outcome, decisions=decisions))

@@ -1,0 +1,112 @@
+"""Who may write what, and whether what a row refers to is there: the tests between merging and writing."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import models
+
+from ..feed.entries import tombstones
+from ..protocol.changes import Row, same
+from ..rules.merge import Outcome
+from ..tracking.registry import is_tracked, set_fields, synced_fields
+from ..wire.fields.base import ValueFault
+from ..wire.fields.codec import decode_key, encode_key
+from ..wire.rows import visible
+from .author import Author
+from .prepare import Prepared
+
+Key = tuple[type[models.Model], str]
+#: A field of the model that has it.
+Target = Any
+
+
+def missing_targets(
+    batch: Sequence[Prepared],
+    outcomes: Sequence[Outcome],
+    stored: Mapping[Key, Row | None],
+    buried: Mapping[Key, Row],
+    states: Mapping[Key, Row | None],
+    author: Author,
+) -> Iterator[tuple[int, str, bool]]:
+    """Which references lead nowhere that the author can see: (place in the batch, field, whether it was deleted).
+
+    ``stored`` are the batch's rows as the database has them, ``buried`` those that tombstones keep, ``states`` what
+    the rows will be. A row that is absent, one that is invisible and one of a model that is not tracked look the same
+    from outside.
+    """
+    wanted: dict[Target, dict[str, list[tuple[int, str]]]] = {}
+    for index, (prepared, outcome) in enumerate(zip(batch, outcomes, strict=True)):
+        if outcome.row is None:
+            continue
+        present = stored.get((prepared.model, prepared.change.pk))
+        for relation in (prepared.model._meta.pk, *synced_fields(prepared.model)):
+            # A primary key that is a relation refers to a row as any other does, and never changes.
+            key = prepared.change.pk if relation.primary_key else outcome.row.fields.get(relation.name)
+            if not isinstance(relation, models.ForeignKey) or key is None:
+                continue
+            if present is None or not (relation.primary_key or same(present.fields.get(relation.name), key)):
+                wanted.setdefault(_target_of(relation), {}).setdefault(key, []).append((index, relation.name))
+        for field in set_fields(prepared.model):
+            held = present or buried.get((prepared.model, prepared.change.pk))
+            had = () if held is None else held.fields.get(field.name) or ()
+            for key in {*(outcome.row.fields.get(field.name) or ())}.difference(had):
+                wanted.setdefault(_target_of(field), {}).setdefault(key, []).append((index, field.name))
+    for target, references in wanted.items():
+        model = target.model
+        there, gone = _in_batch(target, references, states)
+        there |= _visible_keys(target, references.keys() - there - gone, author)
+        missing = references.keys() - there
+        deleted = (
+            tombstones(model._meta.label_lower, missing, author.scopes)
+            if missing and is_tracked(model) and target.primary_key
+            else {}
+        )
+        for key in missing:
+            for index, name in references[key]:
+                yield index, name, key in deleted or key in gone
+
+
+def _target_of(relation: Any) -> Target:
+    """The field that a relation's values are values of. A proxy's rows are those of its concrete model."""
+    model = relation.related_model._meta.concrete_model
+    if isinstance(relation, models.ForeignKey):
+        return model._meta.get_field(relation.target_field.name)
+    return model._meta.pk
+
+
+def _in_batch(
+    target: Target, keys: Collection[str], states: Mapping[Key, Row | None]
+) -> tuple[set[str], set[str]]:
+    """The keys among ``keys`` that rows of the batch will have, and those whose rows will be gone.
+
+    Which row had a key that is not primary is not known once the row is gone: such a key is merely not there.
+    """
+    if target.primary_key:
+        known = {key: states[target.model, key] for key in keys if (target.model, key) in states}
+        gone = {key for key, row in known.items() if row is None}
+        return known.keys() - gone, gone
+    rows = (row for (model, _), row in states.items() if model is target.model and row is not None)
+    return {row.fields[target.name] for row in rows if row.fields.get(target.name) in keys}, set()
+
+
+def _visible_keys(target: Target, keys: set[str], author: Author) -> set[str]:
+    model = target.model
+    typed = []
+    for key in keys:
+        try:
+            typed.append(decode_key(target, key))
+        except ValueFault:
+            continue
+    if not typed:
+        return set()
+    if author.operator:
+        rows = model._base_manager.all()
+    elif is_tracked(model):
+        rows = visible(model, author.scopes)
+    elif issubclass(model, get_user_model()):
+        rows = model._base_manager.filter(pk=author.user.pk)
+    else:
+        return set()
+    found = rows.filter(**{f"{target.attname}__in": typed}).values_list(target.attname, flat=True)
+    return {encode_key(target, value) for value in found}

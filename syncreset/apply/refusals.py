@@ -1,0 +1,61 @@
+"""What the database or Django refused, as a problem with a stable code and without any value of a row."""
+
+import re
+
+from django.db import IntegrityError, models
+from django.db.models import ProtectedError, RestrictedError
+
+from ..protocol.errors import Problem
+from .cascades import UnseenRows
+
+_BY_SQLSTATE = {
+    "23505": "unique",
+    "23514": "check",
+    "23502": "null",
+    "23503": "invalid_reference",
+    "23P01": "exclusion",
+}
+_BY_MESSAGE = {
+    "UNIQUE constraint": "unique",
+    "CHECK constraint": "check",
+    "NOT NULL constraint": "null",
+    "FOREIGN KEY constraint": "invalid_reference",
+}
+_DETAILS = {
+    "unique": "another row already has this value",
+    "check": "a constraint of the table does not allow these values",
+    "null": "a field that cannot be null has no value",
+    "invalid_reference": "the row that this field refers to is not there",
+    "exclusion": "a constraint of the table excludes these values beside another row's",
+    "protected": "other rows refer to this one and protect it from deletion",
+    "unseen_rows": "the deletion would take rows along that changed after this client last saw them",
+    "invalid": "the database cannot store these values",
+}
+
+
+def problem_of(error: Exception | None, model: type[models.Model]) -> Problem:
+    """The problem that a refusal is. Names the field where the database tells which."""
+    columns: list[str] = []
+    if isinstance(error, UnseenRows):
+        code = "unseen_rows"
+    elif isinstance(error, ProtectedError | RestrictedError):
+        code = "protected"
+    elif isinstance(error, IntegrityError):
+        code, columns = _integrity(error)
+    else:
+        code = "invalid"
+    names = [field.name for field in model._meta.concrete_fields if field.column in columns]
+    return Problem(code=code, detail=_DETAILS[code], field=names[0] if len(names) == 1 else None)
+
+
+def _integrity(error: IntegrityError) -> tuple[str, list[str]]:
+    diagnostics = getattr(error.__cause__, "diag", None)
+    if diagnostics is not None:
+        code = _BY_SQLSTATE.get(diagnostics.sqlstate or "", "invalid")
+        named = re.match(r"Key \(([^)]*)\)", diagnostics.message_detail or "")
+        columns = [diagnostics.column_name] if diagnostics.column_name else []
+        return code, columns or ([name.strip(' "') for name in named[1].split(",")] if named else [])
+    message = str(error)
+    code = next((code for prefix, code in _BY_MESSAGE.items() if message.startswith(prefix)), "invalid")
+    _, _, named_columns = message.partition(": ")
+    return code, [name.rpartition(".")[2].strip() for name in named_columns.split(",")]

@@ -1,0 +1,93 @@
+"""The rows of a batch while changes are merged into them."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from django.db import models
+
+from ..feed.entries import tombstones
+from ..protocol.changes import Change, Row, Tombstone, same
+from ..protocol.errors import Problem
+from ..rules.merge import Outcome
+from ..tracking.registry import dependency_order, set_fields
+from ..wire.clocks import clocks_in_entries
+from ..wire.rows import lock_instances, row_of, tombstone_of
+from ..wire.sets import elements_of, living
+from .author import Author
+from .cascades import TakenAlong
+from .prepare import Prepared
+
+#: A row: its model and its primary key on the wire.
+Key = tuple[type[models.Model], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """A change and what became of it: the row before it, and the server's row after it where the client may see it.
+
+    ``along`` are the rows that a delete changed beside its own.
+    """
+
+    change: Change
+    outcome: Outcome
+    before: Row | None = None
+    after: Row | None = None
+    along: tuple[TakenAlong, ...] = ()
+    notes: tuple[Problem, ...] = ()
+
+
+@dataclass(kw_only=True)
+class _Slot:
+    """One row while a batch is merged into it."""
+
+    instance: Any = None
+    stored: Row | None = None
+    row: Row | None = None
+    tombstone: Tombstone | None = None
+    hidden: bool = False
+    touched: set[str] = field(default_factory=set)
+
+
+def _load(batch: list[Prepared], author: Author) -> dict[Key, _Slot]:
+    slots: dict[Key, _Slot] = {}
+    by_model: dict[type[models.Model], set[str]] = {}
+    for prepared in batch:
+        by_model.setdefault(prepared.model, set()).add(prepared.change.pk)
+    for model in sorted(by_model, key=dependency_order().index):
+        pks = by_model[model]
+        instances = lock_instances(model, pks)
+        clocks = clocks_in_entries(model, instances.keys())
+        elements = elements_of(model, [instance.pk for instance in instances.values()])
+        buried = tombstones(model._meta.label_lower, pks - instances.keys(), author.scopes)
+        for pk in pks:
+            slot = _Slot(instance=instances.get(pk))
+            if slot.instance is not None:
+                stored = row_of(slot.instance, clocks.get(pk), elements.get(pk, {}))
+                slot.hidden = not author.operator and stored.scope not in author.scopes
+                slot.stored = slot.row = None if slot.hidden else stored.row
+            elif pk in buried:
+                slot.tombstone = _with_living_sets(model, tombstone_of(model, buried[pk]))
+            slots[model, pk] = slot
+    return slots
+
+
+def _with_living_sets(model: type[models.Model], tombstone: Tombstone) -> Tombstone:
+    """Without the elements that have been deleted since: they must not keep the row itself from coming back."""
+    if tombstone.row is None:
+        return tombstone
+    held = tombstone.row.fields
+    sets = {many.name: living(many, held[many.name]) for many in set_fields(model) if held[many.name]}
+    return replace(tombstone, row=replace(tombstone.row, fields={**held, **sets}))
+
+
+def _take(slot: _Slot, outcome: Outcome) -> None:
+    if outcome.deletes:
+        slot.row = None
+        slot.tombstone = None
+    elif outcome.row is not None:
+        if slot.row is not None:
+            previous = slot.row.fields
+            slot.touched |= {
+                name for name, value in outcome.row.fields.items() if not same(value, previous.get(name))
+            }
+        slot.row = outcome.row

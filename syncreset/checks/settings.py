@@ -1,0 +1,65 @@
+"""Checks of the settings."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as CheckWarning
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Model
+from django.utils.module_loading import import_string
+
+from .. import conf
+from ..tracking.options import STRATEGIES
+from ..tracking.register import registration_of
+from ..tracking.registry import tracked_models
+
+_STRATEGY_HINT = f"Use one of {', '.join(STRATEGIES)}, or a function's dotted path."
+
+
+def check_scopes_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether ``SYNCRESET["SCOPES"]`` can be used, and is there where a model needs it."""
+    try:
+        function = conf.scopes_function()
+    except (ImportError, ImproperlyConfigured) as error:
+        hint = "Give a function `(user) -> iterable of model instances or querysets`, or its dotted path."
+        return [Error(f"SYNCRESET['SCOPES'] cannot be imported: {error}", hint=hint, id="syncreset.E011")]
+    scoped = [model._meta.label for model in tracked_models() if _declared_scope(model) is not None]
+    if function is not None or not scoped:
+        return []
+    return [
+        CheckWarning(
+            f"SYNCRESET['SCOPES'] is not set, so nobody holds a row of {', '.join(scoped)}.",
+            hint="Name a function `(user) -> iterable of model instances or querysets`: the scopes that a user holds.",
+            id="syncreset.W004",
+        )
+    ]
+
+
+def check_strategy_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether ``SYNCRESET["STRATEGY"]`` can be used."""
+    chosen = conf.get("STRATEGY")
+    if chosen is None or _is_strategy(chosen):
+        return []
+    return [
+        Error(f"SYNCRESET['STRATEGY'] = {chosen!r} is no strategy.", hint=_STRATEGY_HINT, id="syncreset.E017")
+    ]
+
+
+def _is_strategy(name: object) -> bool:
+    if name in STRATEGIES:
+        return True
+    try:
+        return isinstance(name, str) and callable(import_string(name))
+    except ImportError:
+        return False
+
+
+def _declared_scope(model: type[Model]) -> Any:
+    registered = registration_of(model)
+    return (
+        getattr(getattr(model, "SyncMeta", None), "scope", None)
+        if registered is None
+        else registered.get("scope")
+    )

@@ -1,0 +1,1 @@
+"""Who syncs, what each may hold, and whether it may go on or must reset."""

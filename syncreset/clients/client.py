@@ -1,0 +1,87 @@
+"""Clients, what each has last synced, and the scopes that a user may hold."""
+
+import uuid
+from collections.abc import Collection
+from typing import Any, TypeAlias
+
+from django.conf import settings
+from django.db import models
+
+from ..protocol.clock import now
+from ..protocol.errors import ProtocolError
+
+#: A user: of the project's own model, which nobody else knows.
+SyncUser: TypeAlias = Any
+
+
+class Client(models.Model):
+    """One replica of one user on one device. Times in µs; ``acked`` is the highest sequence number processed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="syncreset_clients"
+    )
+    name = models.CharField(max_length=200, blank=True)
+    platform = models.CharField(max_length=200, blank=True)
+    schema = models.CharField(max_length=64, blank=True)
+    created = models.BigIntegerField(default=now)
+    last_seen = models.BigIntegerField(default=now)
+    pending = models.PositiveIntegerField(default=0)
+    checkpoint = models.BigIntegerField(null=True)
+    scopes = models.JSONField(default=list)
+    acked = models.BigIntegerField(default=0)
+    #: ``[sequence number, digest]`` of the changes last processed, to tell a replay from a number used twice.
+    recent = models.JSONField(default=list)
+    #: Server time minus client time (µs) at the last contact.
+    clock_offset = models.BigIntegerField(default=0)
+
+    class Meta:
+        permissions = [("force_reset_client", "Can force a reset of clients")]
+
+    def __str__(self) -> str:
+        return f"{self.name or 'client'} ({str(self.id)[:8]})"
+
+
+class LastSynced(models.Model):
+    """Up to which time (µs, the checkpoint's) a client has everything of a model: the guide's ``LastSynced`` object."""
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="last_synced")
+    model = models.CharField(max_length=100)
+    at = models.BigIntegerField()
+    checkpoint = models.BigIntegerField()
+
+    class Meta:
+        verbose_name_plural = "last synced"
+        constraints = [models.UniqueConstraint(fields=["client", "model"], name="syncreset_lastsynced_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model} of {self.client}"
+
+
+class ClientForbidden(ProtocolError):
+    """The client belongs to somebody else."""
+
+    status = 403
+    code = "client_forbidden"
+
+
+def find_client(user: SyncUser, client_id: uuid.UUID) -> Client | None:
+    """The user's client, or None where the server knows none of this id. Raises ClientForbidden for another's."""
+    client = Client.objects.filter(pk=client_id).first()
+    if client is not None and client.user_id != user.pk:
+        raise ClientForbidden("this client belongs to another user")
+    return client
+
+
+def record_synced(client: Client, *, checkpoint: int, at: int, models: Collection[str], **_: Any) -> None:
+    """The receiver of the signal ``synced``: remember, per model, what the client has."""
+    LastSynced.objects.bulk_create(
+        [LastSynced(client=client, model=model, at=at, checkpoint=checkpoint) for model in models],
+        update_conflicts=True,
+        unique_fields=["client", "model"],
+        update_fields=["at", "checkpoint"],
+    )
+
+
+#: How many of the last sequence numbers keep a digest of their change, to tell a replay from a reuse.
+REMEMBERED = 2000

@@ -1,0 +1,131 @@
+"""Whether a client may go on from its checkpoint, or must reset."""
+
+import secrets
+import uuid
+from typing import Any
+
+from .. import conf
+from ..feed.checkpoints import feed_state, standing_of
+from ..feed.cursor import Cursor
+from ..protocol.clock import now
+from ..protocol.compatibility import breaking_changes
+from ..protocol.errors import ProtocolError
+from ..wire.schema import is_of_newer_release, publish, published
+from .client import Client, SyncUser, find_client
+from .resets import Reset, ResetReason, _due_reset, _renew_deadline, order_reset
+
+#: How long (µs) after resets fell due their clients are expected, and the longest wait (s) that one is advised.
+_RUSH = 60 * 60 * 1_000_000
+_LONGEST_WAIT = 60 * 60
+
+
+class ClientResetRequired(Exception):
+    """The client cannot continue. Carries the open reset."""
+
+    def __init__(self, reset: Reset, schema: str) -> None:
+        super().__init__(reset.reason)
+        self.reset = reset
+        self.schema = schema
+
+
+class ServerOutdated(ProtocolError):
+    """The client is ahead of this process, which is about to be replaced: nothing is wrong with the client."""
+
+    status = 503
+    code = "server_outdated"
+
+
+def require_current(
+    user: SyncUser,
+    client_id: uuid.UUID,
+    *,
+    schema: str,
+    cursor: Cursor | None,
+    reset_id: str | None = None,
+) -> Client:
+    """The client, if it may continue from its checkpoint with its schema.
+
+    Raises ClientResetRequired where it may not, unless the call is the bootstrap of that very reset: ``reset_id``
+    names it and the cursor is None or one of this bootstrap. Raises ClientForbidden for another user's client, and
+    ServerOutdated where the client has taken over a schema that is newer than the code which runs here.
+    """
+    current_hash = publish()["hash"]
+    client = find_client(user, client_id)
+    if client is None:
+        client = _adopt(user, client_id)
+        full = cursor is not None and cursor.epoch == feed_state().epoch
+        raise ClientResetRequired(order_reset(client, ResetReason.CLIENT_UNKNOWN, full=full), current_hash)
+    bootstraps = reset_id is not None and (cursor is None or cursor.reset == reset_id)
+    wrong = _found_wrong(client, schema, current_hash, cursor)
+    reset = wrong or _due_reset(client)
+    # With a wrong cursor or schema nothing can be continued, whichever bootstrap it is of: that one starts over.
+    misfit = wrong is not None and (cursor is not None or wrong.reason == ResetReason.SCHEMA_INCOMPATIBLE)
+    if reset is not None and (misfit or not (bootstraps and str(reset.pk) == reset_id)):
+        _renew_deadline(reset)
+        raise ClientResetRequired(reset, current_hash)
+    if reset_id is not None and cursor is None and not client.resets.filter(pk=reset_id).exists():
+        raise ClientResetRequired(
+            order_reset(
+                client, ResetReason.HISTORY_DIVERGED, full=True, detail="the client's reset is unknown"
+            ),
+            current_hash,
+        )
+    return client
+
+
+def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor | None) -> Reset | None:
+    if cursor is not None:
+        standing = standing_of(cursor.epoch, cursor.number, cursor.salt)
+        if standing.verdict == "diverged" or not cursor.genuine:
+            return order_reset(client, ResetReason.HISTORY_DIVERGED, full=True)
+        if standing.verdict == "expired":
+            return order_reset(client, ResetReason.CHECKPOINT_EXPIRED)
+    if schema != current_hash:
+        old = published(schema)
+        broken = ["its schema is unknown here"] if old is None else breaking_changes(old, publish())
+        if broken and is_of_newer_release(schema):
+            raise ServerOutdated("a newer release is being deployed, and this process is of the one before")
+        if broken:
+            detail = f"{'; '.join(broken)} (schema {schema[:8]} to {current_hash[:8]})"
+            return order_reset(client, ResetReason.SCHEMA_INCOMPATIBLE, detail=detail)
+    return None
+
+
+def _adopt(user: SyncUser, client_id: uuid.UUID) -> Client:
+    Client.objects.get_or_create(pk=client_id, defaults={"user": user})
+    client = find_client(user, client_id)
+    if client is None:
+        raise RuntimeError(f"client {client_id} was removed while it was being adopted")
+    return client
+
+
+def retry_after() -> int:
+    """How many seconds a client that is told to reset had best wait before it does, drawn anew for each.
+
+    The more clients fell due within the last hour and have yet to come, the wider they are spread: the setting
+    ``RESET_RATE`` says how many may start over in one second. This is advice; whoever comes earlier is served.
+    """
+    at = now()
+    waiting = Reset.objects.filter(
+        bootstrapped__isnull=True,
+        replaced__isnull=True,
+        not_before__gt=at - _RUSH,
+        not_before__lte=at,
+    ).count()
+    return secrets.randbelow(min(int(waiting / conf.get("RESET_RATE")), _LONGEST_WAIT) + 1)
+
+
+def reset_problem(error: ClientResetRequired) -> dict[str, Any]:
+    """The members that the 409 problem carries beside the common ones."""
+    reset = error.reset
+    return {
+        "reason": reset.reason,
+        "reset": str(reset.pk),
+        "mode_allowed": list(conf.get("MODES")),
+        "recovery": {
+            "full": reset.full,
+            "max_bytes": conf.get("SNAPSHOT_LIMIT"),
+            "deadline": reset.deadline,
+        },
+        "schema": error.schema,
+    }

@@ -1,0 +1,187 @@
+"""Resets: the order that a client must start over, and the test whether it may continue."""
+
+import uuid
+from collections.abc import Iterable
+
+from django.conf import settings
+from django.db import IntegrityError, models, transaction
+
+from .. import conf
+from ..protocol.clock import now
+from ..signals import reset_ordered
+from .client import Client, SyncUser
+
+
+class ResetReason(models.TextChoices):
+    """Why a client cannot continue (protocol, "409 client_reset")."""
+
+    HISTORY_DIVERGED = "history_diverged", "history diverged"
+    CHECKPOINT_EXPIRED = "checkpoint_expired", "checkpoint expired"
+    SCHEMA_INCOMPATIBLE = "schema_incompatible", "schema incompatible"
+    CLIENT_UNKNOWN = "client_unknown", "client unknown"
+    ADMIN_FORCED = "admin_forced", "forced by an administrator"
+
+
+class Reset(models.Model):
+    """The order to one client to start over. Open until the client has bootstrapped with it. Times in µs.
+
+    Before ``not_before`` it does not hold the client, which goes on as if it were not there: so resets of many clients
+    come in waves.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="resets")
+    reason = models.CharField(max_length=40, choices=ResetReason.choices)
+    detail = models.TextField(blank=True)
+    #: Whether the snapshot must hold every row, because the server is to be healed from it.
+    full = models.BooleanField(default=False)
+    created = models.BigIntegerField(default=now)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    not_before = models.BigIntegerField(default=now)
+    deadline = models.BigIntegerField()
+    bootstrapped = models.BigIntegerField(null=True, blank=True)
+    #: Set when another reset took this one's place before the client had bootstrapped.
+    replaced = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["client"],
+                condition=models.Q(bootstrapped__isnull=True, replaced__isnull=True),
+                name="syncreset_reset_one_open",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["not_before"],
+                condition=models.Q(bootstrapped__isnull=True, replaced__isnull=True),
+                name="syncreset_reset_due",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_reason_display()} ({str(self.id)[:8]})"
+
+
+def force_reset(
+    clients: Iterable[Client],
+    *,
+    by: SyncUser | None = None,
+    detail: str = "",
+    full: bool = False,
+    not_before: int | None = None,
+) -> list[Reset]:
+    """Order each client to reset, at its next contact after ``not_before`` (µs; None: now).
+
+    A client whose reset is still open keeps that one, which falls due at the earlier of both times.
+    """
+    return [
+        order_reset(
+            client,
+            ResetReason.ADMIN_FORCED,
+            by=by,
+            detail=detail,
+            full=full,
+            replace=False,
+            not_before=not_before,
+        )
+        for client in clients
+    ]
+
+
+def order_reset(
+    client: Client,
+    reason: ResetReason,
+    *,
+    by: SyncUser | None = None,
+    detail: str = "",
+    full: bool = False,
+    replace: bool = True,
+    not_before: int | None = None,
+) -> Reset:
+    """The client's open reset of this reason, made where there is none.
+
+    An open reset of another reason is replaced, unless ``replace`` is false: then it is the one returned. So is one
+    that speaks of another schema change. What the replaced one wanted in full is wanted in full still.
+    """
+    due = now() if not_before is None else not_before
+    for _ in range(2):
+        current = open_reset(client)
+        if current is not None and (not replace or _is_same(current, reason, detail, full)):
+            _bring_forward(current, due)
+            return current
+        try:
+            wanted = full or (current is not None and current.full)
+            return _create_reset(client, reason, current, by=by, detail=detail, full=wanted, not_before=due)
+        except IntegrityError:
+            continue
+    raise RuntimeError(
+        f"the reset of client {client.pk} could not be ordered: another process keeps ordering one"
+    )
+
+
+def _is_same(current: Reset, reason: str, detail: str, full: bool) -> bool:
+    if reason == ResetReason.SCHEMA_INCOMPATIBLE and current.detail != detail:
+        return False
+    return current.reason == reason and current.full >= full
+
+
+def _create_reset(
+    client: Client,
+    reason: ResetReason,
+    current: Reset | None,
+    *,
+    by: SyncUser | None,
+    detail: str,
+    full: bool,
+    not_before: int,
+) -> Reset:
+    with transaction.atomic():
+        if current is not None:
+            Reset.objects.filter(pk=current.pk).update(replaced=now())
+        reset = Reset.objects.create(
+            client=client,
+            reason=reason,
+            detail=detail,
+            full=full,
+            created_by=by,
+            not_before=not_before,
+            deadline=_deadline(not_before),
+        )
+        transaction.on_commit(lambda: reset_ordered.send(sender=Reset, reset=reset))
+    return reset
+
+
+def _bring_forward(reset: Reset, due: int) -> None:
+    if due < reset.not_before:
+        reset.not_before, reset.deadline = due, _deadline(due)
+        reset.save(update_fields=["not_before", "deadline"])
+
+
+def _renew_deadline(reset: Reset) -> None:
+    """A client that comes back late still has the time that its snapshot needs: half of what it is given, at least."""
+    deadline = _deadline(reset.not_before)
+    if reset.deadline < (now() + deadline) // 2:
+        reset.deadline = deadline
+        reset.save(update_fields=["deadline"])
+
+
+def _deadline(due: int) -> int:
+    return max(now(), due) + int(conf.get("RESET_DEADLINE") * 1_000_000)
+
+
+def open_reset(client: Client) -> Reset | None:
+    """The reset that the client has yet to bootstrap with, if there is one, be it due or not."""
+    return Reset.objects.filter(client=client, bootstrapped__isnull=True, replaced__isnull=True).first()
+
+
+def _due_reset(client: Client) -> Reset | None:
+    reset = open_reset(client)
+    return None if reset is None or reset.not_before > now() else reset
+
+
+def mark_bootstrapped(client: Client, reset_id: str) -> None:
+    """The last page of the reset's bootstrap has been served: the client may continue."""
+    Reset.objects.filter(pk=reset_id, client=client, bootstrapped__isnull=True).update(bootstrapped=now())

@@ -1,0 +1,127 @@
+"""The feed: entries, written by triggers without a number, are stamped with a checkpoint when somebody reads.
+
+Numbers are given out under one lock and committed in order, so a reader can never pass a row that commits late, and
+writers never wait (design, section 5).
+"""
+
+import secrets
+import uuid
+from dataclasses import dataclass
+
+from django.db import connection, models, transaction
+from django.db.models import F, Max
+
+from ..protocol.clock import now
+from .entries import Entry, EntryKind
+
+
+class Checkpoint(models.Model):
+    """A numbered, salted point of the feed. ``at`` in µs, never before the previous checkpoint's."""
+
+    number = models.BigIntegerField(primary_key=True)
+    salt = models.CharField(max_length=32)
+    at = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+class FeedState(models.Model):
+    """The feed's single row of state: its epoch, the purge horizon, and the row that stamping locks."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    epoch = models.CharField(max_length=36)
+    horizon = models.BigIntegerField(default=0)
+    stamps = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a presented checkpoint stands: ``current``, ``diverged`` or ``expired``."""
+
+    verdict: str
+    same_epoch: bool
+
+
+def feed_state() -> FeedState:
+    """The feed's state, made at the first call."""
+    state, _ = FeedState.objects.get_or_create(pk=1, defaults={"epoch": str(uuid.uuid4())})
+    return state
+
+
+def stamp() -> Checkpoint:
+    """Number everything that has been committed, and return the newest checkpoint."""
+    if not Entry.objects.filter(checkpoint__isnull=True).exists():
+        newest = Checkpoint.objects.order_by("-number").first()
+        if newest is not None:
+            return newest
+    feed_state()
+    with transaction.atomic():
+        # The first statement of the transaction writes: it takes the lock on every database, SQLite included.
+        FeedState.objects.filter(pk=1).update(stamps=F("stamps") + 1)
+        if Entry.objects.filter(checkpoint__isnull=True, kind=EntryKind.TRUNCATED).exists():
+            _begin_epoch_after_truncate()
+        return _stamp_unstamped()
+
+
+def _stamp_unstamped() -> Checkpoint:
+    newest = Checkpoint.objects.order_by("-number").first()
+    number = 1 if newest is None else newest.number + 1
+    unstamped = Entry.objects.filter(checkpoint__isnull=True)
+    if connection.features.has_select_for_update_skip_locked:
+        unstamped = unstamped.select_for_update(skip_locked=True)
+    stamped = Entry.objects.filter(pk__in=unstamped.values("pk")).update(checkpoint=number)
+    if newest is not None and not stamped:
+        return newest
+    at = now() if newest is None else max(now(), newest.at + 1)
+    return Checkpoint.objects.create(number=number, salt=secrets.token_hex(8), at=at)
+
+
+def _begin_epoch_after_truncate() -> None:
+    Entry.objects.filter(kind=EntryKind.TRUNCATED).delete()
+    FeedState.objects.filter(pk=1).update(epoch=str(uuid.uuid4()))
+
+
+def begin_epoch() -> str:
+    """Begin a new history: every client's checkpoint is of another epoch from now on. Returns the epoch."""
+    state = feed_state()
+    state.epoch = str(uuid.uuid4())
+    state.save(update_fields=["epoch"])
+    return state.epoch
+
+
+def standing_of(epoch: str, number: int, salt: str) -> Standing:
+    """Whether the feed can continue from a checkpoint.
+
+    An unknown salt, or a number above the newest, proves that the server's history is another one than the client's,
+    also when a restored server has overtaken the number.
+    """
+    state = feed_state()
+    same_epoch = epoch == state.epoch
+    if not same_epoch:
+        return Standing(verdict="diverged", same_epoch=False)
+    if number < state.horizon:
+        return Standing(verdict="expired", same_epoch=True)
+    known = Checkpoint.objects.filter(number=number).values_list("salt", flat=True).first()
+    return Standing(verdict="current" if known == salt else "diverged", same_epoch=True)
+
+
+def purge(before: int) -> int:
+    """Remove tombstones and departures made before a time (µs) and remember the horizon. Returns how many.
+
+    A client whose checkpoint is older than the horizon can no longer be told of them, and gets ``checkpoint_expired``.
+    """
+    stamp()
+    with transaction.atomic():
+        FeedState.objects.filter(pk=1).update(stamps=F("stamps") + 1)
+        horizon = Checkpoint.objects.filter(at__lt=before).aggregate(newest=Max("number"))["newest"]
+        if horizon is None:
+            return 0
+        gone = Entry.objects.filter(checkpoint__lte=horizon).exclude(kind=EntryKind.ROW)
+        count, _ = gone.delete()
+        FeedState.objects.filter(pk=1).update(horizon=horizon)
+        Checkpoint.objects.filter(number__lt=horizon).delete()
+    return count

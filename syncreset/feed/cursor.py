@@ -1,0 +1,130 @@
+"""The opaque checkpoint that clients carry: a point of the feed, and how far a pull has got on its way there.
+
+It is signed: a client that could name scopes itself would be told which rows they hold, as rows it has lost.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from django.conf import settings
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+from ..protocol.errors import Malformed
+from ..protocol.strict_json import dumps, loads
+
+#: An entry id after which nothing of a checkpoint is left.
+WHOLE = 2**63 - 1
+
+#: 16 bytes in base64 without padding.
+_SIGNATURE_LENGTH = 22
+
+Phase = Literal["feed", "drop", "load"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """What a client has: everything of ``scopes`` up to entry ``entry`` of checkpoint ``number``.
+
+    ``salt`` tells the checkpoint from another one of the same number in a restored server's history. While scopes
+    change, ``phase`` is ``drop`` (rows of the ``lost`` scopes are being removed) or ``load`` (rows of the ``gained``
+    scopes are being read from the tables, after ``pk`` of ``model``). ``reset`` names the reset whose bootstrap it is.
+    """
+
+    epoch: str
+    number: int
+    salt: str
+    entry: int = WHOLE
+    scopes: tuple[str, ...] = ()
+    phase: Phase = "feed"
+    lost: tuple[str, ...] = ()
+    gained: tuple[str, ...] = ()
+    model: str = ""
+    pk: str = ""
+    reset: str | None = None
+    #: Whether the text it was decoded from bears this server's signature; what does not is of another history.
+    genuine: bool = True
+
+
+def encode_cursor(cursor: Cursor) -> str:
+    """The cursor as the wire's opaque text."""
+    parts: list[Any] = [1, cursor.epoch, cursor.number, cursor.salt, cursor.entry, list(cursor.scopes)]
+    if cursor.phase != "feed" or cursor.reset is not None:
+        parts += [cursor.phase, list(cursor.lost), list(cursor.gained), cursor.model, cursor.pk, cursor.reset]
+    text = dumps(parts)
+    return _base64(text.encode("ascii")) + "." + _signature(text, settings.SECRET_KEY)
+
+
+def decode_cursor(text: object) -> Cursor:
+    """The cursor of an opaque text. Raises Malformed: a client must return what it was given, unchanged."""
+    if not isinstance(text, str):
+        raise Malformed("the checkpoint is neither a string nor null", code="invalid_checkpoint")
+    try:
+        encoded, _, signature = text.partition(".")
+        if len(signature) != _SIGNATURE_LENGTH:
+            raise ValueError("no signature")
+        data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+        return replace(_cursor(loads(data)), genuine=_is_genuine(data.decode("utf-8"), signature))
+    except (binascii.Error, ValueError, TypeError, Malformed) as error:
+        raise Malformed(
+            "the checkpoint is not one that this server has given", code="invalid_checkpoint"
+        ) from error
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode("ascii").rstrip("=")
+
+
+def _signature(text: str, key: str | bytes) -> str:
+    return _base64(salted_hmac("syncreset.feed.cursor", text, secret=key, algorithm="sha256").digest()[:16])
+
+
+def _is_genuine(text: str, signature: str) -> bool:
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return any(constant_time_compare(signature, _signature(text, key)) for key in keys)
+
+
+def _cursor(parts: Any) -> Cursor:
+    if not isinstance(parts, list) or len(parts) not in (6, 12) or parts[0] != 1:
+        raise ValueError("not a cursor")
+    _, epoch, number, salt, entry, scopes, *rest = parts
+    phase, lost, gained, model, pk, reset = rest or ("feed", [], [], "", "", None)
+    return Cursor(
+        epoch=_text(epoch),
+        number=_number(number),
+        salt=_text(salt),
+        entry=_number(entry),
+        scopes=_texts(scopes),
+        phase=_phase(phase),
+        lost=_texts(lost),
+        gained=_texts(gained),
+        model=_text(model),
+        pk=_text(pk),
+        reset=None if reset is None else _text(reset),
+    )
+
+
+def _phase(value: Any) -> Phase:
+    for phase in get_args(Phase):
+        if value == phase:
+            return phase  # type: ignore[no-any-return]
+    raise ValueError("no such phase")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or "\x00" in value or not value.isprintable():
+        raise ValueError("not a text")
+    return value
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= WHOLE:
+        raise ValueError("not a number")
+    return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise ValueError("not a list")
+    return tuple(_text(value) for value in values)

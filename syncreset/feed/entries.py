@@ -1,0 +1,75 @@
+"""Entries: what was touched, and the tombstones among them."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+
+class EntryKind(models.IntegerChoices):
+    """What an entry says of its object within its scope."""
+
+    ROW = 0, "row"
+    DELETED = 1, "deleted"
+    DEPARTED = 2, "departed"
+    TRUNCATED = 3, "truncated"
+
+
+class Entry(models.Model):
+    """The feed's one line per (object, scope). Triggers are its only writers; stamping and purging touch it here."""
+
+    id = models.BigAutoField(primary_key=True)
+    model = models.CharField(max_length=100)
+    pk_text = models.CharField(max_length=255, db_column="pk")
+    scope = models.CharField(max_length=255)
+    checkpoint = models.BigIntegerField(null=True)
+    kind = models.SmallIntegerField(choices=EntryKind.choices, default=EntryKind.ROW)
+    at = models.BigIntegerField()
+    row = models.JSONField(null=True)
+    #: The row's clocks (µs), where its table has no columns for them: when it was last updated, and by field.
+    updated = models.BigIntegerField(null=True)
+    clocks = models.JSONField(null=True)
+
+    class Meta:
+        verbose_name_plural = "entries"
+        constraints = [
+            models.UniqueConstraint(fields=["model", "pk_text", "scope"], name="syncreset_entry_object"),
+        ]
+        indexes = [
+            models.Index(fields=["checkpoint", "id"], name="syncreset_entry_feed"),
+            models.Index(fields=["scope", "checkpoint", "id"], name="syncreset_entry_scope"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.pk_text} in {self.scope}"
+
+
+def entries_after(
+    number: int, entry: int, scopes: Collection[str], *, limit: int, unstamped: bool = False
+) -> Sequence[Entry]:
+    """Entries of the scopes after a point of the feed, in the feed's order; or those without a number yet."""
+    within = Entry.objects.filter(scope__in=scopes).exclude(kind=EntryKind.TRUNCATED)
+    if unstamped:
+        return list(within.filter(checkpoint__isnull=True).order_by("id")[:limit])
+    later = Q(checkpoint__gt=number) | Q(checkpoint=number, id__gt=entry)
+    return list(within.filter(later).order_by("checkpoint", "id")[:limit])
+
+
+def has_entries_after(number: int, scopes: Collection[str]) -> bool:
+    """Whether anything in the scopes has been stamped after checkpoint ``number``."""
+    return Entry.objects.filter(scope__in=scopes, checkpoint__gt=number).exists()
+
+
+def unseen(model: str, pks: Collection[str], number: int) -> Iterator[str]:
+    """The keys among ``pks`` whose rows were touched after checkpoint ``number``."""
+    touched = Entry.objects.filter(model=model, pk_text__in=pks).filter(
+        Q(checkpoint__isnull=True) | Q(checkpoint__gt=number)
+    )
+    yield from touched.values_list("pk_text", flat=True)
+
+
+def tombstones(model: str, pks: Collection[Any], scopes: Collection[str]) -> dict[str, Entry]:
+    """The newest tombstone in the given scopes of each key that has one."""
+    entries = Entry.objects.filter(model=model, pk_text__in=pks, scope__in=scopes, kind=EntryKind.DELETED)
+    return {entry.pk_text: entry for entry in entries.order_by("at")}

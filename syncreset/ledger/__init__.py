@@ -1,0 +1,1 @@
+"""The ledger: one item for every change that did not simply apply, and for every change of a snapshot."""

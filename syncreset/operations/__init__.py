@@ -1,0 +1,1 @@
+"""What an operator asks: states, counts, retention, audits, and what a deploy would do."""

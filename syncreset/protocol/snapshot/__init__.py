@@ -1,0 +1,1 @@
+"""The snapshot format ``syncreset-snapshot/1``: gzip of NDJSON."""

@@ -1,0 +1,110 @@
+"""The lines of a snapshot as data."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..changes import Clocks, Row, Value
+
+FORMAT = "syncreset-snapshot/1"
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The first line. Times in µs; ``last_synced`` maps models to the client's own idea of it."""
+
+    client: str
+    reset: str
+    schema: str
+    checkpoint: str | None
+    strategy: str
+    last_synced: Mapping[str, int] = field(default_factory=dict)
+    full: bool = True
+    created: int = 0
+    client_time: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a client did to a counter or a set since the base: ``{"delta": n}`` or ``{"add": [...], "remove": [...]}``.
+
+    ``sent`` are the parts of ``whole`` that were pushed without an answer, by sequence number.
+    """
+
+    whole: Value
+    sent: Mapping[int, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowLine:
+    """A row of the store. ``base`` None: made locally and never acknowledged; empty: nothing unsynced in it.
+
+    ``steps`` say of fields with a base what led from the server's value to the row's. Of a row made locally they lead
+    from nothing, and what was sent of them is the row as it was pushed.
+    """
+
+    model: str
+    pk: str
+    row: Row
+    base: Clocks | None
+    steps: Mapping[str, Step] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TombstoneLine:
+    """A deletion at time ``at`` (µs): the client's own, based on the row's ``updated``, or one it pulled."""
+
+    model: str
+    pk: str
+    at: int
+    base: int | None
+    pulled: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateLine:
+    """One line of a client's update log: which field was written at which time (µs)."""
+
+    model: str
+    pk: str
+    field: str
+    at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MalformedLine:
+    """A line that is JSON but not of its kind's shape: an item of the ledger, not the end of the snapshot."""
+
+    text: str
+    reason: str
+
+
+Line = RowLine | TombstoneLine | UpdateLine | MalformedLine
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """How many lines of each kind."""
+
+    rows: int = 0
+    tombstones: int = 0
+    updates: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.rows + self.tombstones + self.updates
+
+    def as_wire(self) -> dict[str, int]:
+        return {"rows": self.rows, "tombstones": self.tombstones, "updates": self.updates}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bytes of the decompressed snapshot, and of any one of its lines."""
+
+    decompressed: int = 2 * 1024**3
+    line: int = 8 * 1024**2
+
+
+DEFAULT_STRATEGY = "by_base"

@@ -1,0 +1,128 @@
+"""Values that say what to do with a value, not what it shall be: a counter's delta, a set's elements; and their sums.
+
+A step is ``{"delta": n}`` or ``{"add": [...], "remove": [...]}``. Steps of integers are numbers, those of big integers
+and decimals strings of digits, as the fields' values are on the wire; all sums are exact.
+"""
+
+import re
+from collections.abc import Iterable
+from decimal import Context, Decimal
+
+from .changes import Value
+
+# The default context has 28 digits, and a decimal field may have more.
+_EXACT = Context(prec=2000)
+_DIGITS = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
+#: More than any field holds; what is longer is no number to reckon with.
+_MOST_DIGITS = 1000
+
+
+def is_delta(value: Value) -> bool:
+    """Whether a value has the form ``{"delta": n}``."""
+    return isinstance(value, dict) and value.keys() == {"delta"}
+
+
+def add_delta(value: Value, delta: Value) -> Value:
+    """The wire value of a counter, ``value``, after ``{"delta": n}``. A counter that is null counts as zero.
+
+    Integers are numbers on the wire, big integers and decimals strings; the sum is what the delta is.
+    """
+    step = delta["delta"]
+    if value is None:
+        return step
+    if isinstance(step, str):
+        return format(_EXACT.add(Decimal(value), Decimal(step)), "f")
+    return value + step
+
+
+def is_set_change(value: Value) -> bool:
+    """Whether a value has the form ``{"add": [...], "remove": [...]}``, of which one may be left out."""
+    return isinstance(value, dict) and bool(value) and value.keys() <= {"add", "remove"}
+
+
+def change_set(elements: Iterable[str] | None, change: Value) -> list[str]:
+    """The sorted elements of a set after ``{"add": [...], "remove": [...]}``."""
+    return sorted({*(elements or ()), *change.get("add", ())} - {*change.get("remove", ())})
+
+
+def united(one: Iterable[str] | None, other: Iterable[str] | None) -> list[str]:
+    """The sorted elements of both sets."""
+    return sorted({*(one or ()), *(other or ())})
+
+
+def counter_step(old: Value, new: Value) -> Value | None:
+    """The delta from one value of a counter to another, or None where there is none: to null, or from no number.
+
+    From null it is counted as from zero.
+    """
+    if _is_integer(new) and (old is None or _is_integer(old)):
+        return {"delta": new - (old or 0)}
+    if is_number_text(new) and (old is None or is_number_text(old)):
+        return {"delta": format(_EXACT.subtract(Decimal(new), Decimal(old or "0")), "f")}
+    return None
+
+
+def set_step(old: Value, new: Value) -> Value | None:
+    """What was added and removed from one array of elements to another, or None where one of them is none."""
+    if not (old is None or _is_set(old)) or not _is_set(new):
+        return None
+    before, after = set(old or ()), set(new)
+    return {"add": sorted(after - before), "remove": sorted(before - after)}
+
+
+def add_step(value: Value, step: Value) -> Value:
+    """The value after a step of either kind."""
+    return add_delta(value, step) if is_delta(step) else change_set(value, step)
+
+
+def take_step_back(value: Value, step: Value) -> Value:
+    """The value before a step that led to this one."""
+    return add_step(value, _inverse(step))
+
+
+def with_step(first: Value, second: Value) -> Value:
+    """Two steps of one kind as one: first the one, then the other."""
+    if is_delta(first):
+        return {"delta": add_delta(first["delta"], second)}
+    adds, removes = _elements(first)
+    more, fewer = _elements(second)
+    return {
+        "add": sorted((adds - fewer) | (more - removes)),
+        "remove": sorted((removes - more) | (fewer - adds)),
+    }
+
+
+def without_step(whole: Value, first: Value) -> Value:
+    """What is left of a step once its first part has been taken."""
+    return with_step(_inverse(first), whole)
+
+
+def moves(step: Value) -> bool:
+    """Whether a step changes anything."""
+    if is_delta(step):
+        return Decimal(step["delta"]) != 0
+    return any(_elements(step))
+
+
+def is_number_text(value: Value) -> bool:
+    """Whether a value is a string of digits, as big integers and decimals are on the wire."""
+    return isinstance(value, str) and len(value) <= _MOST_DIGITS and _DIGITS.fullmatch(value) is not None
+
+
+def _inverse(step: Value) -> Value:
+    if is_delta(step):
+        delta = step["delta"]
+        return {"delta": format(_EXACT.minus(Decimal(delta)), "f") if isinstance(delta, str) else -delta}
+    return {"add": step.get("remove", []), "remove": step.get("add", [])}
+
+
+def _elements(step: Value) -> tuple[set[str], set[str]]:
+    return set(step.get("add", ())), set(step.get("remove", ()))
+
+
+def _is_integer(value: Value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_set(value: Value) -> bool:
+    return isinstance(value, list) and all(isinstance(element, str) for element in value)

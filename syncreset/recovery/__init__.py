@@ -1,0 +1,1 @@
+"""From an uploaded snapshot to a finished ledger; and back."""

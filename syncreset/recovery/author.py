@@ -1,0 +1,32 @@
+"""On whose behalf a recovery merges."""
+
+from ..apply.author import Author
+from ..clients.scopes import scopes_of
+from ..feed.cursor import Cursor, decode_cursor
+from ..protocol.clock import now
+from ..protocol.errors import Malformed
+from .job import Recovery
+
+
+def author_of(recovery: Recovery, *, operator: bool = False) -> Author:
+    """On whose behalf a recovery's changes are applied: its client's user."""
+    user = recovery.client.user
+    cursor = _cursor(recovery)
+    return Author(
+        client=recovery.client,
+        user=user,
+        scopes=scopes_of(user),
+        seen=0 if cursor is None or recovery.healing else cursor.number,
+        received=now(),
+        offset=recovery.clock_offset,
+        operator=operator,
+    )
+
+
+def _cursor(recovery: Recovery) -> Cursor | None:
+    if recovery.checkpoint is None:
+        return None
+    try:
+        return decode_cursor(recovery.checkpoint)
+    except Malformed:
+        return None

@@ -1,0 +1,1 @@
+"""A snapshot, line by line, to changes and into the tables."""

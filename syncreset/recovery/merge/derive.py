@@ -1,0 +1,190 @@
+"""From the lines of a snapshot to the changes that a recovery merges: the strategy's, and what heals the server."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ...protocol.changes import Change, Row, Tombstone
+from ...protocol.errors import Problem
+from ...protocol.snapshot.lines import Line, MalformedLine, RowLine, TombstoneLine, UpdateLine
+from ...rules.merge import Decision, Outcome
+from ...rules.strategies import BY_VALUE, Synced, by_base, by_field, heal, tombstone_change
+from ...tracking.registry import options_for, tracked_by_label
+from .heal import _by_authority, _server_side, _unclear_counts
+from .lines import Numbered
+from .rules import Met, Rules, resolve_strategy
+from .server_fields import _computed, _files, _without, _without_server_fields
+from .steps import Reckoned, reckon
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived:
+    """One change of a line, the ``part``-th. ``outcome`` is set where it is decided without merging."""
+
+    number: int
+    part: int
+    change: Change
+    outcome: Outcome | None = None
+
+
+def derive(
+    lines: Iterable[Numbered], rules: Rules, scopes: Collection[str], *, as_met: Callable[[Met], Met]
+) -> list[Derived]:
+    """The changes that the lines carry, in order. A line in which nothing is unsynced carries none.
+
+    ``as_met`` may put in the place of what a restored server has what there was before a recovery that was undone.
+    """
+    batch = list(lines)
+    rows, buried = as_met(_server_side(batch, scopes)) if rules.healing else ({}, {})
+    derived: list[Derived] = []
+    for item in batch:
+        line = item.line
+        if isinstance(line, MalformedLine):
+            derived.append(
+                _refused(item, Change(model="", pk="", op="put", fields={"line": line.text}), line.reason)
+            )
+            continue
+        if isinstance(line, UpdateLine):
+            orphan = _orphaned(item, line, rules)
+            derived += [] if orphan is None else [orphan]
+            continue
+        reckoned = _reckoned(item, rules, rows)
+        changes = [] if line is None else list(_changes(line, reckoned, rules, rows, buried))
+        for part, change in enumerate(changes):
+            if item.repeats:
+                derived.append(
+                    _refused(item, change, "a line before has the same key", "duplicate_row", part)
+                )
+            elif (
+                rules.purged
+                and change.healing
+                and (change.model, change.pk) not in rows | buried
+                and change.op == "put"
+            ):
+                derived.append(_parked(item, change, part))
+            else:
+                derived.append(Derived(number=item.number, part=part, change=change))
+        decided = () if reckoned is None or item.repeats else reckoned.decided
+        decided = (*decided, *_unclear_counts(item, rules, rows))
+        derived += [
+            Derived(number=item.number, part=part, change=change, outcome=outcome)
+            for part, (change, outcome) in enumerate(decided, start=len(changes))
+        ]
+        derived.extend(_left_behind(item, rules, len(changes) + len(decided)))
+    return derived
+
+
+def _reckoned(item: Numbered, rules: Rules, rows: Mapping[tuple[str, str], Row]) -> Reckoned | None:
+    """The line of a row, with the steps that are left to take. The strategies that write values take none."""
+    line = item.line
+    if not isinstance(line, RowLine) or not line.steps or rules.strategy_of(line.model) in BY_VALUE:
+        return None
+    row = rows.get((line.model, line.pk))
+    return reckon(item.number, line, rules.counted, row, healing=rules.healing)
+
+
+def _changes(
+    line: Line,
+    reckoned: Reckoned | None,
+    rules: Rules,
+    rows: Mapping[tuple[str, str], Row],
+    buried: Mapping[tuple[str, str], Tombstone],
+) -> Iterable[Change]:
+    if isinstance(line, TombstoneLine):
+        change = tombstone_change(line, healing=rules.healing)
+        if change is not None and not (line.pulled and (line.model, line.pk) not in rows):
+            yield change
+    elif isinstance(line, RowLine):
+        if rules.healing:
+            key = (line.model, line.pk)
+            healed = heal(line, rows.get(key), buried.get(key))
+            if healed is not None:
+                yield from _by_authority(healed)
+        line = line if reckoned is None else reckoned.line
+        change = resolve_strategy(rules.strategy_of(line.model))(line, _synced(line, rules))
+        if change is not None:
+            yield from _as_sent(change, line)
+
+
+def _left_behind(item: Numbered, rules: Rules, first: int) -> Iterator[Derived]:
+    """What the line holds unsynced and a schema change left no place for: parked with its raw values."""
+    unsynced = [
+        (left, change) for left in item.left if (change := _left_change(left.line, rules)) is not None
+    ]
+    for part, (left, change) in enumerate(unsynced, start=first):
+        if item.repeats:
+            yield _refused(item, change, "a line before has the same key", "duplicate_row", part)
+            continue
+        decisions = {
+            name: Decision(client=value, server=None, base_clock=(change.base or {}).get(name), kept="review")
+            for name, value in change.fields.items()
+        }
+        outcome = Outcome(state="parked", problem=left.problem, decisions=decisions)
+        yield Derived(number=item.number, part=part, change=change, outcome=outcome)
+
+
+def _left_change(line: RowLine | TombstoneLine, rules: Rules) -> Change | None:
+    """The change that a line left behind carries, by its bases or by the strategy, whichever finds one."""
+    if isinstance(line, TombstoneLine):
+        return tombstone_change(line, healing=False)
+    synced = _synced(line, rules)
+    strategy = rules.strategy_of(line.model)
+    # By this one every row would be left behind, also where nothing of it is unsynced.
+    chosen = by_field if strategy == "overwrite" else resolve_strategy(strategy)
+    change = by_base(line, synced) or chosen(line, synced)
+    return None if change is None else replace(change, base=change.base or {}, overrides=False, whole=None)
+
+
+def _synced(line: RowLine, rules: Rules) -> Synced:
+    logged = rules.updates.fields.get((line.model, line.pk), {})
+    return Synced(last_synced=rules.last_synced.get(line.model, 0), updates=logged)
+
+
+def _as_sent(change: Change, line: RowLine) -> Iterable[Change]:
+    """Without what the client could not have meant to send: what the server computes, read-only fields left untouched.
+
+    Where it did mean to, that is a change of its own, so that its refusal stands in the ledger beside the rest.
+    """
+    model = tracked_by_label(change.model)
+    if model is None:
+        yield change
+        return
+    base = line.base
+    meant = _files(model, change.fields).keys() if base is None else base.keys()
+    refused = {name: change.fields[name] for name in _computed(model) & change.fields.keys() & meant}
+    change = _without_server_fields(change)
+    untouched = set() if base is None else set(options_for(model).read_only) - base.keys()
+    if untouched:
+        change = replace(change, fields=_without(change.fields, untouched))
+    if change.fields or base is None:
+        yield change
+    if refused:
+        yield replace(change, fields=refused, base=base or {}, whole=None)
+
+
+def _orphaned(item: Numbered, line: UpdateLine, rules: Rules) -> Derived | None:
+    """A logged update whose row the snapshot does not hold: its value is nowhere, and that must be told."""
+    logged_late = line.at > rules.last_synced.get(line.model, 0)
+    if (line.model, line.pk) in rules.updates.held or not logged_late:
+        return None
+    if rules.strategy_of(line.model) != "by_update_log":
+        return None
+    change = Change(
+        model=line.model, pk=line.pk, op="put", fields={line.field: None}, clocks={line.field: line.at}
+    )
+    return _refused(item, change, "the snapshot logs this update but does not hold its row", "no_row")
+
+
+def _refused(
+    item: Numbered, change: Change, detail: str, code: str = "malformed_line", part: int = 0
+) -> Derived:
+    outcome = Outcome(state="rejected", problem=Problem(code=code, detail=detail))
+    return Derived(number=item.number, part=part, change=change, outcome=outcome)
+
+
+def _parked(item: Numbered, change: Change, part: int) -> Derived:
+    problem = Problem(
+        code="purged",
+        detail="the server lacks this row and may have purged its deletion since the client last synced",
+    )
+    outcome = Outcome(state="parked", problem=problem)
+    return Derived(number=item.number, part=part, change=change, outcome=outcome)

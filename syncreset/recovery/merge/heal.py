@@ -1,0 +1,102 @@
+"""What heals a restored server."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from ...feed.entries import tombstones
+from ...protocol.changes import Change, Row, Tombstone, same
+from ...protocol.errors import Problem
+from ...protocol.snapshot.lines import RowLine, TombstoneLine
+from ...rules.merge import Decision, Outcome
+from ...tracking.registry import options_for, tracked_by_label
+from ...wire.fields.codec import is_key
+from ...wire.rows import stored_rows, tombstone_of
+from .lines import Numbered
+from .rules import Met, Rules
+from .server_fields import _files, _without_server_fields
+from .steps import CODE
+
+
+def _unclear_counts(
+    item: Numbered, rules: Rules, rows: Mapping[tuple[str, str], Row]
+) -> Iterator[tuple[Change, Outcome]]:
+    """Acknowledged counts that a restored server may have forgotten, although its counter was written later.
+
+    Whoever wrote it may have known them, or not: only what the server itself remembers of this client's syncs proves
+    that they are in its history.
+    """
+    line = item.line
+    if not rules.healing or item.repeats or not isinstance(line, RowLine) or line.base is None:
+        return
+    row, model = rows.get((line.model, line.pk)), tracked_by_label(line.model)
+    if row is None or model is None:
+        return
+    for name in options_for(model).counters:
+        value, at = line.row.fields.get(name), line.row.clock(name)
+        remembered = at <= rules.last_synced.get(line.model, 0)
+        if name in line.base or remembered or at >= row.clock(name) or same(value, row.fields.get(name)):
+            continue
+        change = Change(
+            model=line.model, pk=line.pk, op="put", fields={name: value}, clocks={name: at}, base={}
+        )
+        decision = Decision(
+            client=value,
+            server=row.fields.get(name),
+            base_clock=None,
+            kept="review",
+            server_clock=row.clock(name),
+        )
+        detail = "the restored server may lack what led to this count, although it has counted since"
+        yield (
+            change,
+            Outcome(
+                state="parked",
+                problem=Problem(code=CODE, detail=detail, field=name),
+                decisions={name: decision},
+            ),
+        )
+
+
+def _by_authority(change: Change) -> Iterable[Change]:
+    """A healing change, apart from the fields that only an operator may set, unless the row is missing as a whole.
+
+    Files never come by themselves, for a snapshot could name any: they wait for the operator.
+    """
+    model = tracked_by_label(change.model)
+    if model is None:
+        yield change
+        return
+    files = _files(model, change.fields)
+    if files:
+        yield replace(change, fields=files, whole=None)
+    change = _without_server_fields(change)
+    read_only = options_for(model).read_only
+    restricted = {name: value for name, value in change.fields.items() if name in read_only}
+    free = {name: value for name, value in change.fields.items() if name not in restricted}
+    whole_row = change.whole is not None and len(change.fields) >= len(change.whole.fields)
+    if whole_row or not restricted or not free:
+        if change.fields:
+            yield change
+        return
+    yield replace(change, fields=free)
+    yield replace(change, fields=restricted)
+
+
+def _server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
+    """The rows and tombstones that the server has of the keys in the batch, as far as the client may see them."""
+    keys: dict[str, set[str]] = {}
+    for item in batch:
+        if isinstance(item.line, RowLine | TombstoneLine):
+            keys.setdefault(item.line.model, set()).add(item.line.pk)
+    rows: dict[tuple[str, str], Row] = {}
+    buried: dict[tuple[str, str], Tombstone] = {}
+    for label, pks in keys.items():
+        model = tracked_by_label(label)
+        if model is None:
+            continue
+        typed = {pk for pk in pks if is_key(model._meta.pk, pk)}
+        found = stored_rows(model, scopes, typed)
+        rows |= {(label, pk): stored.row for pk, stored in found.items()}
+        for pk, entry in tombstones(label, typed - found.keys(), scopes).items():
+            buried[label, pk] = tombstone_of(model, entry)
+    return rows, buried

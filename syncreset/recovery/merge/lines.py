@@ -1,0 +1,89 @@
+"""The lines of a snapshot with their places, in terms of the current schema."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from ...protocol.snapshot.lines import Line, MalformedLine, UpdateLine
+from ...protocol.snapshot.read import SnapshotReader
+from ...tracking.registry import tracked_by_label
+from ...wire.fields.base import ValueFault
+from ...wire.fields.codec import decode_key, encode_key
+from ..job import Recovery
+from ..upcast.carry import Left, Upcast, Upcaster
+from ..uploads import open_snapshot, snapshot_limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbered:
+    """A line of a snapshot with its place (the first one after the header is 1). ``repeats``: its key came before.
+
+    The line is in terms of the current schema; ``left`` is what of it could not be carried over to it, which may be
+    all (``line`` None).
+    """
+
+    number: int
+    line: Line | None
+    repeats: bool
+    left: tuple[Left, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateLog:
+    """The update lines of a snapshot by row: the last logged time (µs) of each field; and which rows it holds."""
+
+    fields: Mapping[tuple[str, str], Mapping[str, int]] = field(default_factory=dict)
+    held: Collection[tuple[str, str]] = frozenset()
+
+
+@dataclass(kw_only=True)
+class _Passed:
+    """What has been read of a snapshot: the keys of its rows and tombstones, and whether a line could not be read."""
+
+    keys: set[tuple[str, str]] = field(default_factory=set)
+    unread: bool = False
+
+
+def _numbered(reader: SnapshotReader, passed: _Passed, upcaster: Upcaster) -> Iterator[Numbered]:
+    """The lines with their places, in terms of the current schema. ``passed`` takes what they tell."""
+    seen: set[tuple[str, str, str]] = set()
+    for number, line in enumerate(reader, start=1):
+        upcast = _under_its_key(upcaster.upcast(line))
+        repeats = False
+        if upcast.key is not None and not isinstance(line, UpdateLine):
+            key = (type(line).__name__, *upcast.key)
+            repeats = key in seen
+            seen.add(key)
+            passed.keys.add(upcast.key)
+        passed.unread = passed.unread or isinstance(line, MalformedLine)
+        yield Numbered(number=number, line=upcast.line, repeats=repeats, left=upcast.left)
+
+
+def _under_its_key(upcast: Upcast) -> Upcast:
+    """The line under its key as the server writes it: a UUID may come in capitals, and is the same row's."""
+    line = upcast.line
+    if line is None or isinstance(line, MalformedLine):
+        return upcast
+    model = tracked_by_label(line.model)
+    if model is None:
+        return upcast
+    try:
+        pk = encode_key(model._meta.pk, decode_key(model._meta.pk, line.pk))
+    except ValueFault:
+        return upcast
+    return upcast if pk == line.pk else replace(upcast, line=replace(line, pk=pk))
+
+
+def _update_log(recovery: Recovery, upcaster: Upcaster) -> UpdateLog:
+    """The update lines, gathered by row, for they stand behind the rows that they are about."""
+    logged: dict[tuple[str, str], dict[str, int]] = {}
+    held: set[tuple[str, str]] = set()
+    with open_snapshot(recovery.upload) as stream:
+        for upcast in map(upcaster.upcast, SnapshotReader(stream, snapshot_limits())):
+            upcast = _under_its_key(upcast)
+            line = upcast.line
+            if isinstance(line, UpdateLine):
+                fields = logged.setdefault((line.model, line.pk), {})
+                fields[line.field] = max(line.at, fields.get(line.field, 0))
+            elif upcast.key is not None:
+                held.add(upcast.key)
+    return UpdateLog(fields=logged, held=held & logged.keys())

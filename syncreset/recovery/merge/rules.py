@@ -1,0 +1,49 @@
+"""How lines become changes: the strategies in force."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from django.utils.module_loading import import_string
+
+from ... import conf
+from ...protocol.changes import Row, Tombstone
+from ...rules.strategies import STRATEGIES, Strategy
+from ...tracking.registry import options_for, tracked_by_label
+from .lines import UpdateLog
+from .steps import Counted
+
+#: The rows and the tombstones that a restored server has.
+Met = tuple[dict[tuple[str, str], Row], dict[tuple[str, str], Tombstone]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How lines become changes. ``purged``: the client is older than the purge horizon, so absence proves nothing.
+
+    ``strategy`` is the snapshot's; that of a model's ``SyncMeta`` or of the settings goes before it, unless a person
+    has chosen (``strategy_chosen``). ``counted`` is what of the lines' steps must not be added again.
+    """
+
+    strategy: str
+    last_synced: Mapping[str, int]
+    healing: bool
+    purged: bool
+    strategy_chosen: bool = False
+    updates: UpdateLog = UpdateLog()
+    counted: Counted = field(default_factory=Counted)
+
+    def strategy_of(self, model: str) -> str:
+        """The name of the strategy for rows of a model."""
+        if self.strategy_chosen:
+            return self.strategy
+        tracked = tracked_by_label(model)
+        own = None if tracked is None else options_for(tracked).recovery
+        return str(own or conf.get("STRATEGY") or self.strategy)
+
+
+def resolve_strategy(name: str) -> Strategy:
+    """The strategy of a name: one of ``STRATEGIES``, or a function named by its dotted path.
+
+    Only settings, models and operators may name functions; a snapshot chooses among ``STRATEGIES``.
+    """
+    return STRATEGIES[name] if name in STRATEGIES else import_string(name)

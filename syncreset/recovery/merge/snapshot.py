@@ -1,0 +1,193 @@
+"""A claimed recovery's snapshot, merged chunk by chunk; each chunk is one transaction, with its part of the ledger."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+
+from django.db import transaction
+
+from ... import conf
+from ...apply.author import Author
+from ...apply.changes import CURABLE, apply_changes
+from ...apply.slots import Applied
+from ...clients.client import LastSynced
+from ...feed.checkpoints import Checkpoint, feed_state
+from ...ledger.item import Item, ItemState, totals
+from ...ledger.record import change_from_json, item_for, renew_item, save_items, save_renewed
+from ...protocol.snapshot.read import SnapshotReader
+from ...rules.merge import Outcome
+from ..author import _cursor, author_of
+from ..job import Recovery, hold
+from ..upcast.carry import Upcaster, upcaster_for
+from ..uploads import open_snapshot, snapshot_limits
+from .absence import absent_rows
+from .after_undo import as_before_undo, as_met
+from .derive import Derived, derive
+from .lines import Numbered, _numbered, _Passed, _update_log
+from .rules import Rules
+from .steps import counted_by
+
+T = TypeVar("T")
+
+
+def merge_snapshot(recovery: Recovery) -> None:
+    """Merge what is not merged yet: the lines, the deletions told by absence, and what waited for later rows.
+
+    Raises LeaseLost as soon as another worker has claimed the recovery.
+    """
+    upcaster = upcaster_for(recovery.schema)
+    rules = _rules(recovery, upcaster)
+    passed = _Passed()
+    with open_snapshot(recovery.upload) as stream:
+        lines = (
+            line
+            for line in _numbered(SnapshotReader(stream, snapshot_limits()), passed, upcaster)
+            if line.number > recovery.position
+        )
+        for chunk in _batches(lines, conf.get("RECOVERY_CHUNK")):
+            _merge_chunk(recovery, chunk, rules)
+    _delete_absent(recovery, rules, passed, upcaster)
+    _retry_clashes(recovery)
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> None:
+    with transaction.atomic():
+        hold(recovery)
+        author = author_of(recovery)
+        counted = counted_by(recovery, {item.number: item.line for item in chunk})
+        derived = derive(
+            chunk, replace(rules, counted=counted), author.scopes, as_met=partial(as_met, recovery)
+        )
+        derived = as_before_undo(recovery, derived, author)
+        unchanged = len(chunk) - len({change.number for change in derived})
+        _record(recovery, derived, author, position=chunk[-1].number, unchanged=unchanged)
+
+
+def _record(
+    recovery: Recovery,
+    derived: list[Derived],
+    author: Author,
+    *,
+    position: int,
+    unchanged: int = 0,
+    absent: int = 0,
+) -> None:
+    """Apply changes and keep their items and the recovery's progress, within the caller's transaction."""
+    save_items(_merge(recovery, derived, author))
+    recovery.position = position
+    recovery.changes += len(derived)
+    recovery.unchanged += unchanged
+    recovery.absent += absent
+    Recovery.objects.filter(pk=recovery.pk).update(
+        position=recovery.position,
+        changes=recovery.changes,
+        unchanged=recovery.unchanged,
+        absent=recovery.absent,
+        totals=totals(Item.objects.filter(recovery=recovery)),
+    )
+
+
+def _merge(recovery: Recovery, derived: list[Derived], author: Author) -> list[Item]:
+    undecided = [item for item in derived if item.outcome is None]
+    results = iter(apply_changes([item.change for item in undecided], author))
+    items = []
+    for item in derived:
+        result = next(results) if item.outcome is None else Applied(change=item.change, outcome=item.outcome)
+        items.append(
+            item_for(
+                recovery.client,
+                replace(result, outcome=_kept_for_review(result.outcome)),
+                recovery=recovery,
+                line=item.number,
+                part=item.part,
+            )
+        )
+    return items
+
+
+def _kept_for_review(outcome: Outcome) -> Outcome:
+    """A row that the server lacks is a question for a person: here no client can send it again as a whole."""
+    if outcome.state == "rejected" and outcome.problem is not None and outcome.problem.code == "row_missing":
+        return replace(outcome, state="parked")
+    return outcome
+
+
+def _rules(recovery: Recovery, upcaster: Upcaster) -> Rules:
+    known = dict(LastSynced.objects.filter(client=recovery.client).values_list("model", "at"))
+    told = recovery.last_synced
+    cursor = _cursor(recovery)
+    rules = Rules(
+        strategy=recovery.strategy,
+        strategy_chosen=recovery.strategy_chosen,
+        last_synced=upcaster.last_synced(
+            {
+                model: min(told.get(model, known.get(model, 0)), known.get(model, told.get(model, 0)))
+                for model in {*known, *told}
+            }
+        ),
+        healing=recovery.healing,
+        purged=cursor is None or cursor.number < feed_state().horizon,
+    )
+    return rules if not recovery.updates else replace(rules, updates=_update_log(recovery, upcaster))
+
+
+def _delete_absent(recovery: Recovery, rules: Rules, passed: _Passed, upcaster: Upcaster) -> None:
+    """What a full snapshot without tombstones says by absence, where the strategy reads it so.
+
+    Only of rows that the client held at its checkpoint, and under the keys of now. After a divergence absence says
+    nothing, nor beside a line that could not be read: the row may be in that.
+    """
+    cursor = _cursor(recovery)
+    if cursor is None or recovery.healing or not recovery.full or recovery.tombstones or passed.unread:
+        return
+    at = (
+        Checkpoint.objects.filter(number=cursor.number, salt=cursor.salt).values_list("at", flat=True).first()
+    )
+    if at is None:
+        return
+    done = set(
+        Item.objects.filter(recovery=recovery, line__gt=recovery.total).values_list("model", "pk_text")
+    )
+    author = author_of(recovery)
+    scopes = author.scopes.intersection(cursor.scopes)
+    absent = (
+        (change, outcome)
+        for change, outcome in absent_rows(rules, scopes, passed.keys | done, cursor.number, at)
+        if upcaster.holds(change.model)
+    )
+    for lines in _batches(absent, conf.get("RECOVERY_CHUNK")):
+        with transaction.atomic():
+            hold(recovery)
+            first = recovery.position + 1
+            derived = [
+                Derived(number=number, part=0, change=change, outcome=outcome)
+                for number, (change, outcome) in enumerate(lines, start=first)
+            ]
+            _record(recovery, derived, author, position=derived[-1].number, absent=len(derived))
+
+
+def _retry_clashes(recovery: Recovery) -> None:
+    """What a later chunk may have cured is merged again, all of it together, so that cycles of references close."""
+    with transaction.atomic():
+        hold(recovery)
+        waiting = list(
+            Item.objects.filter(recovery=recovery, state=ItemState.PARKED, code__in=CURABLE).order_by(
+                "line", "part"
+            )
+        )
+        if not waiting:
+            return
+        # The ledger keeps changes with their clocks corrected, so they are not to be shifted once more.
+        author = replace(author_of(recovery), offset=0)
+        results = apply_changes([change_from_json(item.change) for item in waiting], author)
+        for item, result in zip(waiting, results, strict=True):
+            renew_item(item, result)
+        save_renewed(waiting)

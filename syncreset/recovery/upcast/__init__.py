@@ -1,0 +1,1 @@
+"""Snapshots of older schemas, carried over to the current one."""

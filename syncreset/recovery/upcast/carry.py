@@ -1,0 +1,349 @@
+"""From the lines of a snapshot of an older schema to lines of the current one, and what cannot be carried over.
+
+What changed in meaning only its developer knows: ``SyncMeta.renamed`` and ``renamed_from`` say what things were called,
+functions registered with ``@upcast`` turn old values into new ones. Values that mean the same under both schemas are
+carried over by themselves. All others are left behind, with what they were, for a person to look at.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from django.db import models
+
+from ...protocol.changes import ROW_CLOCK, Row, Value
+from ...protocol.errors import Problem
+from ...protocol.snapshot.lines import Line, MalformedLine, RowLine, Step, TombstoneLine, UpdateLine
+from ...protocol.steps import is_delta
+from ...tracking.registry import options_for, synced_fields, tracked_by_label
+from ...wire.fields.base import ValueFault
+from ...wire.fields.codec import decode, decode_key, is_server_computed
+from ...wire.schema import current_schema, key_type, published
+from .plan import _CONVERSIONS, Fate, _aliases, _described_alike, _fate, _Plan, _renamed, _Step, _type
+from .register import Function, RegisteredUpcaster, _registered, upcasters
+
+logger = logging.getLogger(__name__)
+
+#: The code of items that wait because of what a schema change did.
+CODE = "schema_changed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What of a line could not be carried over: as a line of its own, and why.
+
+    The line is named as things are now wherever they still are; its values are those of the snapshot.
+    """
+
+    line: RowLine | TombstoneLine
+    problem: Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upcast:
+    """A line in terms of the current schema (None: nothing of it is carried over), and what was left behind."""
+
+    line: Line | None
+    left: tuple[Left, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str] | None:
+        """Model and primary key of the row that the line is about."""
+        line = self.line or (self.left[0].line if self.left else None)
+        return None if line is None or isinstance(line, MalformedLine) else (line.model, line.pk)
+
+
+class _CannotCarry(Exception):
+    """A value has no place in the current schema. The message says why."""
+
+
+class Upcaster:
+    """Carries lines over from one published schema to the current one. Without a document it lets all lines pass."""
+
+    def __init__(self, document: Mapping[str, Any] | None) -> None:
+        self._identity = document is None
+        self._old = {model["name"]: model for model in (document or {}).get("models", ())}
+        self._new = {model["name"]: model for model in current_schema()["models"]}
+        self._aliases = _aliases(self._old)
+        self._plans: dict[str, _Plan] = {}
+
+    def upcast(self, line: Line) -> Upcast:
+        """The line in terms of the current schema, and what of it had to be left behind."""
+        if self._identity or isinstance(line, MalformedLine):
+            return Upcast(line=line)
+        plan = self._plan(line.model)
+        try:
+            pk = self._key_of(plan, line.pk)
+        except _CannotCarry as reason:
+            return self._left_as_a_whole(plan, line, str(reason))
+        if isinstance(line, UpdateLine):
+            return Upcast(
+                line=replace(line, model=plan.label, pk=pk, field=self._steps(plan, line.field)[0].target)
+            )
+        if plan.model is None:
+            return self._left_as_a_whole(plan, line, f"{plan.name} is not synced any more")
+        if isinstance(line, TombstoneLine):
+            return Upcast(line=replace(line, model=plan.label, pk=pk))
+        return self._row(plan, pk, line)
+
+    def holds(self, label: str) -> bool:
+        """Whether a client of the old schema could hold rows of a model under the keys that they have now."""
+        if self._identity:
+            return True
+        plans = [self._plan(name) for name in self._old]
+        return any(plan.label == label and not (plan.key_step and plan.key_step.reason) for plan in plans)
+
+    def last_synced(self, times: Mapping[str, int]) -> dict[str, int]:
+        """Times by model, with those of renamed models under their names of now."""
+        renamed = {self._plan(name).label: at for name, at in times.items()} if not self._identity else {}
+        return {**renamed, **times}
+
+    def fates(self) -> Iterator[Fate]:
+        """What becomes of every model and field of the old schema."""
+        for name, described in self._old.items():
+            plan = self._plan(name)
+            if plan.model is None:
+                yield Fate(model=name, field=None, kind="parked", target=None, detail="its rows are parked")
+                continue
+            if plan.label != name:
+                yield Fate(
+                    model=name,
+                    field=None,
+                    kind="renamed",
+                    target=plan.label,
+                    detail=f"renamed to {plan.label}",
+                )
+            if plan.key_step is not None and (
+                plan.key_step.kind != "same" or plan.key_step.target != described["primary_key"]
+            ):
+                yield replace(_fate(plan, described["primary_key"], plan.key_step), field=None)
+            for old in described["fields"]:
+                for step in self._steps(plan, old["name"]):
+                    yield _fate(plan, old["name"], step)
+
+    # -- rows -----------------------------------------------------------------------------------------------------
+
+    def _row(self, plan: _Plan, pk: str, line: RowLine) -> Upcast:
+        fields: dict[str, Any] = {}
+        clocks: dict[str, int] = {name: at for name, at in line.row.clocks.items() if name == ROW_CLOCK}
+        base: dict[str, int] = {}
+        steps: dict[str, Step] = {}
+        left: list[Left] = []
+        for name, value in line.row.fields.items():
+            for step in self._steps(plan, name):
+                target = step.target
+                try:
+                    if target in fields:
+                        raise _CannotCarry(f"{target} already has the value of another old field")
+                    fields[target] = _carried(step, value, plan.described.get(name, {"name": name}))
+                except _CannotCarry as reason:
+                    kept = _left_field(plan, pk, line, name, step, str(reason))
+                    left.extend([] if kept is None else [kept])
+                    continue
+                if name in line.row.clocks:
+                    clocks[target] = line.row.clocks[name]
+                if line.base is not None and name in line.base:
+                    base[target] = line.base[name]
+                if name in line.steps and step.kind != "upcast":
+                    steps[target] = _carried_step(step, line.steps[name], plan.described[name])
+        row = Row(fields=fields, updated=line.row.updated, clocks=clocks)
+        known = None if line.base is None else base
+        carried = RowLine(model=plan.label, pk=pk, row=row, base=known, steps=steps)
+        return Upcast(line=carried, left=tuple(left))
+
+    def _left_as_a_whole(self, plan: _Plan, line: Line, reason: str) -> Upcast:
+        if isinstance(line, RowLine | TombstoneLine):
+            kept = replace(line, model=plan.label)
+            return Upcast(line=None, left=(Left(line=kept, problem=Problem(code=CODE, detail=reason)),))
+        return Upcast(line=replace(line, model=plan.label) if isinstance(line, UpdateLine) else line)
+
+    # -- plans ----------------------------------------------------------------------------------------------------
+
+    def _plan(self, name: str) -> _Plan:
+        if name not in self._plans:
+            self._plans[name] = self._make_plan(name)
+        return self._plans[name]
+
+    def _make_plan(self, name: str) -> _Plan:
+        old = self._old.get(name, {"name": name, "fields": []})
+        label = self._aliases.get(name, name)
+        model = tracked_by_label(label)
+        plan = _Plan(
+            name=name, label=label, model=model, described={field["name"]: field for field in old["fields"]}
+        )
+        if model is not None:
+            plan.known = {known.name: known for known in synced_fields(model)}
+            plan.now = {field["name"]: field for field in self._new[label]["fields"]}
+            plan.key_step, plan.key = self._key_step(plan, old, model)
+        return plan
+
+    def _key_step(
+        self, plan: _Plan, old: Mapping[str, Any], model: type[models.Model]
+    ) -> tuple[_Step, Mapping[str, Any]]:
+        """How keys are carried over. Of the same kind they are what they were, whatever the column is called."""
+        name = model._meta.pk.name
+        described = {
+            "name": old.get("primary_key", name),
+            "type": old.get("primary_key_type", key_type(model)),
+        }
+        if described["type"] == key_type(model):
+            return _Step(target=name, kind="same"), described
+        function = _registered.get((plan.label, name))
+        if function is None:
+            reason = f"the primary key of {plan.label} is of another type now"
+            return _Step(target=name, kind="parked", reason=reason), described
+        return _Step(target=name, kind="upcast", convert=function.function), described
+
+    def _key_of(self, plan: _Plan, pk: str) -> str:
+        step = plan.key_step
+        if step is None or plan.model is None or (not step.reason and step.convert is None):
+            return pk
+        if step.reason or step.convert is None:
+            raise _CannotCarry(step.reason)
+        made = _called(step.convert, pk, plan.key)
+        try:
+            decode_key(plan.model._meta.pk, made)
+        except ValueFault as fault:
+            raise _CannotCarry(
+                f"the function for {plan.label}.{step.target} gave no key: {fault.detail}"
+            ) from fault
+        return str(made)
+
+    def _steps(self, plan: _Plan, name: str) -> tuple[_Step, ...]:
+        """Where values of an old field go: to its field of now, or to those that name it as their source."""
+        if name not in plan.steps:
+            plan.steps[name] = tuple(self._make_steps(plan, name))
+        return plan.steps[name]
+
+    def _make_steps(self, plan: _Plan, name: str) -> Iterator[_Step]:
+        if plan.model is None:
+            yield _Step(target=name, kind="parked", reason=f"{plan.name} is not synced any more")
+            return
+        sourced = [
+            entry
+            for entry in upcasters()
+            if (entry.model, entry.source) == (plan.label, name)
+            and entry.field in plan.known
+            and entry.field not in plan.described
+        ]
+        for entry in sourced:
+            yield self._upcast_step(plan, entry)
+        target = _renamed(name, options_for(plan.model).renamed, plan.described)
+        if target in plan.now:
+            yield self._field_step(plan, name, target)
+        elif not sourced:
+            yield _Step(target=name, kind="parked", reason=f"{plan.label} has no field {name} any more")
+
+    def _upcast_step(self, plan: _Plan, entry: RegisteredUpcaster) -> _Step:
+        return _Step(
+            target=entry.field,
+            kind="upcast",
+            field=plan.known[entry.field],
+            convert=entry.function,
+            checked=True,
+        )
+
+    def _field_step(self, plan: _Plan, name: str, target: str) -> _Step:
+        field = plan.known.get(target)
+        old, new = plan.described.get(name), plan.now[target]
+        if field is not None and is_server_computed(field):
+            return _Step(target=target, kind="same", field=field)
+        same_field = old is not None and _described_alike(old, new, self._aliases)
+        entry = _registered.get((plan.label, target))
+        asked = field is not None and not (same_field and name == target)
+        if entry is not None and entry.source in (None, name) and asked:
+            return self._upcast_step(plan, entry)
+        if old is not None and old["type"] == "ForeignKey" and new["type"] == "ForeignKey":
+            return self._relation_step(plan, name, target, old, new)
+        kind: Literal["same", "renamed"] = "same" if name == target else "renamed"
+        if same_field or old is None:
+            return _Step(target=target, kind=kind, field=field, checked=old is None)
+        if old["type"] == new["type"] and old.get("to") == new.get("to"):
+            return _Step(target=target, kind=kind, field=field, checked=True)
+        convert = _CONVERSIONS.get((old["type"], new["type"]))
+        if convert is None:
+            reason = f"{plan.label}.{target} is {_type(new)} now, and was {_type(old)}"
+            return _Step(target=target, kind="parked", reason=reason)
+        return _Step(target=target, kind="converted", field=field, convert=convert, checked=True)
+
+    def _relation_step(
+        self, plan: _Plan, name: str, target: str, old: Mapping[str, Any], new: Mapping[str, Any]
+    ) -> _Step:
+        """A relation is carried over if it points to the same model, by whatever name, by the keys of now."""
+        pointed = self._plan(old["to"])
+        if pointed.label != new["to"]:
+            reason = f"{plan.label}.{target} points to {new['to']} now, and did to {old['to']}"
+            return _Step(target=target, kind="parked", reason=reason)
+        kind: Literal["same", "renamed"] = "same" if name == target else "renamed"
+        step = _Step(
+            target=target, kind=kind, field=plan.known.get(target), checked=old["null"] != new["null"]
+        )
+        key_step = pointed.key_step
+        if key_step is None or key_step.kind == "same":
+            return step
+        if key_step.reason or key_step.convert is None:
+            return _Step(target=target, kind="parked", reason=key_step.reason)
+        described, function = pointed.key, key_step.convert
+        return replace(step, kind="upcast", convert=lambda value, _: function(value, described), checked=True)
+
+
+def upcaster_for(schema: str) -> Upcaster:
+    """The upcaster for snapshots of a published schema, by its hash."""
+    return Upcaster(None if schema == current_schema()["hash"] else published(schema))
+
+
+def fates(document: Mapping[str, Any]) -> list[Fate]:
+    """What would become of unsynced values of clients that were built from a schema."""
+    return list(Upcaster(document).fates())
+
+
+def _carried(step: _Step, value: Any, described: Mapping[str, Any]) -> Any:
+    """The value in terms of the current schema. Raises _CannotCarry."""
+    if step.reason:
+        raise _CannotCarry(step.reason)
+    if step.convert is not None and (value is not None or step.kind == "upcast"):
+        value = _called(step.convert, value, described)
+    if step.checked and step.field is not None:
+        try:
+            decode(step.field, value)
+        except ValueFault as fault:
+            raise _CannotCarry(f"{step.target} cannot hold the value any more: {fault.detail}") from fault
+    return value
+
+
+def _carried_step(step: _Step, local: Step, described: Mapping[str, Any]) -> Step:
+    """What was done to a counter, in the form of its field's values of now. A function may give no such thing."""
+
+    def carried(value: Value) -> Value:
+        if step.convert is None or not is_delta(value):
+            return value
+        return {"delta": step.convert(value["delta"], described)}
+
+    return Step(whole=carried(local.whole), sent={seq: carried(part) for seq, part in local.sent.items()})
+
+
+def _called(function: Function, value: Any, described: Mapping[str, Any]) -> Any:
+    try:
+        return function(value, described)
+    except Exception as error:
+        if not isinstance(error, ValueError):
+            logger.warning("the upcaster of %s failed", described.get("name"), exc_info=True)
+        raise _CannotCarry(f"its function raised {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _left_field(plan: _Plan, pk: str, line: RowLine, name: str, step: _Step, reason: str) -> Left | None:
+    """A field that stays behind, under its name of now where it has one. A row made here has no use for a null."""
+    value = line.row.fields[name]
+    if line.base is None and value is None:
+        return None
+    shown = step.target
+    clock = line.row.clock(name)
+    base = None if line.base is None else {shown: line.base[name]} if name in line.base else {}
+    kept = RowLine(
+        model=plan.label,
+        pk=pk,
+        row=Row(fields={shown: value}, updated=line.row.updated, clocks={ROW_CLOCK: clock, shown: clock}),
+        base=base,
+    )
+    return Left(line=kept, problem=Problem(code=CODE, detail=reason, field=shown))

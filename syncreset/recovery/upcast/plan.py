@@ -1,0 +1,106 @@
+"""What becomes of each model and field of an older schema."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from django.db import models
+
+from ...tracking.registry import options_for, tracked_models
+from .register import Function
+
+_TEXTS = ("Char", "Text")
+
+#: Types whose values mean the same under another type, and how these are written there.
+_CONVERSIONS: Mapping[tuple[str, str], Function] = {
+    **{(old, new): lambda value, _: value for old in _TEXTS for new in _TEXTS},
+    ("Integer", "BigInteger"): lambda value, _: str(value),
+    ("Integer", "Decimal"): lambda value, _: str(value),
+    ("Integer", "Float"): lambda value, _: value,
+    ("BigInteger", "Decimal"): lambda value, _: value,
+    ("BigInteger", "Integer"): lambda value, _: int(value),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fate:
+    """What becomes of the values of an old field, or of an old model's rows and their keys (``field`` None).
+
+    ``kind``: ``same``; ``renamed`` by a declaration; ``converted``, for the types mean the same; ``upcast`` by a
+    registered function; ``parked``.
+    """
+
+    model: str
+    field: str | None
+    kind: Literal["same", "renamed", "converted", "upcast", "parked"]
+    target: str | None
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """Where an old field's values go and how. ``convert`` None: as they are. ``reason`` set: they are left behind."""
+
+    target: str
+    kind: Literal["same", "renamed", "converted", "upcast", "parked"]
+    field: "models.Field[Any, Any] | None" = None
+    convert: Function | None = None
+    checked: bool = False
+    reason: str = ""
+
+
+@dataclass(kw_only=True)
+class _Plan:
+    """What becomes of one old model: ``label`` is its model's of now; ``keys`` how its rows' keys are carried over."""
+
+    name: str
+    label: str
+    model: type[models.Model] | None
+    described: Mapping[str, Mapping[str, Any]]
+    known: Mapping[str, "models.Field[Any, Any]"] = field(default_factory=dict)
+    now: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    key: Mapping[str, Any] = field(default_factory=dict)
+    key_step: _Step | None = None
+    steps: dict[str, tuple[_Step, ...]] = field(default_factory=dict)
+
+
+def _fate(plan: _Plan, name: str, step: _Step) -> Fate:
+    details = {
+        "same": "carried over as it is",
+        "renamed": f"carried over to {step.target}",
+        "converted": f"carried over to {step.target}, in its new form",
+        "upcast": f"carried over to {step.target} by a function",
+        "parked": f"parked: {step.reason}",
+    }
+    target = None if step.kind == "parked" else step.target
+    return Fate(model=plan.name, field=name, kind=step.kind, target=target, detail=details[step.kind])
+
+
+def _renamed(name: str, renamed: Mapping[str, str], described: Iterable[str]) -> str:
+    """What a field is called now. A name that was given away and taken again means the newer field where both are."""
+    followed: set[str] = set()
+    while name in renamed and name not in followed and renamed[name] not in described:
+        followed.add(name)
+        name = renamed[name]
+    return name
+
+
+def _aliases(old: Iterable[str]) -> dict[str, str]:
+    """From a model's old label to the one it has now, for the models that were renamed since the old schema."""
+    return {
+        label: model._meta.label_lower
+        for model in tracked_models()
+        for label in options_for(model).renamed_from
+        if model._meta.label_lower not in old
+    }
+
+
+def _type(described: Mapping[str, Any]) -> str:
+    return f"{described['type']} to {described['to']}" if "to" in described else str(described["type"])
+
+
+def _described_alike(old: Mapping[str, Any], new: Mapping[str, Any], aliases: Mapping[str, str]) -> bool:
+    """Whether the same values fit both fields, and mean the same."""
+    told = ("type", "null", "max_length", "max_digits", "decimal_places", "choices")
+    to = str(old.get("to"))
+    return all(old.get(name) == new.get(name) for name in told) and aliases.get(to, to) == str(new.get("to"))

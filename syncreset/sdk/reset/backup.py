@@ -1,0 +1,78 @@
+"""Backups: setting a store aside, opening the next, and writing what the backups hold into one snapshot."""
+
+import sqlite3
+from pathlib import Path
+
+from ..store.store import Store
+from . import files
+
+#: What survives a reset: who the client is, and which sequence numbers it has used.
+NAMES = ("client", "registered", "name", "next_seq", "limits", "retention")
+
+
+def name_backup(store: Path, reset: str, noted: int) -> str:
+    """A file name for the backup that is in use neither by a file nor, later, by another reset."""
+    safe = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter == "-") else "_" for letter in reset
+    )[:64]
+    name = f"{store.name}.backup-{safe}-{noted}"
+    number = 1
+    while store.with_name(name).exists():
+        number += 1
+        name = f"{store.name}.backup-{safe}-{noted}-{number}"
+    return name
+
+
+def set_aside(store: Path, backup: Path) -> None:
+    """Seal the store and move it to the backup's path. May be repeated after a kill anywhere in it."""
+    if store.exists() and not backup.exists():
+        opened = Store(store)
+        try:
+            opened.seal()
+            _fold_journal(opened.connection)
+        finally:
+            opened.close()
+        files.move_away(store, backup)
+    files.move_away(store.with_name(store.name + "-wal"), backup.with_name(backup.name + "-wal"))
+    files.remove(store.with_name(store.name + "-shm"))
+
+
+def _fold_journal(connection: sqlite3.Connection) -> None:
+    """Make the store one single file, unless somebody else has it open: then its ``-wal`` moves along."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+
+
+def renew(store: Path, backup: Path, *, keep_schema: bool) -> Store:
+    """A new store in the place of the one set aside, for the same client. May be repeated after a kill.
+
+    With ``keep_schema`` its tables are there at once, so that the app goes on writing while it downloads.
+    """
+    old, new = Store(backup, read_only=True), Store(store)
+    try:
+        with new.transaction():
+            if new.get("client") is None:
+                new.put(**{name: old.get(name) for name in NAMES if old.get(name) is not None})
+                clock = old.connection.execute('SELECT "offset", last FROM _syncreset_clock').fetchone()
+                new.connection.execute('UPDATE _syncreset_clock SET "offset" = ?, last = ?', clock)
+                _carry_unresolved(old, new)
+                if keep_schema:
+                    new.adopt_schema(old.schema)
+    except BaseException:
+        new.close()
+        raise
+    finally:
+        old.close()
+    return new
+
+
+def _carry_unresolved(old: Store, new: Store) -> None:
+    new.connection.executemany(
+        "INSERT INTO _syncreset_unresolved VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        old.connection.execute("SELECT * FROM _syncreset_unresolved ORDER BY id").fetchall(),
+    )

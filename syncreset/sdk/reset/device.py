@@ -1,0 +1,155 @@
+"""One replica's open parts: its store, its journal, what its app chose. What the engine and the resets work on."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import ReplicaBusy, ReplicaClosed
+from ..reports import ResetEvent, Stage
+from ..store.store import Store
+from . import backup
+from .callbacks import Callbacks
+from .dispose import delete_everything
+from .journal import Journal, ResetPlan
+
+#: Seconds to wait for another sync of the same replica to end.
+LOCK_TIMEOUT = 5.0
+
+
+class Device:
+    """The store at a path, whichever file that is at the moment, and the journal beside it.
+
+    Opening finishes what a kill has interrupted between setting a store aside and having the next one, so that there
+    always is a store to write to.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        mode: str,
+        strategy: str | None,
+        callbacks: Callbacks,
+        keep_backups: float | None,
+    ) -> None:
+        self.path = path
+        self.mode = mode
+        self.strategy = strategy
+        self.callbacks = callbacks
+        #: Seconds that a settled backup is kept; None: for ever.
+        self.keep_backups = keep_backups
+        self.lock = path.with_name(path.name + ".lock")
+        self.journal = Journal(path)
+        self.closed = False
+        self._holds_lock = False
+        if self.journal.plan is not None and self.journal.plan.step in ("set_aside", "renew"):
+            with self.alone():
+                self.settle()
+        self._store = self._open()
+
+    def _open(self) -> Store:
+        """The store, or a new one in the place of one whose user was leaving: that is finished first."""
+        store = Store(self.path)
+        if not store.sealed():
+            return store
+        store.close()
+        with self.alone(within=True):
+            self.settle()
+            store = Store(self.path)
+            if store.sealed():
+                store.close()
+                delete_everything(self.path, self.journal)
+                store = Store(self.path)
+        return store
+
+    @property
+    def store(self) -> Store:
+        """The open store. Opened anew where somebody else's reset has replaced the file. Raises ReplicaClosed."""
+        if self.closed:
+            raise ReplicaClosed(f"the replica of {self.path} was closed")
+        if self._store.replaced():
+            self._store.close()
+            with self.alone(within=True):
+                self.settle()
+            self._store = self._open()
+        return self._store
+
+    def close(self) -> None:
+        self.closed = True
+        self._store.close()
+
+    @contextlib.contextmanager
+    def alone(self, *, within: bool = False) -> Iterator[None]:
+        """Keep other threads and processes from syncing this replica meanwhile. Raises ReplicaBusy.
+
+        The lock is SQLite's own on a file of its own, so that it ends with the process, however that ends. With
+        ``within`` a callback of the sync that holds it may enter as well.
+        """
+        if self.closed:
+            raise ReplicaClosed(f"the replica of {self.path} was closed")
+        if within and self._holds_lock:
+            yield
+            return
+        if self._holds_lock:
+            raise ReplicaBusy(f"{self.path} is being synced: a callback cannot sync it")
+        lock = sqlite3.connect(self.lock, isolation_level=None, timeout=LOCK_TIMEOUT)
+        try:
+            try:
+                lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                raise ReplicaBusy(f"{self.path} is being synced by another thread or process") from error
+            self._holds_lock = True
+            yield
+        finally:
+            self._holds_lock = False
+            lock.close()
+
+    def settle(self) -> None:
+        """Take the steps of a reset that need no server: until there is a store again. Repeats what was interrupted."""
+        self.journal.reload()
+        plan = self.journal.plan
+        if plan is not None and plan.step == "set_aside":
+            backup.set_aside(self.path, self.journal.path(plan.backup))
+            plan = self.advance(plan, step="renew")
+        if plan is not None and plan.step == "renew":
+            keep_schema = plan.reason != "schema_incompatible"
+            backup.renew(self.path, self.journal.path(plan.backup), keep_schema=keep_schema).close()
+            self.advance(plan, step="bootstrap")
+
+    def set_store_aside(self) -> None:
+        """Close the store, make it a backup, and open the next one."""
+        self._store.close()
+        self.settle()
+        self._store = Store(self.path)
+
+    def advance(self, plan: ResetPlan, **changes: Any) -> ResetPlan:
+        """Write the next step, or a part of one, into the journal before it is taken."""
+        changed = ResetPlan(**{**plan.__dict__, **changes})
+        self.journal.advance(changed)
+        return changed
+
+    def tell(self, stage: Stage, plan: ResetPlan, **details: Any) -> None:
+        """Tell the app's listeners. Raises CallbackFailed if one raises."""
+        self.callbacks.tell(
+            ResetEvent(
+                stage=stage,
+                reset=plan.reset,
+                reason=plan.reason,
+                mode=plan.mode,
+                backup=self.journal.path(plan.backup),
+                **details,
+            )
+        )
+
+    def pay(self, *kinds: str) -> bool:
+        """Call the callbacks that are owed, the oldest first. Returns whether there was any.
+
+        Raises CallbackFailed; what raised is owed still, and so is what comes after it.
+        """
+        owed_now = [owed for owed in self.journal.owed if owed.callback in kinds]
+        for owed in owed_now:
+            self.callbacks.call(owed, self.journal.path(owed.backup), self.store)
+            self.journal.paid(owed)
+        return bool(owed_now)

@@ -1,0 +1,131 @@
+"""What several backups of one replica hold of the same row, laid over one another so that nothing of any is lost."""
+
+from dataclasses import replace
+
+from ...protocol.changes import ROW_CLOCK, Row, Value
+from ...protocol.snapshot.lines import RowLine, Step, TombstoneLine
+from ...protocol.steps import add_step, moves, take_step_back, with_step, without_step
+from ..store.marks import UNKNOWN
+
+
+def overlay(older: RowLine | TombstoneLine, newer: RowLine | TombstoneLine) -> RowLine | TombstoneLine:
+    """One line that loses nothing of two that backups of one replica hold of the same row.
+
+    Fields changed in the newer store win over those changed in the older; both over acknowledged data, of which the
+    newest clock wins. A field's base is the oldest known. Steps of counters and sets add up, on top of the newest
+    acknowledged value. An unsynced edit outlives a deletion, and a deletion outlives acknowledged data that is not
+    newer than it.
+    """
+    if isinstance(older, RowLine) and isinstance(newer, RowLine):
+        return _overlay_rows(older, newer)
+    if isinstance(older, TombstoneLine) and isinstance(newer, TombstoneLine):
+        return older if newer.pulled and not older.pulled else newer
+    row, tombstone = (older, newer) if isinstance(older, RowLine) else (newer, older)
+    if not isinstance(row, RowLine) or not isinstance(tombstone, TombstoneLine):
+        raise TypeError("a line is a row or a tombstone")
+    if row.base is None or row.base:
+        return row
+    if tombstone.pulled:
+        return row if row.row.updated > tombstone.at else tombstone
+    return tombstone
+
+
+def _overlay_rows(older: RowLine, newer: RowLine) -> RowLine:
+    if newer.base is None:
+        return newer
+    names = list(dict.fromkeys([*newer.row.fields, *older.row.fields]))
+    fields, clocks, base = {}, {}, {}
+    steps: dict[str, Step] = {}
+    counted = _counted_on(older) if older.base is None else older
+    for name in names:
+        if name in newer.row.fields and _steps_alone(counted, newer, name):
+            steps[name] = _summed(counted, newer, name)
+            server, base[name] = _acknowledged(older, newer, name)
+            fields[name] = add_step(server, steps[name].whole)
+            clocks[name] = max(line.row.clock(name) for line in (counted, newer) if name in line.steps)
+            continue
+        source = _source(older, newer, name)
+        fields[name] = source.row.fields[name]
+        clocks[name] = source.row.clock(name)
+        bases = [known for line in (older, newer) if (known := _base_of(line, name)) is not None]
+        if bases:
+            base[name] = min(bases)
+        if older.base is None and source is newer and name not in newer.base:
+            base.pop(name, None)
+    created = min(older.row.clocks.get(ROW_CLOCK, 0), newer.row.clocks.get(ROW_CLOCK, 0)) or max(
+        older.row.clocks.get(ROW_CLOCK, 0), newer.row.clocks.get(ROW_CLOCK, 0)
+    )
+    return RowLine(
+        model=newer.model,
+        pk=newer.pk,
+        row=Row(
+            fields=fields,
+            updated=max(older.row.updated, newer.row.updated),
+            clocks={ROW_CLOCK: created} | clocks,
+        ),
+        base=base,
+        steps=steps,
+    )
+
+
+def _counted_on(made: RowLine) -> RowLine:
+    """A row that the older store made and the newer one has from the server: what it counted after it was pushed."""
+    steps = {}
+    for name, step in made.steps.items():
+        rest = step.whole
+        for _, part in sorted(step.sent.items()):
+            rest = without_step(rest, part)
+        if moves(rest):
+            steps[name] = Step(whole=rest)
+    return replace(made, base=dict.fromkeys(steps, UNKNOWN), steps=steps)
+
+
+def _steps_alone(older: RowLine, newer: RowLine, name: str) -> bool:
+    """Whether all that is unsynced of a field, in the one or the other, are steps."""
+    lines = [line for line in (older, newer) if line.base is not None and name in line.base]
+    return bool(lines) and all(name in line.steps for line in lines)
+
+
+def _summed(older: RowLine, newer: RowLine, name: str) -> Step:
+    first, second = older.steps.get(name), newer.steps.get(name)
+    if first is None or second is None:
+        return first or second or Step(whole={})
+    return Step(whole=with_step(first.whole, second.whole), sent={**first.sent, **second.sent})
+
+
+def _acknowledged(older: RowLine, newer: RowLine, name: str) -> tuple[Value, int]:
+    """The newest value of a field that the server is known to have had, and its clock."""
+    known = []
+    for line in (older, newer):
+        if line.base is None or name not in line.row.fields:
+            continue
+        value, step = line.row.fields[name], line.steps.get(name)
+        if step is None:
+            known.append((line.row.clock(name), value))
+        else:
+            known.append((line.base[name], take_step_back(value, step.whole)))
+    clock, value = max(reversed(known), key=lambda pair: pair[0])
+    return value, clock
+
+
+def _base_of(line: RowLine, name: str) -> int | None:
+    """The base of a locally changed field, None where the field has no unsynced change."""
+    if name not in line.row.fields:
+        return None
+    if line.base is None:
+        return UNKNOWN
+    return line.base.get(name)
+
+
+def _source(older: RowLine, newer: RowLine, name: str) -> RowLine:
+    if name not in older.row.fields:
+        return newer
+    if name not in newer.row.fields:
+        return older
+    if _base_of(newer, name) is not None:
+        return newer
+    if older.base is None:
+        return older if older.row.clock(name) > newer.row.clock(name) else newer
+    if _base_of(older, name) is not None:
+        return older
+    return newer if newer.row.clock(name) >= older.row.clock(name) else older

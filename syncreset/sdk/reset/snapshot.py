@@ -1,0 +1,255 @@
+"""What the backups hold, written as one snapshot."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from ...protocol.changes import ROW_CLOCK, Row
+from ...protocol.clock import now
+from ...protocol.snapshot.lines import (
+    DEFAULT_STRATEGY,
+    Counts,
+    Header,
+    Line,
+    RowLine,
+    Step,
+    TombstoneLine,
+    UpdateLine,
+)
+from ...protocol.snapshot.write import write_snapshot
+from ...protocol.steps import with_step, without_step
+from ...protocol.strict_json import loads
+from ..store.marks import UNKNOWN, Marks
+from ..store.schema import ModelSchema
+from ..store.steps import is_step, step_of
+from ..store.store import Store
+from ..store.values import step_between
+from ..sync.outbox import REFUSED, TAKEN, may_be_null, sent_changes
+from . import files
+from .journal import Journal, ResetPlan, SnapshotFile
+from .overlay import overlay
+
+
+@dataclass
+class _Digesting:
+    target: BinaryIO
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self.digest.update(data)
+        self.size += len(data)
+        self.target.write(data)
+
+
+def write_snapshot_file(
+    journal: Journal, plan: ResetPlan, strategy: str | None, device_time: int
+) -> SnapshotFile:
+    """Write what all unrecovered backups hold into one file beside the newest of them.
+
+    ``device_time`` (µs) is on the clock that the stores' times are on.
+    """
+    names = tuple(record.name for record in journal.kept())
+    target = journal.path(plan.backup + ".snapshot")
+    stores = [Store(journal.path(name), read_only=True) for name in names]
+    try:
+        full = plan.full or strategy in ("by_object", "overwrite")
+        header = header_of(
+            stores,
+            reset=plan.reset,
+            strategy=strategy,
+            full=full,
+            created=plan.noted,
+            client_time=device_time,
+        )
+        draft = target.with_name(target.name + ".new")
+        with draft.open("wb") as content:
+            digesting = _Digesting(content)
+            outlived: list[tuple[str, str]] = []
+            counts: Counts = write_snapshot(digesting, header, lines_of_stores(stores, outlived, full=full))
+        files.move(draft, target)
+    finally:
+        for store in stores:
+            store.close()
+    return SnapshotFile(
+        name=target.name,
+        sha256=digesting.digest.hexdigest(),
+        size=digesting.size,
+        rows=counts.rows,
+        tombstones=counts.tombstones,
+        covers=names,
+        written=now(),
+        outlived=tuple(outlived),
+    )
+
+
+def header_of(
+    stores: list[Store], *, reset: str, strategy: str | None, full: bool, created: int, client_time: int
+) -> Header:
+    """The first line of a snapshot of several stores of one replica, the newest last. Times in µs."""
+    newest = stores[-1]
+    return Header(
+        client=str(newest.get("client")),
+        reset=reset,
+        schema=newest.schema.hash,
+        checkpoint=_checkpoint(stores),
+        strategy=strategy or DEFAULT_STRATEGY,
+        last_synced=dict.fromkeys(newest.schema.models, newest.get("synced_at", 0)),
+        full=full,
+        created=created,
+        client_time=client_time,
+    )
+
+
+def _checkpoint(stores: Iterable[Store]) -> str | None:
+    """The newest checkpoint that one of the stores completed."""
+    found: str | None = None
+    for store in stores:
+        found = store.get("checkpoint") or found
+    return found
+
+
+def lines_of_stores(stores: list[Store], outlived: list[tuple[str, str]], *, full: bool) -> Iterator[Line]:
+    """The lines of a snapshot of several stores of one replica; without ``full``, of what is unsynced alone.
+
+    Rows parents first, then the log of their unsynced fields, then deletions children first."""
+    models: dict[str, ModelSchema] = {}
+    for store in reversed(stores):
+        models |= {name: model for name, model in store.schema.models.items() if name not in models}
+    tombstones: list[TombstoneLine] = []
+    updates: list[UpdateLine] = []
+    for name in models:
+        lines = merged(stores, name, outlived)
+        for pk in sorted(lines):
+            line = lines[pk]
+            if isinstance(line, TombstoneLine):
+                if full or not line.pulled:
+                    tombstones.append(line)
+            elif full or line.base is None or line.base:
+                yield line
+                updates += [
+                    UpdateLine(model=name, pk=pk, field=changed, at=line.row.clock(changed))
+                    for changed in line.base or {}
+                ]
+    yield from updates
+    order = {name: place for place, name in enumerate(models)}
+    tombstones.sort(key=lambda line: (-order[line.model], line.pk))
+    yield from tombstones
+
+
+def merged(
+    stores: list[Store], model: str, outlived: list[tuple[str, str]]
+) -> dict[str, RowLine | TombstoneLine]:
+    """What the backups together say of a model's rows, by primary key; the oldest store first.
+
+    Adds to ``outlived`` what was deleted in a store after one with unsynced edits of it.
+    """
+    result: dict[str, RowLine | TombstoneLine] = {}
+    for store in stores:
+        for line in lines_of(store, model):
+            before = result.get(line.pk)
+            result[line.pk] = line if before is None else overlay(before, line)
+            if isinstance(line, TombstoneLine) and not line.pulled and result[line.pk] is not line:
+                outlived.append((model, line.pk))
+    return result
+
+
+def lines_of(store: Store, name: str) -> Iterator[RowLine | TombstoneLine]:
+    """The rows and deletions of one model in one store, as lines of a snapshot."""
+    model = store.schema.models.get(name)
+    if model is None:
+        return
+    for pk, fields in store.rows(model):
+        marks = store.marks(name, pk) or Marks(base=None)
+        if marks.base is None:
+            fields = {
+                field: value
+                for field, value in fields.items()
+                if value is not None or may_be_null(model, field)
+            }
+        yield _row_line(store, model, pk, fields, marks)
+    for pulled in (True, False):
+        for label, pk, deletion in store.deletions(pulled=pulled):
+            if label == name:
+                base = (
+                    deletion.base if pulled or deletion.base is not None else _base_in_flight(store, name, pk)
+                )
+                yield TombstoneLine(model=name, pk=pk, at=deletion.at, base=base, pulled=pulled)
+
+
+def _base_in_flight(store: Store, model: str, pk: str) -> int | None:
+    """For a row that was deleted before its creation was answered: the time it was sent with."""
+    found = store.connection.execute(
+        "SELECT body FROM _syncreset_outbox WHERE model = ? AND pk = ? ORDER BY seq DESC", (model, pk)
+    ).fetchone()
+    return None if found is None else max(loads(found[0].encode("ascii"))["clocks"].values())
+
+
+def _row_line(
+    store: Store, model: ModelSchema, pk: str, fields: Mapping[str, object], marks: Marks
+) -> RowLine:
+    if marks.base is None:
+        clocks = dict(marks.local) or {ROW_CLOCK: marks.updated}
+        row = Row(fields=dict(fields), updated=max([marks.updated, *clocks.values()]), clocks=clocks)
+        steps = _steps_of_new_row(store, model, pk, fields) if model.stepped else {}
+        return RowLine(model=model.name, pk=pk, row=row, base=None, steps=steps)
+    base = {name: known for name, known in marks.base.items() if name in fields}
+    clocks = marks.clocks | {name: marks.written(name) for name in base}
+    steps = _steps(store, model, pk, fields, marks, base) if model.stepped else {}
+    updated = max([marks.updated, *(clocks[name] for name in base if name in clocks)])
+    row = Row(fields=dict(fields), updated=updated, clocks=clocks)
+    return RowLine(model=model.name, pk=pk, row=row, base=base, steps=steps)
+
+
+def _steps_of_new_row(
+    store: Store, model: ModelSchema, pk: str, fields: Mapping[str, object]
+) -> dict[str, Step]:
+    """What a row that was sent, and perhaps taken, has been counted up to from nothing, and with what it was sent."""
+    steps: dict[str, Step] = {}
+    for seq, answer, change in sent_changes(store, model.name, pk):
+        if answer == REFUSED or change["op"] == "delete" or change["base"] is not None:
+            continue
+        for field in model.stepped:
+            whole = step_between(field.stepping, None, fields.get(field.name))
+            if whole is not None:
+                part = step_between(field.stepping, None, change["fields"].get(field.name))
+                sent = {seq: without_step(whole, whole) if part is None else part}
+                steps[field.name] = Step(whole=whole, sent=sent)
+        break
+    return steps
+
+
+def _steps(
+    store: Store,
+    model: ModelSchema,
+    pk: str,
+    fields: Mapping[str, object],
+    marks: Marks,
+    base: dict[str, int],
+) -> dict[str, Step]:
+    """The steps of counters and sets that no pull has confirmed.
+
+    What was answered counts as sent, and its base as the field's: a server restored since knows nothing of it.
+    """
+    steps: dict[str, Step] = {}
+    sent_before = sent_changes(store, model.name, pk)
+    for field in model.stepped:
+        name = field.name
+        whole = step_of(field, marks, fields.get(name))
+        if name in base and whole is None:
+            continue
+        parts: dict[int, Any] = {}
+        for seq, answer, change in sent_before:
+            sent = change.get("fields", {}).get(name)
+            if answer == REFUSED or not is_step(field, sent):
+                continue
+            parts[seq] = sent
+            if answer == TAKEN:
+                whole = sent if whole is None else with_step(sent, whole)
+                base[name] = (change["base"] or {}).get(name, UNKNOWN)
+        if whole is not None:
+            steps[name] = Step(whole=whole, sent=dict(sorted(parts.items())))
+    return steps

@@ -1,0 +1,65 @@
+"""What is known of a row beside its values."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...protocol.changes import ROW_CLOCK
+
+#: The base of a field of which it is not known what the server had.
+UNKNOWN = -1
+
+
+@dataclass(kw_only=True)
+class Marks:
+    """What is known of one row beside its values. Times in µs; see ``tables`` for the members."""
+
+    updated: int = 0
+    clocks: dict[str, int] = field(default_factory=dict)
+    base: dict[str, int] | None = field(default_factory=dict)
+    local: dict[str, int] = field(default_factory=dict)
+    known: int | None = None
+    origin: dict[str, list[Any]] = field(default_factory=dict)
+
+    def clock(self, name: str) -> int:
+        """The server's clock of a field."""
+        return self.clocks.get(name, self.clocks.get(ROW_CLOCK, 0))
+
+    def written(self, name: str) -> int:
+        """When a field was last written here; 0 where nothing of it waits to be sent."""
+        return self.local.get(name, self.local.get(ROW_CLOCK, 0))
+
+    @property
+    def pending(self) -> bool:
+        return self.base is None or bool(self.base)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deletion:
+    """A row that is gone: deleted here and not yet acknowledged, or deleted on the server (``pulled``).
+
+    ``base`` is the row's ``updated`` as known, ``clocks`` the times of its fields as known or written here.
+    """
+
+    at: int
+    base: int | None
+    pulled: bool
+    clocks: Mapping[str, int] = field(default_factory=dict)
+
+
+def _marks(row: tuple[Any, ...]) -> Marks:
+    updated, clocks, base, local, known, origin = row
+    return Marks(
+        updated=updated,
+        clocks=json.loads(clocks),
+        base=None if base is None else json.loads(base),
+        local=json.loads(local),
+        known=known,
+        origin=json.loads(origin),
+    )
+
+
+def _deletion(row: tuple[Any, ...]) -> Deletion:
+    at, base, pulled, clocks = row
+    return Deletion(at=at, base=base, pulled=bool(pulled), clocks=json.loads(clocks))

@@ -1,0 +1,232 @@
+"""The conversation with the server apart from resets: greeting, pushing, pulling. Generators of requests."""
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from ...protocol import PROTOCOL_VERSION
+from ...protocol.clock import now
+from ...protocol.strict_json import dumps
+from ..errors import ClientResetOrdered, ProblemReceived, ProtocolViolation, ServerUnavailable
+from ..store.schema import only_adds, parse_schema
+from ..store.store import Store
+from ..transport.messages import Exchange, call, member
+from . import answers, outbox, pulled
+from .outbox import Frozen
+from .tally import Tally
+
+#: What is asked for and sent at once, unless the server's limits are lower: rows, changes, bytes.
+PAGE, CHANGES, BODY = 1000, 1000, 4 * 1024**2
+
+#: How often one sync pushes and pulls while the app goes on writing.
+ROUNDS = 5
+
+
+def greet(store: Store, *, after: float = 0.0) -> Exchange[None]:
+    """After so many seconds: measure the clock, fit the tables to the schema, make the client known to the server."""
+    asked = now() + int(after * 1_000_000)
+    hello = yield from call("GET", "", after=after)
+    _measure(store, hello, asked)
+    minimum = member(hello, "minimum_protocol", int, PROTOCOL_VERSION)
+    if minimum > PROTOCOL_VERSION:
+        raise ProtocolViolation(f"the server asks for protocol {minimum}; update syncreset")
+    limits, schema = member(hello, "limits", dict, {}), member(hello, "schema", str)
+    for name in ("changes", "page", "body"):
+        member(limits, name, int, 1)
+    with store.transaction():
+        store.put(limits=limits, retention=member(hello, "retention", int, 0))
+    if schema != store.schema.hash:
+        yield from _renew_schema(store)
+    if not store.get("registered"):
+        yield from _register(store)
+
+
+def _measure(store: Store, answer: Mapping[str, Any], asked: int) -> None:
+    if "server_time" in answer:
+        store.measure(member(answer, "server_time", int), (asked + now()) // 2)
+
+
+def _renew_schema(store: Store) -> Exchange[None]:
+    """Adopt a schema that only adds. Any other is left to the server, which orders a reset."""
+    schema = parse_schema((yield from call("GET", "schema")))
+    if not only_adds(store.schema, schema):
+        return
+    with store.applying():
+        if store.schema.hash and store.get("checkpoint") is not None:
+            pulled.bootstrap_again(store)
+        store.adopt_schema(schema)
+
+
+def _register(store: Store) -> Exchange[None]:
+    body = {
+        "client": store.get("client"),
+        "name": store.get("name") or platform.node(),
+        "platform": f"Python {platform.python_version()} on {platform.system()}",
+        "schema": store.schema.hash,
+    }
+    answer = yield from call("POST", "clients", body)
+    with store.transaction():
+        store.put(client=member(answer, "client", str), registered=True)
+
+
+def push_and_pull(store: Store, tally: Tally) -> Exchange[None]:
+    """Push what is pending and pull what is new, again where the app has gone on writing meanwhile.
+
+    Before anything new is sent, what no pull has confirmed is sent once more: a server that was restored since would
+    take the new numbers for proof that it has the old ones.
+    """
+    with store.applying():
+        outbox.go_back_to(store, 0)
+    for left in reversed(range(ROUNDS)):
+        before = tally.pushed
+        try:
+            yield from _push(store, tally)
+        except ProblemReceived as problem:
+            if problem.code != "seq_reused" or not left:
+                raise
+            yield from pull(store, tally)
+            outbox.forget_unsent(store, after=int(store.get("next_seq", 1)))
+            continue
+        yield from pull(store, tally)
+        waiting = store.pending_count() or outbox.unsent(store, count=1, size=1)
+        if not waiting or (tally.pushed == before and left < ROUNDS - 1):
+            return
+
+
+def _push(store: Store, tally: Tally) -> Exchange[None]:
+    """Send what was frozen before and then what is pending now."""
+    yield from _send_all(store, tally)
+    if outbox.freeze(store):
+        yield from _send_all(store, tally)
+
+
+def _send_all(store: Store, tally: Tally) -> Exchange[None]:
+    limits = store.get("limits", {})
+    count, size = limits.get("changes", CHANGES), limits.get("body", BODY) - 10_000
+    while batch := outbox.unsent(store, count=count, size=max(size, 1)):
+        unseen = False
+        try:
+            answer = yield from _send(store, batch)
+        except ServerUnavailable as unavailable:
+            if unavailable.status != 413 or len(batch) == 1:
+                raise
+            count = len(batch) // 2  # a proxy takes less than the server
+            continue
+        except ProblemReceived as problem:
+            if problem.status not in (400, 413):
+                raise
+            if len(batch) > 1:
+                count = len(batch) // 2
+                continue
+            answer, unseen = (yield from _refused(store, batch[0], problem)), True
+        results, acked = _results(answer), member(answer, "acked", int)
+        done = [frozen for frozen in batch if frozen.seq in results or frozen.seq <= acked]
+        if not done:
+            raise ProtocolViolation("the server answered a push with no result for any of its changes")
+        with store.applying():
+            answers.take_results(store, done, results)
+            if unseen:
+                outbox.forget(store, batch[0])
+        tally.pushed += len(done)
+        for frozen in done:
+            state = results.get(frozen.seq, {}).get("state", "duplicate")
+            tally.results[state] = tally.results.get(state, 0) + 1
+
+
+def _results(answer: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """The results of a push by sequence number."""
+    results: dict[int, Mapping[str, Any]] = {}
+    for result in member(answer, "results", list):
+        results[member(result, "seq", int)] = result
+        member(result, "state", str)
+        for name in ("problem", "clocks"):
+            member(result, name, dict, {})
+        if result.get("row") is not None:
+            pulled.check_row(result["row"])
+    return results
+
+
+def _send(store: Store, batch: list[Frozen]) -> Exchange[dict[str, Any]]:
+    asked = now()
+    head = dumps(
+        {
+            "client": store.get("client"),
+            "schema": store.schema.hash,
+            "checkpoint": store.get("checkpoint"),
+            "client_time": store.corrected_now(),
+        }
+    )
+    body = head[:-1] + ',"changes":[' + ",".join(frozen.body for frozen in batch) + "]}"
+    answer = yield from call("POST", "push", body.encode("ascii"))
+    _measure(store, answer, asked)
+    return answer
+
+
+def _refused(store: Store, frozen: Frozen, problem: ProblemReceived) -> Exchange[dict[str, Any]]:
+    """One change that no request can carry counts as rejected, so that the queue goes on.
+
+    If a push without any change fails as well, the change is not to blame, and the problem is raised.
+    """
+    try:
+        yield from _send(store, [])
+    except ClientResetOrdered:
+        raise
+    except ProblemReceived as other:
+        raise problem from other
+    with store.transaction():
+        pulled.bootstrap_again(store)
+    return {
+        "acked": 0,
+        "results": [
+            {
+                "seq": frozen.seq,
+                "state": "rejected",
+                "problem": {"code": problem.code, "detail": problem.detail},
+            }
+        ],
+    }
+
+
+def pull(store: Store, tally: Tally, *, reset: str | None = None) -> Exchange[None]:
+    """Pull until there is no more, into the staging area, and commit. With ``reset``: that reset's bootstrap."""
+    committed = None if reset is not None or store.get("bootstrap_again") else store.get("checkpoint")
+    staged = store.get("staged_checkpoint")
+    checkpoint = staged or committed
+    received = 0
+    while True:
+        asked = now()
+        body = {
+            "client": store.get("client"),
+            "schema": store.schema.hash,
+            "checkpoint": checkpoint,
+            "limit": min(PAGE, store.get("limits", {}).get("page", PAGE)),
+            "pending": store.pending_count(),
+        }
+        if reset is not None:
+            body["reset"] = reset
+        try:
+            page = yield from call("POST", "pull", body)
+        except ProblemReceived as problem:
+            if problem.status != 400 or staged is None:
+                raise
+            pulled.discard_staged(store)
+            staged, checkpoint = None, committed
+            continue
+        _measure(store, page, asked)
+        changes, checkpoint = member(page, "changes", list), member(page, "checkpoint", str)
+        more, acked = member(page, "more", bool), member(page, "acked", int)
+        scopes, server_time = member(page, "scopes", list, []), member(page, "server_time", int)
+        pulled.stage(store, changes, checkpoint)
+        received += len(changes)
+        if not more:
+            break
+    pulled.commit(
+        store,
+        checkpoint=checkpoint,
+        scopes=scopes,
+        acked=acked,
+        synced_at=server_time,
+        bootstrap=committed is None,
+        before=server_time - store.get("retention", 0) * 1_000_000,
+    )
+    tally.pulled += received

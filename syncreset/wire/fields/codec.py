@@ -1,0 +1,272 @@
+"""Model fields and wire values: one typed codec for every concrete field type of Django, and the schema made of them.
+
+Decoding is strict: what the database would change on its way in (rounded, cut, normalised to nothing) is refused with
+a stable code instead. The wire forms are those of the protocol page, section "Values".
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import connection, models
+
+from .base import FieldCodec, ValueFault
+from .documents import _file_codec, _json_codec
+from .numbers import (
+    _INTEGER,
+    _NOT_FINITE,
+    _big_integer_codec,
+    _boolean_codec,
+    _decimal_codec,
+    _float_codec,
+    _integer_codec,
+    _integer_text,
+)
+from .text import _binary_codec, _ip_codec, _text_codec, _uuid_codec
+from .times import _date_codec, _datetime_codec, _duration_codec, _time_codec
+
+#: The types of the fields that relations may point to: each value has one spelling as a text.
+_KEY_TYPES = frozenset(
+    {
+        "BigInteger",
+        "Char",
+        "Date",
+        "DateTime",
+        "Decimal",
+        "Duration",
+        "GenericIPAddress",
+        "Integer",
+        "Text",
+        "Time",
+        "UUID",
+    }
+)
+
+
+def encode(field: "models.Field[Any, Any]", value: Any) -> Any:
+    """The wire value of a Python value as loaded from the database."""
+    return None if value is None or isinstance(value, models.Value) else codec_for(field).encode(value)
+
+
+def decode(field: "models.Field[Any, Any]", value: Any, *, acknowledged: bool = False) -> Any:
+    """The Python value of a wire value. Raises ValueFault.
+
+    What a server has ``acknowledged`` may be what it wrote itself and takes from no client: a float that is no finite
+    number, and JSON's null in a field that cannot be null.
+    """
+    if acknowledged and _only_a_server_writes(field, value):
+        return restore(field, value)
+    if value is None:
+        if field.null:
+            return None
+        raise ValueFault("null", "this field cannot be null")
+    decoded = codec_for(field).decode(value)
+    _validate(field, decoded)
+    return decoded
+
+
+def _only_a_server_writes(field: "models.Field[Any, Any]", value: Any) -> bool:
+    if isinstance(field, models.JSONField):
+        return value is None and not field.null
+    if not isinstance(field, models.FloatField) or not isinstance(value, str):
+        return False
+    # SQLite keeps null for NaN.
+    return value in _NOT_FINITE and not (value == "NaN" and connection.vendor == "sqlite")
+
+
+def decode_delta(field: "models.Field[Any, Any]", value: Any) -> Any:
+    """The step of a counter's delta in its canonical wire form, that of the field's values. Raises ValueFault.
+
+    Only the step is judged. Whether the field can hold the sum is known when there is one.
+    """
+    if isinstance(field, models.DecimalField):
+        return encode(field, codec_for(field).decode(value))
+    as_text = codec_for(field).type == "BigInteger"
+    if (
+        as_text
+        and isinstance(value, str)
+        and len(value) <= 20
+        and _INTEGER.fullmatch(value)
+        and value != "-0"
+    ):
+        return value
+    if as_text or not isinstance(value, int) or isinstance(value, bool):
+        raise ValueFault("invalid", "a counter's delta is an integer in the form of the field's values")
+    if abs(value) >= 2**64:
+        raise ValueFault("out_of_range", "the delta does not fit 64 bits")
+    return value
+
+
+def decode_set_change(field: "models.Field[Any, Any]", value: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What is added to a many-to-many field and removed, in canonical keys. Raises ValueFault."""
+    decode_elements = codec_for(field).decode
+    change = {name: decode_elements(value.get(name, [])) for name in ("add", "remove")}
+    if not set(change["add"]).isdisjoint(change["remove"]):
+        raise ValueFault("invalid", "an element cannot be both added and removed")
+    return change
+
+
+def restore(field: "models.Field[Any, Any]", value: Any) -> Any:
+    """The Python value of a wire value that ``encode`` made of what a row held.
+
+    Unlike ``decode`` it judges nothing: a value that got into the row before a validator or a choice changed, or past
+    Django, stays what it is when the row is written for another field's sake. A null of a JSON column without SQL's
+    null is JSON's own, which Django writes for an expression alone.
+    """
+    if value is None:
+        return json_null(field) if isinstance(field, models.JSONField) and not field.null else None
+    codec = codec_for(field)
+    return (codec.restore or codec.decode)(value)
+
+
+def json_null(field: "models.JSONField[Any, Any]") -> models.Value:
+    """What has Django write JSON's null into a column, and not SQL's."""
+    return models.Value(None, output_field=field)
+
+
+def _validate(field: "models.Field[Any, Any]", value: Any) -> None:
+    allowed = not field.choices or any(value == choice for choice, _ in field.flatchoices)
+    if not allowed and not (field.blank and value == ""):
+        raise ValueFault("invalid_choice", "this is not one of the field's choices")
+    # As Django does, empty values are not put to the validators: a blank e-mail address is none.
+    if isinstance(field, models.ForeignKey | models.JSONField) or value in field.empty_values:
+        return
+    for validator in field.validators:
+        try:
+            validator(value)
+        except ValidationError as error:
+            code = {"max_value": "out_of_range", "min_value": "out_of_range", "max_length": "too_long"}
+            raise ValueFault(code.get(error.code or "", "invalid"), " ".join(error.messages)) from error
+
+
+def is_server_computed(field: "models.Field[Any, Any]") -> bool:
+    """Whether only the server can know the value: generated columns, ``auto_now`` fields and files."""
+    return (
+        getattr(field, "generated", False)
+        or getattr(field, "auto_now", False)
+        or getattr(field, "auto_now_add", False)
+        or isinstance(field, models.FileField)
+    )
+
+
+def is_supported(field: "models.Field[Any, Any]") -> bool:
+    """Whether the field's type, or one it derives from, has a codec."""
+    return _factory(field) is not None
+
+
+def target_key_field(field: "models.ForeignKey[Any, Any]") -> "models.Field[Any, Any]":
+    """The field that a relation's column holds the value of, followed to the end of chained keys."""
+    target: models.Field[Any, Any] = field.target_field
+    while isinstance(target, models.ForeignKey):
+        target = target.target_field
+    return target
+
+
+def is_reference_target(field: "models.Field[Any, Any]") -> bool:
+    """Whether the values of a field are texts or numbers on the wire, so that relations to it can travel."""
+    return is_supported(field) and codec_for(field).type in _KEY_TYPES
+
+
+def is_key(pk: "models.Field[Any, Any]", text: str) -> bool:
+    """Whether a text is a key that the field can have."""
+    try:
+        decode_key(pk, text)
+    except ValueFault:
+        return False
+    return True
+
+
+def encode_key(field: "models.Field[Any, Any]", value: Any) -> str:
+    """A primary key, or what a relation points to, as the wire has it: always a string."""
+    if isinstance(field, models.ForeignKey):
+        field = target_key_field(field)
+    return str(codec_for(field).encode(value))
+
+
+def decode_key(field: "models.Field[Any, Any]", value: Any) -> Any:
+    """The Python value of a key on the wire. Raises ValueFault with code ``invalid_pk``."""
+    if isinstance(field, models.ForeignKey):
+        field = target_key_field(field)
+    if not isinstance(value, str) or not value:
+        raise ValueFault("invalid_pk", "a key is a string that is not empty")
+    try:
+        if isinstance(field, models.IntegerField):
+            return _integer_text(field)(value)
+        return codec_for(field).decode(value)
+    except ValueFault as fault:
+        raise ValueFault("invalid_pk", f"the key does not fit its field: {fault.detail}") from fault
+
+
+@functools.cache
+def codec_for(field: "models.Field[Any, Any]") -> FieldCodec:
+    """The codec of a concrete field. Raises TypeError for a type that has none (a system check tells first)."""
+    factory = _factory(field)
+    if factory is None:
+        raise TypeError(f"syncreset has no codec for {field!r}")
+    return factory(field)
+
+
+def _factory(field: "models.Field[Any, Any]") -> Callable[[Any], FieldCodec] | None:
+    return next((_FACTORIES[base] for base in type(field).__mro__ if base in _FACTORIES), None)
+
+
+def _relation_codec(field: "models.ForeignKey[Any, Any]") -> FieldCodec:
+    target = target_key_field(field)
+
+    def decode_relation(value: Any) -> Any:
+        try:
+            return decode_key(target, value)
+        except ValueFault as fault:
+            raise ValueFault("invalid", f"this field takes the key of a row: {fault.detail}") from fault
+
+    return FieldCodec(
+        type="ForeignKey",
+        encode=lambda value: encode_key(target, value),
+        decode=decode_relation,
+        restore=lambda value: restore(target, value),
+    )
+
+
+def _set_codec(field: Any) -> FieldCodec:
+    key = field.related_model._meta.pk
+
+    def decode_elements(value: Any) -> list[str]:
+        if not isinstance(value, list):
+            raise ValueFault("invalid", "this field takes an array of keys")
+        try:
+            return sorted({encode_key(key, decode_key(key, element)) for element in value})
+        except ValueFault as fault:
+            raise ValueFault("invalid", f"this field takes an array of keys: {fault.detail}") from fault
+
+    return FieldCodec(type="ManyToMany", encode=sorted, decode=decode_elements)
+
+
+def _generated_codec(field: Any) -> FieldCodec:
+    return codec_for(field.output_field)
+
+
+_FACTORIES: Mapping[type, Callable[[Any], FieldCodec]] = {
+    models.CharField: _text_codec,
+    models.TextField: _text_codec,
+    models.FilePathField: _text_codec,
+    models.IntegerField: _integer_codec,
+    models.BigIntegerField: _big_integer_codec,
+    models.PositiveBigIntegerField: _big_integer_codec,
+    models.BigAutoField: _big_integer_codec,
+    models.FloatField: _float_codec,
+    models.BooleanField: _boolean_codec,
+    models.DecimalField: _decimal_codec,
+    models.DateTimeField: _datetime_codec,
+    models.DateField: _date_codec,
+    models.TimeField: _time_codec,
+    models.DurationField: _duration_codec,
+    models.UUIDField: _uuid_codec,
+    models.BinaryField: _binary_codec,
+    models.JSONField: _json_codec,
+    models.GenericIPAddressField: _ip_codec,
+    models.FileField: _file_codec,
+    models.ForeignKey: _relation_codec,
+    models.ManyToManyField: _set_codec,
+    models.GeneratedField: _generated_codec,
+}

@@ -1,0 +1,126 @@
+"""The schema that clients build their stores from, and every schema published before."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils import translation
+
+from ..protocol.clock import now
+from ..tracking.options import SyncOptions
+from ..tracking.registry import dependency_order, options_for, set_fields, synced_fields
+from .fields.codec import codec_for, encode, is_server_computed, target_key_field
+
+
+def describe_field(
+    field: "models.Field[Any, Any]", *, read_only: bool, counter: bool = False
+) -> dict[str, Any]:
+    """The field's entry in the schema (protocol, "GET /schema")."""
+    description: dict[str, Any] = {"name": field.name, "type": codec_for(field).type, "null": field.null}
+    if field.max_length is not None and not isinstance(field, models.ForeignKey | models.FileField):
+        description["max_length"] = field.max_length
+    if isinstance(field, models.DecimalField):
+        description["max_digits"], description["decimal_places"] = field.max_digits, field.decimal_places
+    if field.choices:
+        description["choices"] = [[encode(field, value), str(label)] for value, label in field.flatchoices]
+    if isinstance(field, models.ForeignKey | models.ManyToManyField):
+        related: Any = field.related_model._meta.concrete_model
+        description["to"] = related._meta.label_lower
+    if read_only or is_server_computed(field):
+        description["read_only"] = True
+    if counter:
+        description["counter"] = True
+    return description
+
+
+#: When this process loaded its code (µs).
+_LOADED = now()
+
+#: Keys are strings on the wire: of a number's size or a text's length nobody takes notice.
+_KEY_TYPES: Mapping[str, str] = {"BigInteger": "Integer", "Text": "Char"}
+
+
+class PublishedSchema(models.Model):
+    """A schema that clients may have been built from. ``at`` in µs."""
+
+    hash = models.CharField(primary_key=True, max_length=64)
+    document = models.JSONField()
+    at = models.BigIntegerField(default=now)
+
+    def __str__(self) -> str:
+        return self.hash
+
+
+def current_schema() -> dict[str, Any]:
+    """The schema document of the tracked models, parents first, with its hash (protocol, "GET /schema")."""
+    return _describe(tuple(dependency_order()))
+
+
+@functools.lru_cache(maxsize=8)
+def _describe(tracked: tuple[type[models.Model], ...]) -> dict[str, Any]:
+    return document_of(describe_model(model, options_for(model)) for model in tracked)
+
+
+def describe_model(
+    model: type[models.Model], options: SyncOptions, *, names: Container[str] | None = None
+) -> dict[str, Any]:
+    """A model's entry in the schema, of its fields in ``names`` (None: of all that are synced)."""
+    # Labels of choices are translated: the schema must not depend on who asks for it first.
+    with translation.override(settings.LANGUAGE_CODE):
+        return {
+            "name": model._meta.label_lower,
+            "primary_key": model._meta.pk.name,
+            "primary_key_type": key_type(model),
+            "scope": options.scope,
+            "fields": [
+                describe_field(
+                    field,
+                    read_only=field.name in options.read_only,
+                    counter=field.name in options.counters,
+                )
+                for field in (*synced_fields(model), *set_fields(model))
+                if names is None or field.name in names
+            ],
+        }
+
+
+def document_of(described: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The schema document of described models, parents first: with the hash that names it."""
+    models_of_document = list(described)
+    text = json.dumps(models_of_document, sort_keys=True, separators=(",", ":"))
+    return {"hash": hashlib.sha256(text.encode()).hexdigest()[:32], "models": models_of_document}
+
+
+def key_type(model: type[models.Model]) -> str:
+    """The kind of value that the model's primary key is: ``UUID``, ``Integer`` or ``Char``."""
+    pk: Any = model._meta.pk
+    stored = target_key_field(pk) if isinstance(pk, models.ForeignKey) else pk
+    name = codec_for(stored).type
+    return _KEY_TYPES.get(name, name)
+
+
+def publish() -> dict[str, Any]:
+    """The current schema, kept for as long as there is a server."""
+    document = current_schema()
+    PublishedSchema.objects.get_or_create(hash=document["hash"], defaults={"document": document})
+    return document
+
+
+def is_of_newer_release(schema_hash: str) -> bool:
+    """Whether a schema was first published after this process had loaded its code: so a deploy is under way.
+
+    After a release has been taken back, the processes are younger than its schema, and the answer is no.
+    """
+    return PublishedSchema.objects.filter(hash=schema_hash, at__gt=_LOADED).exists()
+
+
+def published(schema_hash: str) -> dict[str, Any] | None:
+    """A schema published at any time, or None."""
+    document: dict[str, Any] | None = (
+        PublishedSchema.objects.filter(hash=schema_hash).values_list("document", flat=True).first()
+    )
+    return document
