@@ -2,6 +2,8 @@
 
 from django.dispatch import Signal
 
+__all__ = ["changes_applied", "recovery_finished", "recovery_queued", "reset_ordered", "synced"]
+
 #: A client has everything up to a checkpoint. Sender: Client. Arguments: ``client``, ``checkpoint`` (its number),
 #: ``at`` (µs, the checkpoint's time) and ``models`` (labels that the client was served).
 synced = Signal()

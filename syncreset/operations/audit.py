@@ -10,6 +10,7 @@ from django.db.models import JSONField, Model, Q, Value
 from ..feed.entries import Entry, EntryKind
 from ..tracking.registry import keeps_own_clocks, tracked_models
 from ..tracking.triggers import install as triggers
+from ..tracking.triggers.table import TrackedTable
 
 #: Each kind of fault in words. All but the first can be mended.
 FAULTS = {
@@ -84,9 +85,7 @@ def _compare(connection: BaseDatabaseWrapper, model: type[Model]) -> list[Findin
     ]
 
 
-def _wrong_triggers(
-    connection: BaseDatabaseWrapper, table: triggers.TrackedTable
-) -> tuple[int, Sequence[str]]:
+def _wrong_triggers(connection: BaseDatabaseWrapper, table: TrackedTable) -> tuple[int, Sequence[str]]:
     wanted = {trigger.name: trigger.text for trigger in triggers.expected(connection, table)}
     present = {
         name: trigger.text

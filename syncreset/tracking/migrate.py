@@ -298,7 +298,7 @@ def _compare(connection: BaseDatabaseWrapper, table: TrackedTable, copy: _Copy) 
         if field in had
     }
     comparable = tuple(
-        field for field in had if connection.vendor == "sqlite" or had[field] == kinds[column_name(field)]
+        field for field in had if not vendor.COPIES_KEEP_TYPES or had[field] == kinds[column_name(field)]
     )
     with connection.cursor() as cursor:
         if changed:
@@ -321,8 +321,7 @@ FROM {copy} AS c
 JOIN {quote(ENTRY_TABLE)} AS e ON e."model" = {literal(table.label)} AND e."pk" = {key}
 LEFT JOIN {quote(table.name)} AS t ON t.{pk} = c.{pk}
 WHERE t.{pk} IS NULL AND e."kind" IN ({ROW}, {DELETED}) AND e."row" IS NULL"""
-    sql: str = vendor.enter_sql(connection, source)
-    return sql
+    return vendor.enter_sql(connection, source)
 
 
 def _lock(connection: BaseDatabaseWrapper, table: str) -> None:

@@ -6,8 +6,6 @@ Needs no Django and no loaded apps, so that a project may register from ``models
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Model
-
 if TYPE_CHECKING:
     from django.db.models import Model
 

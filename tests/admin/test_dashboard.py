@@ -32,6 +32,7 @@ from tests.support.dogs import DOG, dog_fields
 from tests.support.factories import DeviceFactory
 from tests.support.operators import Operator, OperatorFactory
 from tests.support.snapshots import edited, forced, made_here, recover
+from tests.support.untracked import drop_triggers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -195,7 +196,7 @@ def test_what_needs_a_person_is_counted_and_listed(merged: Merged, operator: Ope
 
 
 def test_writes_that_are_not_tracked_need_a_person(operator: OperatorFactory) -> None:
-    triggers.drop(connection, Vet)
+    drop_triggers(Vet)
 
     try:
         page = dashboard(operator(superuser=True))

@@ -16,6 +16,7 @@ from tests.shelters.models import Dog, Shelter, Vet
 from tests.support.commands import command, data_of, fails
 from tests.support.dogs import DOG
 from tests.support.factories import DeviceFactory
+from tests.support.untracked import drop_triggers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -62,7 +63,7 @@ def test_missing_triggers_are_found_and_what_was_written_meanwhile(
     Vet.objects.create(code="A1", name="Dr. A")
     Vet.objects.create(code="B2", name="Dr. B")
     phone.pull()
-    triggers.drop(connection, Vet)
+    drop_triggers(Vet)
     Vet.objects.create(code="C3", name="Dr. C")
     Vet.objects.filter(code="A1").delete()
 
@@ -138,7 +139,7 @@ def test_entries_of_rows_that_are_gone_become_tombstones(device: DeviceFactory, 
     dog = Dog.objects.create(shelter=shelter, name="Rex")
     phone = device(shelter)
     phone.pull()
-    triggers.drop(connection, Dog)
+    drop_triggers(Dog)
     Dog.objects.all().delete()
     triggers_as_they_were = triggers.expected(connection, *triggers.tables_of(connection, [Dog]))
     for trigger in triggers_as_they_were:
@@ -154,7 +155,7 @@ def test_entries_of_rows_that_are_gone_become_tombstones(device: DeviceFactory, 
 def test_rows_whose_clocks_are_empty_are_stamped(shelter: Shelter) -> None:
     vet = Vet.objects.create(code="A1", name="Dr. A")
     [table] = triggers.tables_of(connection, [Vet])
-    triggers.drop(connection, Vet)
+    drop_triggers(Vet)
     sql("UPDATE shelters_vet SET field_timestamps = '{}', last_updated = 0")
     for trigger in triggers.expected(connection, table):
         sql(trigger.create_sql)
@@ -188,7 +189,7 @@ def test_registered_models_are_audited_and_their_entries_clocks(shelter: Shelter
 def test_only_what_is_wrong_is_touched(shelter: Shelter) -> None:
     dog = Dog.objects.create(shelter=shelter, name="Rex")
     stamp()
-    triggers.drop(connection, Vet)
+    drop_triggers(Vet)
 
     mended()
 

@@ -22,6 +22,7 @@ from tests.support.commands import client_of, command, data_of, days_ago
 from tests.support.dogs import DOG, dog_fields
 from tests.support.factories import DeviceFactory
 from tests.support.snapshots import bootstrap, forced, made_here, recover
+from tests.support.untracked import drop_triggers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -150,7 +151,7 @@ def test_uploads_are_counted_by_what_becomes_of_them(device: DeviceFactory, shel
 
 def test_missing_triggers_and_old_schemas_are_told(device: DeviceFactory, shelter: Shelter) -> None:
     client_of(device(shelter), schema="0" * 32)
-    triggers.drop(connection, Vet)
+    drop_triggers(Vet)
 
     try:
         told = data_of("status")

@@ -130,7 +130,7 @@ THIRD = (
 )
 
 UPCASTERS = """
-from syncreset.upcasting import upcast
+from syncreset import upcast
 
 
 @upcast("shelters.dog", "weight")

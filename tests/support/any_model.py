@@ -34,6 +34,7 @@ from syncreset.tracking.registry import options_for, set_fields, synced_fields
 from syncreset.tracking.triggers import install as triggers
 from syncreset.wire import schema as schemas
 from syncreset.wire.fields.codec import codec_for
+from tests.support.untracked import drop_triggers
 from tests.zoo.models import BigIntegerKeyed, CharKeyed, IntegerKeyed, UUIDKeyed
 
 APP = "zoo"
@@ -719,7 +720,7 @@ def existing(drawn: AnyModel) -> Iterator[Existing]:
     finally:
         tables = connection.introspection.table_names()
         for model in reversed(made.both):
-            triggers.drop(connection, model)
+            drop_triggers(model)
             if model._meta.db_table in tables:
                 with connection.schema_editor() as editor:
                     editor.delete_model(model)

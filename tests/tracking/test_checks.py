@@ -17,8 +17,8 @@ from syncreset.checks import models as checks
 from syncreset.checks import settings, tables
 from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.registry import tracked_models
-from syncreset.tracking.triggers import install as triggers
 from tests.shelters.models import Dog, Membership, Shelter, Ticket
+from tests.support.untracked import drop_triggers
 
 
 def ids(messages: list[CheckMessage]) -> list[str | None]:
@@ -316,7 +316,7 @@ def test_a_database_without_triggers_of_ours_is_refused(monkeypatch: pytest.Monk
 def test_missing_triggers_are_found_when_databases_are_checked() -> None:
     assert ids(tables.check_triggers(None, databases=["default"])) == []
 
-    triggers.drop(connection, Dog)
+    drop_triggers(Dog)
 
     [message] = tables.check_triggers(None, databases=["default"])
     assert ids([message]) == ["syncreset.W005"]
@@ -326,6 +326,6 @@ def test_missing_triggers_are_found_when_databases_are_checked() -> None:
 
 @pytest.mark.django_db
 def test_missing_triggers_do_not_keep_migrate_from_installing_them() -> None:
-    triggers.drop(connection, Dog)
+    drop_triggers(Dog)
 
     call_command("check", databases=["default"], fail_level="ERROR")

@@ -24,6 +24,7 @@ from syncreset.tracking.triggers import install as triggers
 from tests.market.models import Product, Stand, Trader
 from tests.shelters.models import Dog
 from tests.support.feed import entries_of, stamp_all, unstamped
+from tests.support.untracked import drop_triggers
 
 pytestmark = pytest.mark.django_db
 
@@ -193,7 +194,7 @@ def test_rows_that_were_there_get_clocks_when_the_triggers_are_installed(
     stand: Stand, trader: Trader
 ) -> None:
     kept = clocks_of(stand)
-    triggers.drop(connection, Trader)
+    drop_triggers(Trader)
     other = Trader.objects.create(stand=stand, name="Other")
     Trader.objects.filter(pk=trader.pk).delete()
     assert not entries_of(other)
@@ -208,7 +209,7 @@ def test_rows_that_were_there_get_clocks_when_the_triggers_are_installed(
 
 def test_a_row_moved_without_triggers_keeps_its_clocks(trader: Trader) -> None:
     before = clocks_of(trader)
-    triggers.drop(connection, Trader)
+    drop_triggers(Trader)
     Trader.objects.update(stand=Stand.objects.create(code="B2", name="Fish"))
 
     triggers.install(connection, [Trader])
@@ -267,7 +268,7 @@ def registered_user(db: None) -> Iterator[Callable[..., None]]:
         forget_answers()
 
     yield do
-    triggers.drop(connection, User)
+    drop_triggers(User)
     registrations._REGISTERED.pop(User, None)
     forget_answers()
 

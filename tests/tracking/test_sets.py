@@ -14,6 +14,7 @@ from syncreset.tracking.registry import dependency_order, set_fields, tracked_mo
 from syncreset.tracking.triggers import install as triggers
 from tests.market.models import Product, Stand, Tag, Trader
 from tests.support.feed import clocks_of, entries_of, stamp_all, unstamped
+from tests.support.untracked import drop_triggers
 
 pytestmark = pytest.mark.django_db
 
@@ -126,7 +127,7 @@ def test_an_element_added_by_another_program_is_tracked(outside_sql: Callable[[s
 
 
 def test_triggers_installed_late_have_the_rows_read_again(apples: Product, tags: list[Tag]) -> None:
-    triggers.drop(connection, Product)
+    drop_triggers(Product)
     assert triggers.missing_or_stale(connection, [Product])
     stamp_all()
     apples.tags.add(tags[0])

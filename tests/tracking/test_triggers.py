@@ -17,6 +17,7 @@ from syncreset.tracking.triggers import install as triggers
 from syncreset.tracking.triggers.table import name_for
 from tests.shelters.models import Dog, Shelter, Vet
 from tests.support.feed import clocks_of, entries_of, stamp_all, unstamped
+from tests.support.untracked import drop_triggers
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +38,7 @@ def test_dropped_triggers_track_nothing_until_they_are_installed() -> None:
     Vet.objects.create(code="A1", name="Dr. A")
     Vet.objects.create(code="B2", name="Dr. B")
     stamp_all()
-    triggers.drop(connection, Vet)
+    drop_triggers(Vet)
     Vet.objects.create(code="C3", name="Dr. C")
     Vet.objects.filter(code="B2").delete()
     assert unstamped() == set()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from syncreset.recovery.upcast.register import upcast
+from syncreset import upcast
 
 PERCENT = {"empty": 0, "quarter": 25, "half": 50, "full": 100}
 

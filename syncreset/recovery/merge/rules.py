@@ -29,7 +29,7 @@ class Rules:
     healing: bool
     purged: bool
     strategy_chosen: bool = False
-    updates: UpdateLog = UpdateLog()
+    updates: UpdateLog = field(default_factory=UpdateLog)
     counted: Counted = field(default_factory=Counted)
 
     def strategy_of(self, model: str) -> str:

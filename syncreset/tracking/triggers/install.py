@@ -1,21 +1,13 @@
-"""Installs, finds and drops the triggers of tracked tables. All vendor SQL is in this package.
-
-A vendor is a module with the functions of ``Vendor``: what it says about a table, and the SQL it says it in.
-"""
+"""Installs, finds and drops the triggers of tracked tables. All vendor SQL is in this package."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from types import ModuleType
 
 from django.db import NotSupportedError, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from . import postgresql, sqlite
-from .postgresql import entries as postgresql_entries
-from .postgresql import sets as postgresql_sets
-from .sqlite import entries as sqlite_entries
-from .sqlite import sets as sqlite_sets
 from .table import (
     DELETED,
     DEPARTED,
@@ -28,11 +20,10 @@ from .table import (
     literal,
     set_tables,
 )
+from .vendor import ClockKeeper, Vendor
 
-_VENDORS: dict[str, ModuleType] = {"postgresql": postgresql, "sqlite": sqlite}
+_VENDORS: dict[str, Vendor] = {"postgresql": postgresql, "sqlite": sqlite}
 SUPPORTED_VENDORS = tuple(_VENDORS)
-_SETS: dict[str, ModuleType] = {"postgresql": postgresql_sets, "sqlite": sqlite_sets}
-_ENTRY_CLOCKS: dict[str, ModuleType] = {"postgresql": postgresql_entries, "sqlite": sqlite_entries}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +39,18 @@ class Discrepancy:
     examples: tuple[tuple[str, str], ...]
 
 
-def vendor_of(connection: BaseDatabaseWrapper) -> ModuleType:
-    """The module that writes SQL for a database. Raises NotSupportedError where there is none."""
+def vendor_of(connection: BaseDatabaseWrapper) -> Vendor:
+    """What writes SQL for a database. Raises NotSupportedError where there is none."""
     try:
         return _VENDORS[connection.vendor]
     except KeyError:
         raise NotSupportedError(f"syncreset cannot track writes on {connection.display_name}") from None
 
 
-def clocks_of(connection: BaseDatabaseWrapper, table: TrackedTable) -> ModuleType:
-    """The module that writes a table's clocks: into its own columns, or into its rows' entries."""
+def clocks_of(connection: BaseDatabaseWrapper, table: TrackedTable) -> ClockKeeper:
+    """What writes a table's clocks: into its own columns, or into its rows' entries."""
     vendor = vendor_of(connection)
-    return vendor if table.own_clocks else _ENTRY_CLOCKS[connection.vendor]
+    return vendor if table.own_clocks else vendor.entries
 
 
 def tables_of(connection: BaseDatabaseWrapper, models: Iterable[type[Model]]) -> list[TrackedTable]:
@@ -77,8 +68,8 @@ def tables_of(connection: BaseDatabaseWrapper, models: Iterable[type[Model]]) ->
 
 def expected(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Trigger]:
     """The triggers that a table should have."""
-    own: list[Trigger] = clocks_of(connection, table).statements(connection, table)
-    sets = _SETS[connection.vendor]
+    own = clocks_of(connection, table).statements(connection, table)
+    sets = vendor_of(connection).sets
     return own + [
         trigger for through in table.sets for trigger in sets.statements(connection, table, through)
     ]
@@ -86,8 +77,7 @@ def expected(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Trigg
 
 def installed(connection: BaseDatabaseWrapper) -> dict[str, Installed]:
     """The triggers of ours that the database has, by name."""
-    found: dict[str, Installed] = vendor_of(connection).installed(connection)
-    return found
+    return vendor_of(connection).installed(connection)
 
 
 def missing_or_stale(connection: BaseDatabaseWrapper, models: Iterable[type[Model]]) -> list[TrackedTable]:
@@ -158,11 +148,6 @@ SELECT "kind", "pk", "scope", "total" FROM (
     return [
         Discrepancy(kind=kind, count=total, examples=tuple(named)) for kind, (total, named) in found.items()
     ]
-
-
-def drop(connection: BaseDatabaseWrapper, model: type[Model]) -> None:
-    """Drop a model's triggers: writes to its table are no longer tracked."""
-    drop_triggers_of(connection, [model._meta.db_table, *(table.name for table in set_tables(model))])
 
 
 def drop_triggers_of(

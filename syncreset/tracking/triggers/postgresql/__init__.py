@@ -1,5 +1,22 @@
-"""What ``install`` asks of a database: until there is a Protocol, a module with these names."""
+"""PostgreSQL, as ``vendor.Vendor`` asks for it."""
 
-from .catalog import *  # noqa: F403
-from .rows import *  # noqa: F403
-from .sql import *  # noqa: F403
+from . import entries as entries
+from . import sets as sets
+from .catalog import columns as columns
+from .catalog import copy_sql as copy_sql
+from .catalog import drop_sql as drop_sql
+from .catalog import installed as installed
+from .catalog import lock_sql as lock_sql
+from .catalog import remove_orphans as remove_orphans
+from .rows import backfill as backfill
+from .rows import rename_clock_sql as rename_clock_sql
+from .rows import stamp_from_copy_sql as stamp_from_copy_sql
+from .rows import statements as statements
+from .rows import vanished_json as vanished_json
+from .sql import COPIES_KEEP_TYPES as COPIES_KEEP_TYPES
+from .sql import NOW as NOW
+from .sql import NULL_ROW as NULL_ROW
+from .sql import differs_from_copy as differs_from_copy
+from .sql import enter_sql as enter_sql
+from .sql import scope_text as scope_text
+from .sql import wire_text as wire_text

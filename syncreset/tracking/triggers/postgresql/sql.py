@@ -16,6 +16,9 @@ NULL_ROW = "NULL::jsonb"
 # Functions take at most 100 arguments, two for each field.
 _FIELDS_OF_ONE_CALL = 45
 
+#: A copy of a table has its columns' types.
+COPIES_KEEP_TYPES = True
+
 
 def wire_text(field: "Field[Any, Any]", expression: str) -> str:
     """A key as the text that it is on the wire."""

@@ -26,6 +26,9 @@ NULL_ROW = "NULL"
 # Functions take at most 100 arguments, two for each field.
 _FIELDS_OF_ONE_CALL = 45
 
+#: The columns of a copy have no types: how a value is stored tells.
+COPIES_KEEP_TYPES = False
+
 
 def wire_text(field: "Field[Any, Any]", expression: str) -> str:
     """A key as the text that it is on the wire. Django stores a UUID as 32 digits without hyphens."""
