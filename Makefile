@@ -4,7 +4,7 @@
 #   make demo SERVE=0    the walk-through alone
 #   make test            the tests, on SQLite and then on PostgreSQL
 #   make explore         the property tests, at random and for longer
-#   make lint            ruff and mypy
+#   make lint            ruff, mypy, and the floors that modules may import from
 #   make format          what ruff can put right by itself
 #   make clean           removes what all of these made
 #
@@ -85,11 +85,12 @@ lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/lint.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov *.egg-info build
+	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov *.egg-info build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .reports import Backup, PendingChange, ResetOutcome, SyncReport, Unresolved
-
 if TYPE_CHECKING:
     from .reports import Backup, PendingChange, ResetOutcome, SyncReport, Unresolved
 

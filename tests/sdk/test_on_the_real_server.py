@@ -56,13 +56,13 @@ def age_of(dog: Dog) -> int | None:
 def test_a_refused_upload_that_the_operator_checks_again_is_receipted(
     server: RealServer, phone: Replica, dog: Dog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncreset.recovery.run.published", lambda schema: None)
+    monkeypatch.setattr("syncreset.recovery.intake.published", lambda schema: None)
     with pytest.raises(RecoveryFailed, match="never published"):
         phone.sync()
     phone.sync()
     assert Upload.objects.count() == 1
 
-    monkeypatch.setattr("syncreset.recovery.run.published", published)
+    monkeypatch.setattr("syncreset.recovery.intake.published", published)
     finish_upload(Upload.objects.get())
     phone.sync()
 
