@@ -34,6 +34,7 @@ from syncreset.wire.fields.codec import (
     is_server_computed,
     restore,
 )
+from syncreset.wire.model import wire_model
 from syncreset.wire.rows import instance_of, row_of, stored_rows, tombstone_of
 from tests.support.device import Device
 from tests.support.properties import examples
@@ -157,10 +158,10 @@ def test_both_ways_of_reading_a_row_agree(values: dict[str, Any]) -> None:
     with transaction.atomic():
         row = stored(values)
         one = row_of(row)
-        (other,) = stored_rows(Specimen, {EVERYONE}, [str(row.pk)]).values()
+        (other,) = stored_rows(wire_model(Specimen), {EVERYONE}, [str(row.pk)]).values()
 
         assert one == other
-        again = instance_of(Specimen, one.pk, one.row)
+        again = instance_of(wire_model(Specimen), one.pk, one.row)
         for field in PLAIN:
             assert as_held(getattr(again, field.attname)) == as_held(getattr(row, field.attname))
         transaction.set_rollback(True)
@@ -373,7 +374,7 @@ def test_a_document_that_is_null_is_told_from_none() -> None:
     field = field_of("checklist")
     row = stored({"checklist": Value(None, models.JSONField())})
 
-    again = instance_of(Specimen, str(row.pk), row_of(row).row)
+    again = instance_of(wire_model(Specimen), str(row.pk), row_of(row).row)
     again.save(force_update=True)
 
     assert encode(field, decode(field, encode(field, row.checklist), acknowledged=True)) is None
@@ -487,7 +488,7 @@ def test_a_tombstone_keeps_the_row_and_a_put_brings_it_back(
         Specimen.objects.all().delete()
         entry = Entry.objects.get(model=SPECIMEN, pk_text=str(row.pk))
 
-        copy = tombstone_of(Specimen, entry)
+        copy = tombstone_of(wire_model(Specimen), entry)
 
         assert copy.row is not None
         assert {name: as_held(value) for name, value in copy.row.fields.items()} == {

@@ -15,9 +15,9 @@ from django.utils.html import format_html, format_html_join
 from ..clients.client import Client
 from ..ledger.item import Item
 from ..protocol.changes import ROW_CLOCK
-from ..tracking.registry import EVERYONE, keeps_own_clocks, scope_field, scope_key, scope_model
+from ..tracking.registry import EVERYONE
 from ..wire.clocks import RowClocks, clocks_in_entries, clocks_of
-from ..wire.fields.codec import encode_key
+from ..wire.model import wire_model
 from .actions.force_reset import clients_holding, force_reset_confirmed
 from .shown.attention import may_view
 from .shown.html import changelist_url, count_link, instant, moment
@@ -57,7 +57,9 @@ class SyncTrackedAdmin(admin.ModelAdmin):
         """A registered model has no column of its clocks to sort by."""
         sortable = super().get_sortable_by(request)
         return (
-            sortable if keeps_own_clocks(self.model) else [name for name in sortable if name not in _CLOCKS]
+            sortable
+            if wire_model(self.model).keeps_own_clocks
+            else [name for name in sortable if name not in _CLOCKS]
         )
 
     def get_list_display(self, request: HttpRequest) -> Any:
@@ -70,7 +72,7 @@ class SyncTrackedAdmin(admin.ModelAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The rows of the page know their clocks and items beforehand, as far as the list shows them."""
         changelist = super().get_changelist_instance(request)
-        if not keeps_own_clocks(self.model) and set(_CLOCKS).intersection(changelist.list_display):
+        if not wire_model(self.model).keeps_own_clocks and set(_CLOCKS).intersection(changelist.list_display):
             _read_clocks(self.model, changelist.result_list)
         if _HISTORY in changelist.list_display:
             _count_items(self.model, changelist.result_list)
@@ -150,23 +152,18 @@ class SyncTrackedAdmin(admin.ModelAdmin):
         return force_reset_confirmed(self, request, clients, action=_ACTION, about=about)
 
 
-def _label(model: type[Model]) -> str:
-    concrete = model._meta.concrete_model or model
-    return concrete._meta.label_lower
-
-
 def _key(row: Any) -> str:
-    return encode_key(row._meta.pk, row.pk)
+    return wire_model(type(row)).key_of(row)
 
 
 def _items_url(row: Any) -> str:
-    return changelist_url("syncreset_item", model=_label(type(row)), pk_text__exact=_key(row))
+    return changelist_url("syncreset_item", model=wire_model(type(row)).label, pk_text__exact=_key(row))
 
 
 def _read_clocks(model: type[Model], rows: Iterable[Any]) -> None:
     """Have each row keep its clocks, read with one query for all."""
     keyed = {_key(row): row for row in rows}
-    found = clocks_in_entries(model._meta.concrete_model or model, list(keyed))
+    found = clocks_in_entries(wire_model(model), list(keyed))
     for key, row in keyed.items():
         row._syncreset_clocks = found.get(key, _UNSEEN)
 
@@ -179,7 +176,7 @@ def _clocks(row: Any) -> RowClocks:
 def _count_items(model: type[Model], rows: Iterable[Any]) -> None:
     """Have each row keep how many items it has, counted with one query for all."""
     keyed = {_key(row): row for row in rows}
-    items = Item.objects.filter(model=_label(model), pk_text__in=list(keyed)).order_by()
+    items = Item.objects.filter(model=wire_model(model).label, pk_text__in=list(keyed)).order_by()
     counted = dict(items.values_list("pk_text").annotate(count=Count("pk")))
     for key, row in keyed.items():
         row._syncreset_items = counted.get(key, 0)
@@ -188,14 +185,15 @@ def _count_items(model: type[Model], rows: Iterable[Any]) -> None:
 def _items_of(row: Any) -> int:
     kept: int | None = getattr(row, "_syncreset_items", None)
     if kept is None:
-        return Item.objects.filter(model=_label(type(row)), pk_text=_key(row)).count()
+        return Item.objects.filter(model=wire_model(type(row)).label, pk_text=_key(row)).count()
     return kept
 
 
 def _scopes_of(rows: QuerySet[Any]) -> set[str]:
     """The keys of the scopes that the rows are in."""
-    field, owner = scope_field(rows.model), scope_model(rows.model)
+    model = wire_model(rows.model)
+    field, owner = model.scope, model.owner
     if field is None or owner is None:
         return {EVERYONE}
     keys = rows.order_by().values_list(field.attname, flat=True).distinct()
-    return {scope_key(owner, encode_key(owner._meta.pk, key)) for key in keys if key is not None}
+    return {owner.scope_of(key) for key in keys if key is not None}

@@ -3,20 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import models
-
 from .. import conf
 from ..protocol.changes import Change, Row, Tombstone, same
 from ..protocol.errors import Problem
 from ..rules.merge import Outcome
-from ..tracking.registry import options_for, set_fields, synced_fields
+from ..wire.model import WireModel
 from ..wire.rows import instance_of, scope_of_row
 from .author import Author
 from .prepare import default_of
 
 
 def write_problem(
-    model: type[models.Model],
+    model: WireModel,
     change: Change,
     instance: Any,
     row: Row | None,
@@ -27,20 +25,20 @@ def write_problem(
     if author.operator:
         return None
     action = "delete" if outcome.deletes else "add" if row is None else "change"
-    if row is None and model._meta.auto_field is not None:
+    if row is None and model.model._meta.auto_field is not None:
         return Problem(
             code="server_assigned_pk",
             detail="the server numbers the rows of this model, so clients cannot make them",
         )
-    permission = f"{model._meta.app_label}.{action}_{model._meta.model_name}"
+    permission = model.permission(action)
     if conf.get("MODEL_PERMISSIONS") and not author.user.has_perm(permission):
         return Problem(code="forbidden", detail=f"this user has no permission to {action} rows of this model")
     if outcome.row is not None and scope_of_row(model, change.pk, outcome.row) not in author.scopes:
-        name = options_for(model).scope
+        name = model.options.scope
         return Problem(
             code="invalid_reference", detail="the row that this field refers to is not there", field=name
         )
-    can_write = options_for(model).can_write
+    can_write = model.options.can_write
     if can_write is not None:
         after = None if outcome.row is None else instance_of(model, change.pk, outcome.row, instance)
         if any(row is not None and not can_write(author.user, row) for row in (instance, after)):
@@ -49,7 +47,7 @@ def write_problem(
 
 
 def forbidden_field(
-    model: type[models.Model], fields: Mapping[str, Any], tombstone: Tombstone | None, author: Author
+    model: WireModel, fields: Mapping[str, Any], tombstone: Tombstone | None, author: Author
 ) -> str | None:
     """A field that the author may not set and that a new row would set, or None.
 
@@ -58,9 +56,9 @@ def forbidden_field(
     """
     if author.operator:
         return None
-    known = {field.name: field for field in (*synced_fields(model), *set_fields(model))}
+    known = model.fields
     held: Mapping[str, Any] = {} if tombstone is None or tombstone.row is None else tombstone.row.fields
-    for name in options_for(model).read_only:
+    for name in model.options.read_only:
         value = fields.get(name)
         if value is None or name not in known or (name in held and same(value, held[name])):
             continue

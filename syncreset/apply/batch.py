@@ -45,7 +45,7 @@ def merge_and_write(batch: list[Prepared], author: Author, *, exchanging: bool =
         states = {key: slot.row for key, slot in shown.items()}
         for index, name, deleted in missing_targets(batch, outcomes, stored, buried, states, author):
             new_failures = True
-            relation = batch[index].model._meta.get_field(name)
+            relation = batch[index].model.field(name)
             emptied = name in nulled.get(index, ())
             if deleted and getattr(relation, "null", False) and not emptied:
                 nulled.setdefault(index, set()).add(name)

@@ -9,13 +9,13 @@ from django.db.models.deletion import Collector
 
 from ..feed.entries import unseen
 from ..protocol.changes import Row, same
-from ..tracking.registry import is_tracked, set_fields, tracked_models
-from ..wire.fields.codec import encode_key
+from ..tracking.registry import is_tracked
+from ..wire.model import WireModel, wire_model, wire_models
 from ..wire.rows import read_rows
 from .author import Author
 
 #: Rows by model and primary key.
-Affected = dict[type[models.Model], set[Any]]
+Affected = dict[WireModel, set[Any]]
 
 
 class UnseenRows(Exception):
@@ -36,9 +36,9 @@ class TakenAlong:
 
 
 def delete_rows(
-    model: type[models.Model],
+    model: WireModel,
     instances: Sequence[models.Model],
-    deleted_too: Mapping[type[models.Model], Sequence[models.Model]],
+    deleted_too: Mapping[WireModel, Sequence[models.Model]],
     author: Author,
 ) -> dict[str, list[TakenAlong]]:
     """Delete rows of one model as Django does, cascades and signals included, and tell what went along with each.
@@ -48,7 +48,7 @@ def delete_rows(
     present state, would go along; where an undo deletes, if anything would. Raises ProtectedError and RestrictedError
     as Django does.
     """
-    own = {(kind._meta.concrete_model or kind, row.pk) for kind, rows in deleted_too.items() for row in rows}
+    own = {(kind, row.pk) for kind, rows in deleted_too.items() for row in rows}
     collector = _collected(model, instances)
     cascaded, changed = _affected(collector, own)
     along = _united(cascaded, changed)
@@ -59,20 +59,20 @@ def delete_rows(
     if not along:
         collector.delete()
         return {}
-    shares = {encode_key(model._meta.pk, row.pk): _share(model, row, own) for row in instances}
+    shares = {model.key_of(row): _share(model, row, own) for row in instances}
     before = _rows(along)
     collector.delete()
     after = _rows(along)
     taken = {
-        key: TakenAlong(model=key[0]._meta.label_lower, pk=key[1], before=row, after=after.get(key))
+        key: TakenAlong(model=key[0].label, pk=key[1], before=row, after=after.get(key))
         for key, row in before.items()
         if key not in after or not same(row.fields, after[key].fields)
     }
     return {pk: [taken.pop(key) for key in share if key in taken] for pk, share in shares.items()}
 
 
-def _collected(model: type[models.Model], instances: Sequence[models.Model]) -> Collector:
-    collector = Collector(using=router.db_for_write(model), origin=instances[0])
+def _collected(model: WireModel, instances: Sequence[models.Model]) -> Collector:
+    collector = Collector(using=router.db_for_write(model.model), origin=instances[0])
     collector.collect(instances)
     return collector
 
@@ -98,7 +98,7 @@ def _affected(collector: Collector, own: Collection[tuple[Any, Any]]) -> tuple[A
 
 
 def _add(found: Affected, kind: Any, keys: Iterable[Any], own: Collection[tuple[Any, Any]]) -> None:
-    model = kind._meta.concrete_model
+    model = wire_model(kind)
     others = {key for key in keys if (model, key) not in own}
     if others:
         found.setdefault(model, set()).update(others)
@@ -106,18 +106,18 @@ def _add(found: Affected, kind: Any, keys: Iterable[Any], own: Collection[tuple[
 
 def _owners(through: type[models.Model]) -> Iterable[tuple[type[models.Model], str]]:
     """The tracked models whose many-to-many fields a table holds, and its attribute with the owner's key."""
-    for model in tracked_models():
-        for many in set_fields(model):
+    for model in wire_models():
+        for many in model.sets.values():
             field: Any = many
             if field.remote_field.through is through:
-                yield model, through._meta.get_field(field.m2m_field_name()).attname
+                yield model.model, through._meta.get_field(field.m2m_field_name()).attname
 
 
 def _require_seen(cascaded: Affected, author: Author) -> None:
     for kind, pks in cascaded.items():
-        keys = [encode_key(kind._meta.pk, pk) for pk in pks]
-        if next(unseen(kind._meta.label_lower, keys, author.seen), None) is not None:
-            raise UnseenRows(f"rows of {kind._meta.verbose_name_plural} changed meanwhile")
+        keys = [kind.key_text(pk) for pk in pks]
+        if next(unseen(kind.label, keys, author.seen), None) is not None:
+            raise UnseenRows(f"rows of {kind.model._meta.verbose_name_plural} changed meanwhile")
 
 
 def _united(cascaded: Affected, changed: Affected) -> Affected:
@@ -128,16 +128,16 @@ def _united(cascaded: Affected, changed: Affected) -> Affected:
 
 
 def _share(
-    model: type[models.Model], row: models.Model, own: Collection[tuple[Any, Any]]
-) -> list[tuple[type[models.Model], str]]:
+    model: WireModel, row: models.Model, own: Collection[tuple[Any, Any]]
+) -> list[tuple[WireModel, str]]:
     """What hangs on one of the rows alone."""
     along = _united(*_affected(_collected(model, [row]), own))
-    return [(kind, encode_key(kind._meta.pk, pk)) for kind, pks in along.items() for pk in pks]
+    return [(kind, kind.key_text(pk)) for kind, pks in along.items() for pk in pks]
 
 
-def _rows(along: Affected) -> dict[tuple[type[models.Model], str], Row]:
+def _rows(along: Affected) -> dict[tuple[WireModel, str], Row]:
     return {
         (kind, stored.pk): stored.row
         for kind, pks in along.items()
-        for stored in read_rows(kind, kind._base_manager.filter(pk__in=pks).order_by("pk"))
+        for stored in read_rows(kind, kind.rows.filter(pk__in=pks).order_by("pk"))
     }

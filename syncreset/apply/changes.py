@@ -11,8 +11,7 @@ from ..protocol.changes import Change, Row
 from ..protocol.errors import Problem
 from ..rules.merge import Decision, Outcome
 from ..signals import changes_applied
-from ..tracking.registry import dependency_order
-from ..wire.fields.codec import is_key
+from ..wire.model import wire_models
 from ..wire.rows import stored_rows
 from .author import Author
 from .batch import merge_and_write
@@ -164,8 +163,9 @@ def _exchange(
 
 
 def _rank(prepared: Prepared) -> int:
-    position = dependency_order().index(prepared.model)
-    return position if prepared.change.op == "put" else 2 * len(dependency_order()) - position
+    order = wire_models()
+    position = order.index(prepared.model)
+    return position if prepared.change.op == "put" else 2 * len(order) - position
 
 
 def _apply_batch(batch: list[Prepared], author: Author) -> list[Applied]:
@@ -185,7 +185,7 @@ def _apply_batch(batch: list[Prepared], author: Author) -> list[Applied]:
 def _refused(prepared: Prepared, error: Exception | None, author: Author) -> Applied:
     outdated = isinstance(error, UnseenRows) and not author.gives_back
     state: Any = "superseded" if outdated else "parked"
-    problem = problem_of(error, prepared.model)
+    problem = problem_of(error, prepared.model.model)
     decisions = {
         name: Decision(
             client=value, server=None, base_clock=None, kept="server" if state == "superseded" else "review"
@@ -209,11 +209,11 @@ def _announce(results: list[Applied], author: Author) -> None:
             written.setdefault(result.change.model, []).append(result.change.pk)
 
     def send() -> None:
-        for model in dependency_order():
-            label = model._meta.label_lower
+        for model in wire_models():
+            label = model.label
             if label in written or label in deleted:
                 changes_applied.send_robust(
-                    sender=model,
+                    sender=model.model,
                     client=author.client,
                     written=written.get(label, []),
                     deleted=deleted.get(label, []),
@@ -230,9 +230,9 @@ def _with_rows(results: list[Applied], author: Author) -> list[Applied]:
         if result.outcome.state not in ("applied", "identical"):
             wanted.setdefault(result.change.model, set()).add(result.change.pk)
     found: dict[tuple[str, str], Row] = {}
-    for model in dependency_order():
-        label = model._meta.label_lower
-        pks = [pk for pk in wanted.get(label, ()) if is_key(model._meta.pk, pk)]
+    for model in wire_models():
+        label = model.label
+        pks = model.canonical_keys(wanted.get(label, ()))
         if pks:
             found |= {
                 (label, pk): stored.row for pk, stored in stored_rows(model, author.scopes, pks).items()

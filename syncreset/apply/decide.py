@@ -5,15 +5,13 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from django.db import models
-
 from ..protocol.changes import Change, Row
 from ..protocol.errors import Problem
 from ..protocol.steps import is_delta
 from ..rules.merge import UNDECIDED, Conflict, Decision, Outcome, Policy, Resolver, merge
-from ..tracking.registry import options_for, set_fields
 from ..wire.fields.base import ValueFault
 from ..wire.fields.codec import decode, encode
+from ..wire.model import WireModel
 from .access import forbidden_field, write_problem
 from .author import Author
 from .prepare import Prepared, missing_fields, needs_unsynced_fields
@@ -25,12 +23,11 @@ logger = logging.getLogger(__name__)
 def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: Collection[str]) -> Outcome:
     change, model = prepared.change, prepared.model
     failures: list[Problem] = []
-    sets = [field.name for field in set_fields(model)]
     outcome = _merge_counted(slot, change, _policy(model, author, failures), model)
     if failures and outcome.state == "parked" and outcome.problem is None:
         outcome = replace(outcome, problem=failures[0])
     if outcome.row is not None and slot.row is None:
-        complete = {**{name: [] for name in sets}, **outcome.row.fields}
+        complete = {**{name: [] for name in model.sets}, **outcome.row.fields}
         outcome = replace(outcome, row=replace(outcome.row, fields=complete))
     if outcome.row is not None and nulled:
         outcome = _with_nulls(outcome, outcome.row, prepared.change, nulled)
@@ -54,23 +51,21 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: Collecti
     return outcome
 
 
-def _policy(model: type[models.Model], author: Author, failures: list[Problem]) -> Policy:
+def _policy(model: WireModel, author: Author, failures: list[Problem]) -> Policy:
     """The author's policy, or the model's. ``failures`` takes what the project's own functions could not decide."""
-    options = options_for(model)
     conflicts = {
         name: _guarded(model, rule, failures) if callable(rule) else rule
-        for name, rule in options.conflicts.items()
+        for name, rule in model.options.conflicts.items()
     }
-    policy = author.policy or Policy(conflicts=conflicts, on_delete=options.on_delete)
-    sets = frozenset(field.name for field in set_fields(model))
-    return replace(policy, counters=frozenset(options.counters), sets=sets)
+    policy = author.policy or Policy(conflicts=conflicts, on_delete=model.options.on_delete)
+    return replace(policy, counters=model.counters, sets=frozenset(model.sets))
 
 
-def _guarded(model: type[models.Model], rule: Resolver, failures: list[Problem]) -> Resolver:
+def _guarded(model: WireModel, rule: Resolver, failures: list[Problem]) -> Resolver:
     """The function, of which a mistake parks the one field and fails nothing else."""
 
     def decide(conflict: Conflict) -> Any:
-        field: Any = model._meta.get_field(conflict.field)
+        field = model.field(conflict.field)
         try:
             value = rule(conflict)
             return value if value is UNDECIDED else encode(field, decode(field, value))
@@ -83,7 +78,7 @@ def _guarded(model: type[models.Model], rule: Resolver, failures: list[Problem])
     return decide
 
 
-def _merge_counted(slot: _Slot, change: Change, policy: Policy, model: type[models.Model]) -> Outcome:
+def _merge_counted(slot: _Slot, change: Change, policy: Policy, model: WireModel) -> Outcome:
     """The merge of a change. A delta whose sum its counter cannot hold waits for a person; the rest is merged."""
     outcome = merge(slot.row, slot.tombstone, change, policy)
     if outcome.row is None:
@@ -91,7 +86,7 @@ def _merge_counted(slot: _Slot, change: Change, policy: Policy, model: type[mode
     faults: dict[str, Problem] = {}
     for name in policy.counters:
         if is_delta(change.fields.get(name)):
-            field: Any = model._meta.get_field(name)
+            field = model.field(name)
             try:
                 decode(field, outcome.row.fields[name])
             except ValueFault as fault:

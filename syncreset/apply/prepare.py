@@ -12,17 +12,15 @@ from ..protocol.errors import Problem
 from ..protocol.steps import is_delta, is_set_change
 from ..rules.merge import Decision, Outcome
 from ..tracking.fields import CLOCK_FIELDS
-from ..tracking.registry import options_for, set_fields, synced_fields, tracked_by_label
 from ..wire.fields.base import ValueFault
 from ..wire.fields.codec import (
     decode,
     decode_delta,
-    decode_key,
     decode_set_change,
     encode,
-    encode_key,
     is_server_computed,
 )
+from ..wire.model import WireModel, model_labelled
 from .author import Author
 
 
@@ -31,22 +29,22 @@ class Prepared:
     """A change ready to be merged. ``notes`` tell where a value was not kept to its last digit."""
 
     change: Change
-    model: type[models.Model]
+    model: WireModel
     notes: tuple[Problem, ...] = ()
 
 
 def prepare(change: Change, author: Author) -> Prepared | Outcome:
     """The change with everything typed and checked, or the outcome that says what is wrong with it."""
-    model = tracked_by_label(change.model)
+    model = model_labelled(change.model)
     if model is None:
         return _rejected("unknown_model", "there is no such model here")
     try:
-        pk = encode_key(model._meta.pk, decode_key(model._meta.pk, change.pk))
+        pk = model.canonical(change.pk)
     except ValueFault as fault:
         return Outcome(state="rejected", problem=fault.problem(None))
     fields: dict[str, Any] = {}
     notes: list[Problem] = []
-    known = {field.name: field for field in (*synced_fields(model), *set_fields(model))}
+    known = model.fields
     if author.gives_back and change.fields.keys() <= known.keys():
         stored = {
             name: value
@@ -77,9 +75,9 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
     return Prepared(change=ready, model=model, notes=tuple(notes))
 
 
-def _canonical(change: Change, model: type[models.Model], field: "models.Field[Any, Any]", value: Any) -> Any:
+def _canonical(change: Change, model: WireModel, field: "models.Field[Any, Any]", value: Any) -> Any:
     """The value as the field can hold it, or a counter's delta. Raises ValueFault."""
-    if is_delta(value) and field.name in options_for(model).counters:
+    if is_delta(value) and field.name in model.counters:
         if _in_whole_row(change, field.name, value):
             raise ValueFault("invalid", "a row that is sent as a whole has its counter's value, not a delta")
         return {"delta": decode_delta(field, value["delta"])}
@@ -98,11 +96,11 @@ def _in_whole_row(change: Change, name: str, value: Any) -> bool:
     return change.base is None or (change.whole is not None and same(change.whole.fields.get(name), value))
 
 
-def _is_step(model: type[models.Model], name: str, value: Any) -> bool:
+def _is_step(model: WireModel, name: str, value: Any) -> bool:
     """Whether a change's value says what was done to a counter or a set."""
-    if name in options_for(model).counters:
+    if name in model.counters:
         return is_delta(value)
-    return is_set_change(value) and any(many.name == name for many in set_fields(model))
+    return is_set_change(value) and name in model.sets
 
 
 def _makes_row(change: Change) -> bool:
@@ -146,7 +144,7 @@ def default_of(field: "models.Field[Any, Any]") -> Any:
 
 def _typed_whole(
     change: Change,
-    model: type[models.Model],
+    model: WireModel,
     fields: Mapping[str, Any],
     known: Mapping[str, "models.Field[Any, Any]"],
     author: Author,
@@ -169,36 +167,35 @@ def _typed_whole(
     return Row(fields=typed, updated=updated, clocks=clocks)
 
 
-def missing_fields(model: type[models.Model], fields: Mapping[str, Any]) -> list[str]:
+def missing_fields(model: WireModel, fields: Mapping[str, Any]) -> list[str]:
     """The fields that a new row needs and that have neither a value here nor one of their own."""
     return [
-        field.name
-        for field in synced_fields(model)
-        if field.name not in fields
+        name
+        for name, field in model.columns.items()
+        if name not in fields
         and not is_server_computed(field)
-        and field.name not in options_for(model).read_only
+        and name not in model.read_only
         and not (field.null or field.has_default() or field.has_db_default())
     ]
 
 
-def needs_unsynced_fields(model: type[models.Model]) -> bool:
+def needs_unsynced_fields(model: WireModel) -> bool:
     """Whether a new row needs values of fields that are not synced, so that no change can make one."""
-    synced = synced_fields(model)
     return any(
         not field.primary_key
-        and field not in synced
+        and field.name not in model.columns
         and field.name not in CLOCK_FIELDS
         and not is_server_computed(field)
         and not (field.null or field.has_default() or field.has_db_default())
         and not (field.blank and field.empty_strings_allowed)
-        for field in model._meta.concrete_fields
+        for field in model.model._meta.concrete_fields
     )
 
 
-def _may_not_set(model: type[models.Model], field: "models.Field[Any, Any]", author: Author) -> bool:
+def _may_not_set(model: WireModel, field: "models.Field[Any, Any]", author: Author) -> bool:
     if is_server_computed(field):
         return True
-    return not author.operator and field.name in options_for(model).read_only
+    return not author.operator and field.name in model.read_only
 
 
 def _notes(field: "models.Field[Any, Any]", value: Any) -> list[Problem]:

@@ -9,14 +9,15 @@ from django.db import models
 from ..feed.entries import tombstones
 from ..protocol.changes import Row, same
 from ..rules.merge import Outcome
-from ..tracking.registry import is_tracked, set_fields, synced_fields
+from ..tracking.registry import is_tracked
 from ..wire.fields.base import ValueFault
 from ..wire.fields.codec import decode_key, encode_key
+from ..wire.model import wire_model
 from ..wire.rows import visible
 from .author import Author
 from .prepare import Prepared
+from .slots import Key
 
-Key = tuple[type[models.Model], str]
 #: A field of the model that has it.
 Target = Any
 
@@ -40,25 +41,25 @@ def missing_targets(
         if outcome.row is None:
             continue
         present = stored.get((prepared.model, prepared.change.pk))
-        for relation in (prepared.model._meta.pk, *synced_fields(prepared.model)):
+        for relation in (prepared.model.key, *prepared.model.columns.values()):
             # A primary key that is a relation refers to a row as any other does, and never changes.
             key = prepared.change.pk if relation.primary_key else outcome.row.fields.get(relation.name)
             if not isinstance(relation, models.ForeignKey) or key is None:
                 continue
             if present is None or not (relation.primary_key or same(present.fields.get(relation.name), key)):
                 wanted.setdefault(_target_of(relation), {}).setdefault(key, []).append((index, relation.name))
-        for field in set_fields(prepared.model):
+        for name, field in prepared.model.sets.items():
             held = present or buried.get((prepared.model, prepared.change.pk))
-            had = () if held is None else held.fields.get(field.name) or ()
-            for key in {*(outcome.row.fields.get(field.name) or ())}.difference(had):
-                wanted.setdefault(_target_of(field), {}).setdefault(key, []).append((index, field.name))
+            had = () if held is None else held.fields.get(name) or ()
+            for key in {*(outcome.row.fields.get(name) or ())}.difference(had):
+                wanted.setdefault(_target_of(field), {}).setdefault(key, []).append((index, name))
     for target, references in wanted.items():
         model = target.model
         there, gone = _in_batch(target, references, states)
         there |= _visible_keys(target, references.keys() - there - gone, author)
         missing = references.keys() - there
         deleted = (
-            tombstones(model._meta.label_lower, missing, author.scopes)
+            tombstones(wire_model(model).label, missing, author.scopes)
             if missing and is_tracked(model) and target.primary_key
             else {}
         )
@@ -72,7 +73,7 @@ def _target_of(relation: Any) -> Target:
     model = relation.related_model._meta.concrete_model
     if isinstance(relation, models.ForeignKey):
         return model._meta.get_field(relation.target_field.name)
-    return model._meta.pk
+    return wire_model(model).key
 
 
 def _in_batch(
@@ -83,10 +84,11 @@ def _in_batch(
     Which row had a key that is not primary is not known once the row is gone: such a key is merely not there.
     """
     if target.primary_key:
-        known = {key: states[target.model, key] for key in keys if (target.model, key) in states}
+        model = wire_model(target.model)
+        known = {key: states[model, key] for key in keys if (model, key) in states}
         gone = {key for key, row in known.items() if row is None}
         return known.keys() - gone, gone
-    rows = (row for (model, _), row in states.items() if model is target.model and row is not None)
+    rows = (row for (owner, _), row in states.items() if owner.model is target.model and row is not None)
     return {row.fields[target.name] for row in rows if row.fields.get(target.name) in keys}, set()
 
 
@@ -103,7 +105,7 @@ def _visible_keys(target: Target, keys: set[str], author: Author) -> set[str]:
     if author.operator:
         rows = model._base_manager.all()
     elif is_tracked(model):
-        rows = visible(model, author.scopes)
+        rows = visible(wire_model(model), author.scopes)
     elif issubclass(model, get_user_model()):
         rows = model._base_manager.filter(pk=author.user.pk)
     else:

@@ -3,14 +3,12 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.db import models
-
 from ..feed.entries import tombstones
 from ..protocol.changes import Change, Row, Tombstone, same
 from ..protocol.errors import Problem
 from ..rules.merge import Outcome
-from ..tracking.registry import dependency_order, set_fields
 from ..wire.clocks import clocks_in_entries
+from ..wire.model import WireModel, wire_models
 from ..wire.rows import lock_instances, row_of, tombstone_of
 from ..wire.sets import elements_of, living
 from .author import Author
@@ -18,7 +16,7 @@ from .cascades import TakenAlong
 from .prepare import Prepared
 
 #: A row: its model and its primary key on the wire.
-Key = tuple[type[models.Model], str]
+Key = tuple[WireModel, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +48,15 @@ class _Slot:
 
 def _load(batch: list[Prepared], author: Author) -> dict[Key, _Slot]:
     slots: dict[Key, _Slot] = {}
-    by_model: dict[type[models.Model], set[str]] = {}
+    by_model: dict[WireModel, set[str]] = {}
     for prepared in batch:
         by_model.setdefault(prepared.model, set()).add(prepared.change.pk)
-    for model in sorted(by_model, key=dependency_order().index):
+    for model in sorted(by_model, key=wire_models().index):
         pks = by_model[model]
         instances = lock_instances(model, pks)
         clocks = clocks_in_entries(model, instances.keys())
         elements = elements_of(model, [instance.pk for instance in instances.values()])
-        buried = tombstones(model._meta.label_lower, pks - instances.keys(), author.scopes)
+        buried = tombstones(model.label, pks - instances.keys(), author.scopes)
         for pk in pks:
             slot = _Slot(instance=instances.get(pk))
             if slot.instance is not None:
@@ -71,12 +69,12 @@ def _load(batch: list[Prepared], author: Author) -> dict[Key, _Slot]:
     return slots
 
 
-def _with_living_sets(model: type[models.Model], tombstone: Tombstone) -> Tombstone:
+def _with_living_sets(model: WireModel, tombstone: Tombstone) -> Tombstone:
     """Without the elements that have been deleted since: they must not keep the row itself from coming back."""
     if tombstone.row is None:
         return tombstone
     held = tombstone.row.fields
-    sets = {many.name: living(many, held[many.name]) for many in set_fields(model) if held[many.name]}
+    sets = {name: living(many, held[name]) for name, many in model.sets.items() if held[name]}
     return replace(tombstone, row=replace(tombstone.row, fields={**held, **sets}))
 
 

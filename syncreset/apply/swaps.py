@@ -16,6 +16,7 @@ from django.db import connection, models
 
 from ..protocol.changes import Value
 from ..protocol.strict_json import dumps
+from ..wire.model import WireModel
 from ..wire.rows import stored_rows
 from .prepare import Prepared
 
@@ -30,7 +31,7 @@ def rings(changes: Mapping[int, Prepared], scopes: Collection[str]) -> list[list
     Two changes stand in one ring where one wants a value that the other's row holds. What waits for no row of the
     others is left out.
     """
-    by_model: dict[type[models.Model], list[int]] = {}
+    by_model: dict[WireModel, list[int]] = {}
     for place, prepared in changes.items():
         by_model.setdefault(prepared.model, []).append(place)
     found: list[list[int]] = []
@@ -42,8 +43,8 @@ def rings(changes: Mapping[int, Prepared], scopes: Collection[str]) -> list[list
             change = changes[place].change
             stored = rows.get(change.pk)
             if stored is not None:
-                holders |= dict.fromkeys(_unique_values(model, stored.row.fields), place)
-                wanted[place] = set(_unique_values(model, {**stored.row.fields, **change.fields}))
+                holders |= dict.fromkeys(_unique_values(model.model, stored.row.fields), place)
+                wanted[place] = set(_unique_values(model.model, {**stored.row.fields, **change.fields}))
         found += _linked(
             {place: {holders[value] for value in values & holders.keys()} for place, values in wanted.items()}
         )

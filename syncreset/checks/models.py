@@ -26,9 +26,10 @@ from ..tracking.fields import CLOCK_FIELDS
 from ..tracking.models import SyncTrackedModel
 from ..tracking.options import ON_DELETE, POLICIES, SyncOptions, parse_options, unknown_attributes
 from ..tracking.register import registration_of
-from ..tracking.registry import is_tracked, set_fields, synced_fields, tracked_by_label, tracked_models
+from ..tracking.registry import is_tracked, tracked_models
 from ..tracking.triggers.table import stored_field
 from ..wire.fields.codec import is_reference_target, is_supported
+from ..wire.model import model_labelled, wire_model
 from .settings import _STRATEGY_HINT, _is_strategy
 
 #: Of a primary key, as texts, in the feed and the ledger.
@@ -85,12 +86,12 @@ def check_upcasters(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
     """Whether each function registered with ``@upcast`` is for a field that there is."""
     messages: list[CheckMessage] = []
     for entry in upcasters():
-        model = tracked_by_label(entry.model)
+        model = model_labelled(entry.model)
         named = f"@upcast({entry.model!r}, {entry.field!r})"
         if model is None:
             hint = "Name a tracked model as it is called now, such as `shelters.dog`."
             messages.append(Error(f"{named} is for no tracked model.", hint=hint, id="syncreset.E022"))
-        elif entry.field not in {model._meta.pk.name, *(field.name for field in synced_fields(model))}:
+        elif entry.field not in {model.key.name, *model.columns}:
             hint = "Name the field that takes the value now; `source` names the old one."
             messages.append(
                 Error(f"{named} is for no synced field of the model.", hint=hint, id="syncreset.E022")
@@ -109,7 +110,7 @@ def _check_table(model: type[Model]) -> Iterator[CheckMessage]:
 
 
 def _check_key(model: type[Model]) -> Iterator[CheckMessage]:
-    pk: Any = model._meta.pk
+    pk: Any = wire_model(model).key
     stored = stored_field(pk) if isinstance(pk, Field) else None
     if stored is None or getattr(stored, "column", None) is None or not isinstance(stored, _KEYS):
         yield Error(
@@ -136,7 +137,7 @@ def _check_key(model: type[Model]) -> Iterator[CheckMessage]:
 
 
 def _check_types(model: type[Model]) -> Iterator[CheckMessage]:
-    for field in synced_fields(model):
+    for field in wire_model(model).columns.values():
         stored = stored_field(field)
         if not is_supported(stored):
             yield Error(
@@ -157,7 +158,7 @@ def _check_types(model: type[Model]) -> Iterator[CheckMessage]:
 
 def _check_names(model: type[Model]) -> Iterator[CheckMessage]:
     named: dict[str, str] = {}
-    for field in (model._meta.pk, *synced_fields(model), *set_fields(model)):
+    for field in (wire_model(model).key, *wire_model(model).fields.values()):
         other = named.setdefault(field.name.lower(), field.name)
         if other != field.name:
             yield Error(
@@ -215,7 +216,7 @@ def _check_fields(model: type[Model], options: SyncOptions) -> Iterator[CheckMes
                 and field.name == name
                 and name not in CLOCK_FIELDS
             )
-            if not of_row and name not in {known.name for known in set_fields(model)}:
+            if not of_row and name not in wire_model(model).sets:
                 yield Error(
                     f"SyncMeta.{attribute} names {name!r}, which is not a synced field of the model.",
                     hint="Name fields as the model does: `shelter`, not `shelter_id`.",
@@ -274,7 +275,7 @@ def _check_registration(model: type[Model], options: SyncOptions) -> Iterator[Ch
     registered = registration_of(model)
     if registered is None:
         return
-    synced = {field.name for field in (*synced_fields(model), *set_fields(model))}
+    synced = wire_model(model).fields
     for name in registered["fields"]:
         if name not in synced:
             yield Error(
@@ -285,7 +286,7 @@ def _check_registration(model: type[Model], options: SyncOptions) -> Iterator[Ch
             )
     said = {*options.read_only, *options.counters, *(name for name in options.conflicts if name != "*")}
     said |= {options.scope} if options.scope is not None else set()
-    pk: Any = model._meta.pk
+    pk: Any = wire_model(model).key
     for name in sorted(said - {*registered["fields"], pk.name}):
         yield Error(
             f"register() of {model._meta.label} says something about {name!r}, which is not among its fields.",
@@ -297,20 +298,20 @@ def _check_registration(model: type[Model], options: SyncOptions) -> Iterator[Ch
 
 def _check_sets(model: type[Model]) -> Iterator[CheckMessage]:
     registered = registration_of(model)
-    synced = set_fields(model)
+    synced = wire_model(model).sets
     for field in model._meta.local_many_to_many:
         if registered is not None and field.name not in registered["fields"]:
             continue
         declared: Any = field
         through, other = declared.remote_field.through, declared.related_model
-        if field not in synced and not is_tracked(through):
+        if field.name not in synced and not is_tracked(through):
             yield CheckWarning(
                 f"{field} is not synced: its elements are rows of {through._meta.label}, which is not tracked.",
                 hint=f"Have {through.__name__} inherit SyncTrackedModel, or leave out `through`.",
                 obj=model,
                 id="syncreset.W006",
             )
-        elif field in synced and other is not model and not is_tracked(other):
+        elif field.name in synced and other is not model and not is_tracked(other):
             yield CheckWarning(
                 f"The elements of {field} are rows of {other._meta.label}, which is not tracked: clients get their keys"
                 " and can add none.",
@@ -321,7 +322,7 @@ def _check_sets(model: type[Model]) -> Iterator[CheckMessage]:
 
 
 def _check_renames(model: type[Model], options: SyncOptions) -> Iterator[CheckMessage]:
-    synced = {field.name for field in synced_fields(model)}
+    synced = wire_model(model).columns
     for old, new in options.renamed.items():
         if old == new or not (new in synced or new in options.renamed):
             yield Error(
@@ -336,7 +337,7 @@ def _check_renames(model: type[Model], options: SyncOptions) -> Iterator[CheckMe
             for other in tracked_models()
             if other is not model and label in _former_labels(other)
         ]
-        if label.count(".") != 1 or label == model._meta.label_lower or claimed:
+        if label.count(".") != 1 or label == wire_model(model).label or claimed:
             yield Error(
                 f"SyncMeta.renamed_from names {label!r}, which cannot be what {model._meta.label} was called"
                 + (f": {', '.join(claimed)} says so as well." if claimed else "."),

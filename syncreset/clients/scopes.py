@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from .. import conf
 from ..tracking.registry import EVERYONE
-from ..wire.fields.codec import encode_key
+from ..wire.model import wire_model
 from .client import SyncUser
 
 
@@ -23,8 +23,7 @@ def scopes_of(user: SyncUser) -> frozenset[str]:
 
 def _scope_keys(item: Any) -> Iterable[str]:
     if isinstance(item, QuerySet):
-        label, key = item.model._meta.label_lower, item.model._meta.pk
-        return [f"{label}:{encode_key(key, pk)}" for pk in item.values_list("pk", flat=True)]
+        return [wire_model(item.model).scope_of(pk) for pk in item.values_list("pk", flat=True)]
     if isinstance(item, models.Model):
-        return [f"{item._meta.label_lower}:{encode_key(item._meta.pk, item.pk)}"]
+        return [wire_model(type(item)).scope_of(item.pk)]
     raise TypeError(f"SYNCRESET['SCOPES'] gave {item!r}: it must give model instances and querysets")

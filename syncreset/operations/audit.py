@@ -8,9 +8,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import JSONField, Model, Q, Value
 
 from ..feed.entries import Entry, EntryKind
-from ..tracking.registry import keeps_own_clocks, tracked_models
+from ..tracking.registry import tracked_models
 from ..tracking.triggers import install as triggers
 from ..tracking.triggers.table import TrackedTable
+from ..wire.model import wire_model
 
 #: Each kind of fault in words. All but the first can be mended.
 FAULTS = {
@@ -67,7 +68,7 @@ def audit(
 
 def _compare(connection: BaseDatabaseWrapper, model: type[Model]) -> list[Finding]:
     tables = triggers.tables_of(connection, [model])
-    label = model._meta.label_lower
+    label = wire_model(model).label
     if not tables:
         return [Finding(model=label, fault="not_migrated", count=1, examples=(model._meta.db_table,))]
     [table] = tables
@@ -97,9 +98,9 @@ def _wrong_triggers(connection: BaseDatabaseWrapper, table: TrackedTable) -> tup
 
 
 def _unstamped(connection: BaseDatabaseWrapper, model: type[Model]) -> tuple[int, Sequence[str]]:
-    if not keeps_own_clocks(model):
+    if not wire_model(model).keeps_own_clocks:
         entries = Entry.objects.using(connection.alias).filter(
-            model=model._meta.label_lower, kind=EntryKind.ROW, clocks__isnull=True
+            model=wire_model(model).label, kind=EntryKind.ROW, clocks__isnull=True
         )
         return entries.count(), list(
             entries.order_by("pk_text").values_list("pk_text", flat=True)[:_EXAMPLES]

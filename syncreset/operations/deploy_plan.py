@@ -25,7 +25,7 @@ from ..recovery.upcast.register import RegisteredUpcaster, upcasters
 from ..tracking.fields import CLOCK_FIELDS, FieldTimestampsField, LastUpdatedField
 from ..tracking.options import SyncOptions
 from ..tracking.register import registered_models, registration_of
-from ..tracking.registry import options_for, tracked_by_label, tracked_models
+from ..wire.model import model_labelled, wire_model, wire_models
 from ..wire.schema import PublishedSchema, current_schema, describe_model, document_of, published
 
 
@@ -88,9 +88,7 @@ def plan_deploy(using: str = DEFAULT_DB_ALIAS) -> DeployPlan:
         ),
         clients=_affected(newest or old, new),
         renamed={
-            model._meta.label_lower: dict(options_for(model).renamed)
-            for model in tracked_models()
-            if options_for(model).renamed
+            model.label: dict(model.options.renamed) for model in wire_models() if model.options.renamed
         },
         renamed_from=_renamed_from(),
         upcasters=upcasters(),
@@ -118,11 +116,11 @@ def _states(executor: MigrationExecutor) -> tuple[list[Migration], ProjectState,
 
 def _document(state: ProjectState) -> dict[str, Any]:
     """The schema of a state's tracked models. What ``SyncMeta`` says is in no migration: that of now holds for both."""
-    registered = {model._meta.label_lower: registration_of(model) for model in registered_models()}
+    registered = {wire_model(model).label: registration_of(model) for model in registered_models()}
     aliases = {label: model for model, labels in _renamed_from().items() for label in labels}
     described = []
     for model in state.apps.get_models():
-        label = model._meta.label_lower
+        label = wire_model(model).label
         registration = registered.get(label)
         if (
             not (_has_clocks(model) or registration is not None)
@@ -130,10 +128,10 @@ def _document(state: ProjectState) -> dict[str, Any]:
             or not model._meta.managed
         ):
             continue
-        known = tracked_by_label(aliases.get(label, label))
-        options = SyncOptions() if known is None else options_for(known)
+        known = model_labelled(aliases.get(label, label))
+        options = SyncOptions() if known is None else known.options
         names = None if registration is None else registration["fields"]
-        described.append(describe_model(model, options, names=names))
+        described.append(describe_model(wire_model(model), options, names=names))
     return document_of(described)
 
 
@@ -164,11 +162,7 @@ def _has_clocks(model: type[models.Model]) -> bool:
 
 
 def _renamed_from() -> dict[str, Sequence[str]]:
-    return {
-        model._meta.label_lower: options_for(model).renamed_from
-        for model in tracked_models()
-        if options_for(model).renamed_from
-    }
+    return {model.label: model.options.renamed_from for model in wire_models() if model.options.renamed_from}
 
 
 # -- what becomes of each difference ------------------------------------------------------------------------------
@@ -260,7 +254,7 @@ def _advice(difference: Difference) -> str:
 
 def _advice_for_added(difference: Difference) -> str:
     """A field that new rows need, and that clients of the older schema do not send."""
-    model = tracked_by_label(difference.model)
+    model = model_labelled(difference.model)
     if model is None or difference.field not in missing_fields(model, {}):
         return ""
     return "give it a default: a row that an older client makes has no value for it and is refused"

@@ -26,6 +26,7 @@ from .snapshot.lines import (
 )
 from .snapshot.read import SnapshotReader
 from .snapshot.write import write_snapshot
+from .steps import add_step, counter_step, is_delta, is_set_change, set_step, with_step, without_step
 from .strict_json import dumps, loads
 
 if TYPE_CHECKING:
@@ -62,21 +63,28 @@ __all__ = [
     "TooLarge",
     "UpdateLine",
     "Value",
+    "add_step",
     "breaking_changes",
     "by_base",
     "by_field",
     "by_object",
     "by_update_log",
     "corrected",
+    "counter_step",
     "differences",
     "dumps",
+    "is_delta",
+    "is_set_change",
     "loads",
     "now",
     "overwrite",
     "parse_change",
     "parse_clocks",
     "same",
+    "set_step",
     "uuid7",
+    "with_step",
+    "without_step",
     "write_snapshot",
 ]
 

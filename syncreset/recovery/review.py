@@ -15,8 +15,7 @@ from ..ledger.record import change_from_json, renew_item, save_renewed
 from ..protocol.changes import ROW_CLOCK, Change, Row, same
 from ..protocol.clock import now
 from ..protocol.errors import Malformed, ProtocolError
-from ..tracking.registry import tracked_by_label
-from ..wire.fields.base import ValueFault
+from ..wire.model import model_labelled
 from ..wire.rows import lock_instances, row_of, tombstone_of
 from .job import RecoveryKind, settle
 from .merge.steps import is_step, without_counted
@@ -128,14 +127,10 @@ def open_fields(item: Item) -> dict[str, Any]:
 
 def _present(item: Item, author: Author) -> Row | None:
     """The row as the server has it now, or None where it has none that the author may see."""
-    model = tracked_by_label(item.change["model"])
+    model = model_labelled(item.change["model"])
     if model is None:
         return None
-    try:
-        found = lock_instances(model, [item.change["pk"]])
-    except ValueFault:
-        return None
-    for instance in found.values():
+    for instance in lock_instances(model, model.canonical_keys([item.change["pk"]])).values():
         stored = row_of(instance)
         return stored.row if author.operator or stored.scope in author.scopes else None
     return None
@@ -143,7 +138,7 @@ def _present(item: Item, author: Author) -> Row | None:
 
 def _buried(item: Item, author: Author) -> Row | None:
     """The row that the author may see a tombstone of, as far as that keeps it."""
-    model = tracked_by_label(item.change["model"])
+    model = model_labelled(item.change["model"])
     pk = item.change["pk"]
     entry = None if model is None else tombstones(item.change["model"], [pk], author.scopes).get(pk)
     return None if model is None or entry is None else tombstone_of(model, entry).row

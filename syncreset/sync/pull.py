@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.db import connection, models, transaction
+from django.db import connection, transaction
 
 from .. import conf
 from ..clients.client import Client, SyncUser
@@ -17,7 +17,7 @@ from ..feed.cursor import WHOLE, Cursor, encode_cursor
 from ..feed.entries import Entry, EntryKind, entries_after
 from ..protocol.clock import now
 from ..signals import synced
-from ..tracking.registry import dependency_order, tracked_models
+from ..wire.model import WireModel, wire_models
 from ..wire.rows import StoredRow, load_page, stored_rows
 
 
@@ -127,13 +127,13 @@ def _load(page: Page, scopes: frozenset[str], limit: int) -> bool:
 
 def _walk_tables(
     cursor: Cursor, scopes: Collection[str], limit: int
-) -> tuple[list[tuple[type[models.Model], StoredRow]], Cursor]:
+) -> tuple[list[tuple[WireModel, StoredRow]], Cursor]:
     """The next rows of the scopes over all tables. The cursor's model is empty again when all have been walked."""
-    order = dependency_order()
-    labels = [model._meta.label_lower for model in order]
+    order = wire_models()
+    labels = [model.label for model in order]
     position = labels.index(cursor.model) if cursor.model in labels else 0
     after = cursor.pk
-    walked: list[tuple[type[models.Model], StoredRow]] = []
+    walked: list[tuple[WireModel, StoredRow]] = []
     while position < len(order):
         wanted = limit - len(walked)
         rows = load_page(order[position], scopes, after, wanted) if wanted else []
@@ -177,8 +177,8 @@ def _changes(entries: Sequence[Entry], scopes: frozenset[str]) -> list[dict[str,
     for entry in entries:
         kinds.setdefault((entry.model, entry.pk_text), {})[entry.kind] = entry.at
     changes = []
-    for model in dependency_order():
-        label = model._meta.label_lower
+    for model in wire_models():
+        label = model.label
         touched = {pk: told for (kind, pk), told in kinds.items() if kind == label}
         if not touched:
             continue
@@ -193,9 +193,9 @@ def _changes(entries: Sequence[Entry], scopes: frozenset[str]) -> list[dict[str,
     return changes
 
 
-def _put(model: type[models.Model], stored: StoredRow) -> dict[str, Any]:
+def _put(model: WireModel, stored: StoredRow) -> dict[str, Any]:
     return {
-        "model": model._meta.label_lower,
+        "model": model.label,
         "pk": stored.pk,
         "fields": stored.row.fields,
         "updated": stored.row.updated,
@@ -203,8 +203,8 @@ def _put(model: type[models.Model], stored: StoredRow) -> dict[str, Any]:
     }
 
 
-def _removed(model: type[models.Model], pk: str) -> dict[str, Any]:
-    return {"model": model._meta.label_lower, "pk": pk, "removed": True}
+def _removed(model: WireModel, pk: str) -> dict[str, Any]:
+    return {"model": model.label, "pk": pk, "removed": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,5 +251,5 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
 
 def _tell_synced(client: Client, number: int) -> None:
     at = Checkpoint.objects.values_list("at", flat=True).get(number=number)
-    labels = [model._meta.label_lower for model in tracked_models()]
+    labels = sorted(model.label for model in wire_models())
     synced.send(sender=Client, client=client, checkpoint=number, at=at, models=labels)

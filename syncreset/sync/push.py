@@ -21,9 +21,7 @@ from ..protocol.changes import Change, Row
 from ..protocol.clock import now
 from ..protocol.errors import ProtocolError
 from ..protocol.strict_json import dumps
-from ..tracking.registry import tracked_by_label
-from ..wire.fields.base import ValueFault
-from ..wire.fields.codec import decode_key, encode_key
+from ..wire.model import model_labelled
 from ..wire.rows import stored_rows
 
 
@@ -133,15 +131,10 @@ def _retold(
 
 
 def _row_now(change: Change, scopes: frozenset[str]) -> Row | None:
-    model = tracked_by_label(change.model)
+    model = model_labelled(change.model)
     if model is None:
         return None
-    try:
-        found = stored_rows(
-            model, scopes, [encode_key(model._meta.pk, decode_key(model._meta.pk, change.pk))]
-        )
-    except ValueFault:
-        return None
+    found = stored_rows(model, scopes, model.canonical_keys([change.pk]))
     return next((stored.row for stored in found.values()), None)
 
 

@@ -60,7 +60,7 @@ def synced_fields(model: type[Model]) -> tuple["Field[Any, Any]", ...]:
 
 
 @cache
-def set_fields(model: type[Model]) -> "tuple[ManyToManyField[Any, Any], ...]":
+def many_to_many_fields(model: type[Model]) -> "tuple[ManyToManyField[Any, Any], ...]":
     """The many-to-many fields that travel as sets of keys: those whose table Django makes by itself.
 
     A table that a model of the project describes (``through``) is tracked as that model is, or not at all.
@@ -157,7 +157,7 @@ def _parents(child: type[Model], tracked: Iterable[type[Model]]) -> Iterable[tup
         parent = _concrete(key.related_model)
         if parent is not child and parent in tracked:
             required[parent] = required.get(parent, False) or not key.null
-    for field in set_fields(child):
+    for field in many_to_many_fields(child):
         parent = _concrete(field.related_model)
         if parent is not child and parent in tracked:
             required.setdefault(parent, False)

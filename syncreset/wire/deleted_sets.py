@@ -11,8 +11,8 @@ from django.db.models import Model
 from django.db.models.signals import post_delete, pre_delete
 
 from ..feed.entries import Entry, EntryKind
-from ..tracking.registry import is_tracked, set_fields
-from .fields.codec import encode_key
+from ..tracking.registry import is_tracked
+from .model import wire_model
 from .sets import elements_of
 
 #: Where an instance carries what its sets hold, between the two signals of its deletion.
@@ -22,14 +22,14 @@ _CARRIED = "_syncreset_sets"
 def watch_deletions() -> None:
     """Connect the receivers, for tracked models with many-to-many fields alone: whoever listens slows deletions."""
     for model in apps.get_models():
-        if is_tracked(model) and set_fields(model):
+        if is_tracked(model) and wire_model(model).sets:
             pre_delete.connect(_look, sender=model, dispatch_uid="syncreset.look_at_sets")
             post_delete.connect(_keep, sender=model, dispatch_uid="syncreset.keep_sets")
 
 
 def _look(*, sender: type[Model], instance: Any, **kwargs: Any) -> None:
-    model = sender._meta.concrete_model or sender
-    sets = elements_of(model, [instance.pk]).get(encode_key(model._meta.pk, instance.pk), {})
+    model = wire_model(sender)
+    sets = elements_of(model, [instance.pk]).get(model.key_of(instance), {})
     setattr(instance, _CARRIED, {name: elements for name, elements in sets.items() if elements})
 
 
@@ -37,10 +37,10 @@ def _keep(*, sender: type[Model], instance: Any, **kwargs: Any) -> None:
     sets = instance.__dict__.pop(_CARRIED, {})
     if not sets:
         return
-    model = sender._meta.concrete_model or sender
+    model = wire_model(sender)
     entries = Entry.objects.filter(
-        model=model._meta.label_lower,
-        pk_text=encode_key(model._meta.pk, instance.pk),
+        model=model.label,
+        pk_text=model.key_of(instance),
         kind=EntryKind.DELETED,
         row__isnull=False,
     )

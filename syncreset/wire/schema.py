@@ -12,8 +12,8 @@ from django.utils import translation
 
 from ..protocol.clock import now
 from ..tracking.options import SyncOptions
-from ..tracking.registry import dependency_order, options_for, set_fields, synced_fields
 from .fields.codec import codec_for, encode, is_server_computed, target_key_field
+from .model import WireModel, wire_model, wire_models
 
 
 def describe_field(
@@ -28,8 +28,7 @@ def describe_field(
     if field.choices:
         description["choices"] = [[encode(field, value), str(label)] for value, label in field.flatchoices]
     if isinstance(field, models.ForeignKey | models.ManyToManyField):
-        related: Any = field.related_model._meta.concrete_model
-        description["to"] = related._meta.label_lower
+        description["to"] = wire_model(field.related_model).label
     if read_only or is_server_computed(field):
         description["read_only"] = True
     if counter:
@@ -57,33 +56,33 @@ class PublishedSchema(models.Model):
 
 def current_schema() -> dict[str, Any]:
     """The schema document of the tracked models, parents first, with its hash (protocol, "GET /schema")."""
-    return _describe(tuple(dependency_order()))
+    return _describe(tuple(wire_models()))
 
 
 @functools.lru_cache(maxsize=8)
-def _describe(tracked: tuple[type[models.Model], ...]) -> dict[str, Any]:
-    return document_of(describe_model(model, options_for(model)) for model in tracked)
+def _describe(tracked: tuple[WireModel, ...]) -> dict[str, Any]:
+    return document_of(describe_model(model, model.options) for model in tracked)
 
 
 def describe_model(
-    model: type[models.Model], options: SyncOptions, *, names: Container[str] | None = None
+    model: WireModel, options: SyncOptions, *, names: Container[str] | None = None
 ) -> dict[str, Any]:
     """A model's entry in the schema, of its fields in ``names`` (None: of all that are synced)."""
     # Labels of choices are translated: the schema must not depend on who asks for it first.
     with translation.override(settings.LANGUAGE_CODE):
         return {
-            "name": model._meta.label_lower,
-            "primary_key": model._meta.pk.name,
+            "name": model.label,
+            "primary_key": model.key.name,
             "primary_key_type": key_type(model),
             "scope": options.scope,
             "fields": [
                 describe_field(
                     field,
-                    read_only=field.name in options.read_only,
-                    counter=field.name in options.counters,
+                    read_only=name in options.read_only,
+                    counter=name in options.counters,
                 )
-                for field in (*synced_fields(model), *set_fields(model))
-                if names is None or field.name in names
+                for name, field in model.fields.items()
+                if names is None or name in names
             ],
         }
 
@@ -95,9 +94,9 @@ def document_of(described: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {"hash": hashlib.sha256(text.encode()).hexdigest()[:32], "models": models_of_document}
 
 
-def key_type(model: type[models.Model]) -> str:
+def key_type(model: WireModel) -> str:
     """The kind of value that the model's primary key is: ``UUID``, ``Integer`` or ``Char``."""
-    pk: Any = model._meta.pk
+    pk: Any = model.key
     stored = target_key_field(pk) if isinstance(pk, models.ForeignKey) else pk
     name = codec_for(stored).type
     return _KEY_TYPES.get(name, name)

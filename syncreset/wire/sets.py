@@ -3,27 +3,24 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from django.db import models
-
-from ..tracking.registry import set_fields
 from .fields.codec import decode_key, encode_key
+from .model import WireModel, wire_model
 
 Pair = tuple[str, str]
 
 
-def elements_of(model: type[models.Model], keys: Collection[Any]) -> dict[str, dict[str, list[str]]]:
+def elements_of(model: WireModel, keys: Collection[Any]) -> dict[str, dict[str, list[str]]]:
     """The elements of the rows with these primary keys: wire key to field name to sorted wire keys of elements."""
-    if not set_fields(model):
+    if not model.sets:
         return {}
-    pk = model._meta.pk
     found: dict[str, dict[str, list[str]]] = {
-        encode_key(pk, key): {field.name: [] for field in set_fields(model)} for key in keys
+        model.key_text(key): {name: [] for name in model.sets} for key in keys
     }
-    for field in set_fields(model):
+    for name, field in model.sets.items():
         through, owner, element = _columns(field)
         rows = through._base_manager.filter(**{f"{owner}__in": keys})
         for key, other in rows.values_list(owner, element):
-            found[encode_key(pk, key)][field.name].append(encode_key(_key(field), other))
+            found[model.key_text(key)][name].append(encode_key(_key(field), other))
     for sets in found.values():
         for elements in sets.values():
             elements.sort()
@@ -48,16 +45,16 @@ def write_elements(
     had = {(pk, other) for pk, elements in before.items() for other in elements}
     has = {(pk, other) for pk, elements in after.items() for other in elements}
     added, removed = _both_sides(field, has - had), _both_sides(field, had - has)
-    pk, key = field.model._meta.pk, _key(field)
+    owners, key = wire_model(field.model), _key(field)
     gone: dict[str, list[str]] = {}
     for row, other in sorted(removed):
         gone.setdefault(row, []).append(other)
     for row, others in gone.items():
         elements = [decode_key(key, other) for other in others]
-        through._base_manager.filter(**{owner: decode_key(pk, row), f"{element}__in": elements}).delete()
+        through._base_manager.filter(**{owner: owners.key_value(row), f"{element}__in": elements}).delete()
     through._base_manager.bulk_create(
         [
-            through(**{owner: decode_key(pk, row), element: decode_key(key, other)})
+            through(**{owner: owners.key_value(row), element: decode_key(key, other)})
             for row, other in sorted(added)
         ],
         ignore_conflicts=True,

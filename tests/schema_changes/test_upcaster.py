@@ -6,7 +6,7 @@ from typing import Any
 from syncreset.protocol.changes import Row
 from syncreset.protocol.snapshot.lines import Line, MalformedLine, RowLine, Step, TombstoneLine, UpdateLine
 from syncreset.recovery.upcast.carry import Upcaster, fates, upcaster_for
-from syncreset.tracking.registry import set_fields, tracked_models
+from syncreset.tracking.registry import many_to_many_fields, tracked_models
 from syncreset.wire.schema import current_schema
 from tests.schema_changes.older import describe, field
 
@@ -41,8 +41,8 @@ def test_lines_of_the_current_schema_pass_as_they_are() -> None:
 
 
 def test_sets_of_keys_are_carried_over_unless_they_point_elsewhere() -> None:
-    owner = next(model for model in tracked_models() if set_fields(model))
-    label, name = owner._meta.label_lower, set_fields(owner)[0].name
+    owner = next(model for model in tracked_models() if many_to_many_fields(model))
+    label, name = owner._meta.label_lower, many_to_many_fields(owner)[0].name
 
     carried = Upcaster(document(describe())).upcast(row(label, **{name: ["1"]}))
     models = describe()

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from syncreset.apply import batch
 from syncreset.ledger.item import Item
 from syncreset.protocol.snapshot.lines import Line
-from syncreset.recovery.merge import derive as deriving
 from syncreset.recovery.run import run
+from syncreset.tracking import registry
 from syncreset.tracking.registry import options_for
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device
@@ -76,10 +75,9 @@ def test_a_row_moved_into_the_scope_was_not_held_whatever_the_policy(
     phone = device(shelter)
     phone.pull()
     Dog.objects.filter(pk=moved.pk).update(shelter=shelter)
-    for module in (batch, deriving):
-        monkeypatch.setattr(
-            module, "options_for", lambda model: replace(options_for(model), on_delete="delete")
-        )
+    monkeypatch.setattr(
+        registry, "options_for", lambda model: replace(options_for(model), on_delete="delete")
+    )
 
     recover(phone, forced(phone), lines_of(phone), strategy="by_object")
 

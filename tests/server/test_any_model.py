@@ -32,7 +32,7 @@ from syncreset.sdk.store.marks import Marks
 from syncreset.sdk.store.schema import parse_schema
 from syncreset.sdk.store.store import Store
 from syncreset.tracking.register import registered_models
-from syncreset.tracking.registry import EVERYONE, set_fields, synced_fields
+from syncreset.tracking.registry import EVERYONE, many_to_many_fields, synced_fields
 from syncreset.tracking.triggers import install as triggers
 from syncreset.wire.fields.codec import is_server_computed
 from syncreset.wire.rows import StoredRow, all_rows
@@ -201,7 +201,9 @@ def check_schema(phone: Device, made: Existing) -> None:
         described = document[model._meta.label_lower]
         fields = {column["name"]: column for column in described.pop("fields")}
         assert described["primary_key"] == model._meta.pk.name
-        assert fields.keys() == {column.name for column in (*synced_fields(model), *set_fields(model))}
+        assert fields.keys() == {
+            column.name for column in (*synced_fields(model), *many_to_many_fields(model))
+        }
         for column in synced_fields(model):
             said = fields[column.name]
             assert said["null"] == column.null
@@ -211,7 +213,7 @@ def check_schema(phone: Device, made: Existing) -> None:
             elif not isinstance(column, models.FileField):
                 assert said.get("max_length") == column.max_length
                 assert len(said.get("choices", [])) == len(column.flatchoices)
-        for many in set_fields(model):
+        for many in many_to_many_fields(model):
             assert fields[many.name]["to"] in document
 
 
@@ -360,7 +362,7 @@ def exchanges(made: Existing, rows: dict[str, dict[str, Any]]) -> dict[str, dict
     keys = list(rows)
     shared = {
         column.name
-        for column in (*synced_fields(made.model), *set_fields(made.model))
+        for column in (*synced_fields(made.model), *many_to_many_fields(made.model))
         if not column.unique and not getattr(getattr(column, "remote_field", None), "symmetrical", False)
     }
     return {

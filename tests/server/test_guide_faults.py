@@ -16,6 +16,7 @@ from syncreset.protocol.changes import ROW_CLOCK, Change, Row
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import RowLine
 from syncreset.recovery.merge import derive as deriving
+from syncreset.recovery.merge import rules as rules_in_force
 from syncreset.recovery.merge import snapshot as merging
 from syncreset.recovery.merge.derive import Derived
 from syncreset.recovery.merge.lines import Numbered
@@ -39,7 +40,7 @@ def faultless(_: pytest.MonkeyPatch) -> None:
 
 
 def use_strategy(monkeypatch: pytest.MonkeyPatch, name: str, strategy: Strategy) -> None:
-    monkeypatch.setattr(deriving, "STRATEGIES", {**STRATEGIES, name: strategy})
+    monkeypatch.setattr(rules_in_force, "STRATEGIES", {**STRATEGIES, name: strategy})
 
 
 def delete_what_the_backup_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

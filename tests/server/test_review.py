@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from syncreset.apply import batch
 from syncreset.ledger.item import Item
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import Line, TombstoneLine
@@ -13,6 +12,7 @@ from syncreset.recovery.job import Recovery
 from syncreset.recovery.orders import CannotUndo, preview, undo
 from syncreset.recovery.run import run
 from syncreset.rules.merge import UNDECIDED, Conflict
+from syncreset.tracking import registry
 from syncreset.tracking.registry import options_for
 from tests.market.models import Basket, Portion, Product, Tag
 from tests.shelters.models import Dog, Shelter, Visit
@@ -382,7 +382,7 @@ def test_a_policy_that_cannot_decide_parks_its_field_and_fails_nothing_else(
     phone.pull()
     Dog.objects.update(name="Theirs")
     monkeypatch.setattr(
-        batch, "options_for", lambda model: replace(options_for(model), conflicts={"name": policy})
+        registry, "options_for", lambda model: replace(options_for(model), conflicts={"name": policy})
     )
 
     put, made = phone.push(
@@ -398,7 +398,9 @@ def test_a_policy_that_cannot_decide_parks_its_field_and_fails_nothing_else(
 def test_a_parked_delete_that_would_take_along_what_nobody_saw_stays_parked(
     device: DeviceFactory, shelter: Shelter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "options_for", lambda model: replace(options_for(model), on_delete="review"))
+    monkeypatch.setattr(
+        registry, "options_for", lambda model: replace(options_for(model), on_delete="review")
+    )
     dog = Dog.objects.create(shelter=shelter, name="Rex")
     phone = device(shelter)
     phone.pull()

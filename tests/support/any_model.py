@@ -30,7 +30,7 @@ from syncreset.protocol.ids import uuid7
 from syncreset.tracking import register as registrations
 from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.register import register
-from syncreset.tracking.registry import options_for, set_fields, synced_fields
+from syncreset.tracking.registry import many_to_many_fields, options_for, synced_fields
 from syncreset.tracking.triggers import install as triggers
 from syncreset.wire import schema as schemas
 from syncreset.wire.fields.codec import codec_for
@@ -733,7 +733,7 @@ def existing(drawn: AnyModel) -> Iterator[Existing]:
 
 
 def _forget_answers() -> None:
-    for answer in (options_for, synced_fields, set_fields, codec_for, schemas._describe):
+    for answer in (options_for, synced_fields, many_to_many_fields, codec_for, schemas._describe):
         answer.cache_clear()
 
 

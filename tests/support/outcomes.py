@@ -4,12 +4,12 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from syncreset.apply import batch
 from syncreset.feed.entries import Entry
 from syncreset.ledger.item import Item
 from syncreset.protocol.changes import Row
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import Line, RowLine, TombstoneLine, UpdateLine
+from syncreset.tracking import registry
 from syncreset.tracking.registry import options_for
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device
@@ -35,7 +35,7 @@ def play(
     """One recovery with a row for every case. Returns, for each, the item's state and what stands afterwards."""
     options = options_for
     monkeypatch.setattr(
-        batch,
+        registry,
         "options_for",
         lambda model: _with(options(model), policy, on_delete),
     )

@@ -18,7 +18,13 @@ from syncreset.tracking import register as registrations
 from syncreset.tracking.migrate import after_migrate, before_migrate
 from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.register import register
-from syncreset.tracking.registry import is_tracked, options_for, set_fields, synced_fields, tracked_models
+from syncreset.tracking.registry import (
+    is_tracked,
+    many_to_many_fields,
+    options_for,
+    synced_fields,
+    tracked_models,
+)
 from syncreset.tracking.tombstones import read_fields
 from syncreset.tracking.triggers import install as triggers
 from tests.market.models import Product, Stand, Trader
@@ -274,7 +280,7 @@ def registered_user(db: None) -> Iterator[Callable[..., None]]:
 
 
 def forget_answers() -> None:
-    for answer in (options_for, synced_fields, set_fields):
+    for answer in (options_for, synced_fields, many_to_many_fields):
         answer.cache_clear()
 
 

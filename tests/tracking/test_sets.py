@@ -10,7 +10,7 @@ from django.db.migrations import AlterField, Migration
 
 from syncreset.feed.entries import Entry, EntryKind
 from syncreset.tracking.migrate import after_migrate, before_migrate
-from syncreset.tracking.registry import dependency_order, set_fields, tracked_models
+from syncreset.tracking.registry import dependency_order, many_to_many_fields, tracked_models
 from syncreset.tracking.triggers import install as triggers
 from tests.market.models import Product, Stand, Tag, Trader
 from tests.support.feed import clocks_of, entries_of, stamp_all, unstamped
@@ -36,8 +36,8 @@ def entry_clocks(trader: Trader) -> dict[str, int]:
 
 
 def test_fields_with_an_automatic_table_are_synced() -> None:
-    assert [field.name for field in set_fields(Product)] == ["tags", "goes_with"]
-    assert [field.name for field in set_fields(Trader)] == ["sells", "knows"]
+    assert [field.name for field in many_to_many_fields(Product)] == ["tags", "goes_with"]
+    assert [field.name for field in many_to_many_fields(Trader)] == ["sells", "knows"]
     order = dependency_order()
     assert order.index(Tag) < order.index(Product) < order.index(Trader)
 
@@ -153,7 +153,7 @@ def test_tables_may_be_altered(altered: str, apples: Product, tags: list[Tag]) -
 
     assert model._meta.db_table in dropped
     throughs: set[Any] = {
-        field.remote_field.through for owner in (Product, Trader) for field in set_fields(owner)
+        field.remote_field.through for owner in (Product, Trader) for field in many_to_many_fields(owner)
     }
     for through in throughs:
         refers = {field.related_model for field in through._meta.fields if field.is_relation}

@@ -10,9 +10,7 @@ from django.utils.html import format_html
 from ...ledger.item import Item
 from ...protocol.changes import ROW_CLOCK, Row
 from ...recovery.review import open_fields
-from ...tracking.registry import tracked_by_label
-from ...wire.fields.base import ValueFault
-from ...wire.fields.codec import decode_key
+from ...wire.model import model_labelled
 from ...wire.rows import row_of
 from ..shown.both_sides import base_clock_text, field_name, value_text, written_text
 from ..shown.html import instant
@@ -24,13 +22,8 @@ HISTORY = 20
 
 def present_row(item: Item) -> Row | None:
     """The row as the server has it now, or None where it has none."""
-    model = tracked_by_label(item.model)
-    if model is None:
-        return None
-    try:
-        instance = model._base_manager.filter(pk=decode_key(model._meta.pk, item.pk_text)).first()
-    except ValueFault:
-        return None
+    model = model_labelled(item.model)
+    instance = None if model is None else model.find(item.pk_text)
     return None if instance is None else row_of(instance).row
 
 

@@ -15,9 +15,8 @@ from ...clients.resets import Reset
 from ...ledger.item import Item, totals
 from ...operations.states import CLIENT_STATES, newest_checkpoint, with_client_state, with_reset_state
 from ...recovery.job import Recovery
-from ...tracking.registry import EVERYONE, tracked_by_label
-from ...wire.fields.base import ValueFault
-from ...wire.fields.codec import decode_key
+from ...tracking.registry import EVERYONE
+from ...wire.model import WireModel, model_labelled
 from ...wire.schema import current_schema
 from ..actions.force_reset import force_reset_confirmed, with_open_resets
 from ..shown.html import (
@@ -227,19 +226,13 @@ def _scopes(client: Client) -> Table:
 def _names_of(scopes: Sequence[str]) -> dict[str, str]:
     """What the rows that are the scopes call themselves, read with one query per model."""
     names = {EVERYONE: "rows of everyone who may sync"}
-    wanted: dict[str, dict[Any, str]] = {}
+    wanted: dict[WireModel, dict[Any, str]] = {}
     for scope in scopes:
         label, _, text = scope.partition(":")
-        model = tracked_by_label(label)
-        if model is None:
-            continue
-        try:
-            wanted.setdefault(label, {})[decode_key(model._meta.pk, text)] = scope
-        except ValueFault:
-            continue
-    for label, keys in wanted.items():
-        model = tracked_by_label(label)
-        if model is not None:
-            for key, row in model._base_manager.in_bulk(list(keys)).items():
-                names[keys[key]] = str(row)
+        model = model_labelled(label)
+        if model is not None and (keys := model.canonical_keys([text])):
+            wanted.setdefault(model, {})[model.key_value(keys.pop())] = scope
+    for model, keys_of_model in wanted.items():
+        for key, row in model.rows.in_bulk(list(keys_of_model)).items():
+            names[keys_of_model[key]] = str(row)
     return names

@@ -15,7 +15,7 @@ from ...operations.attention import idle_recoveries, overdue_resets, unsettled_r
 from ...operations.states import CLIENT_STATES, RESET_STATES, SILENT_DAYS, UPLOAD_STATES
 from ...operations.statistics import beginning_of, last_days
 from ...recovery.job import Recovery, RecoveryKind
-from ...tracking.registry import tracked_models
+from ...wire.model import wire_models
 from ...wire.schema import current_schema
 from ..shown.html import printable
 
@@ -163,7 +163,7 @@ class TrackedModelFilter(admin.SimpleListFilter):
     parameter_name = "model"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [(model._meta.label_lower, model._meta.label_lower) for model in tracked_models()]
+        return [(label, label) for label in sorted(model.label for model in wire_models())]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(model=self.value()) if self.value() else queryset

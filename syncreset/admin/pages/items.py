@@ -15,9 +15,7 @@ from django.views.decorators.http import require_POST
 
 from ...ledger.item import Item, ItemState
 from ...protocol.strict_json import dumps
-from ...tracking.registry import tracked_by_label
-from ...wire.fields.base import ValueFault
-from ...wire.fields.codec import decode_key
+from ...wire.model import model_labelled
 from ..actions.decide_many import decide_many
 from ..deciding.form import can_decide, offered_fields
 from ..deciding.page import decision_context, resolve_posted
@@ -226,16 +224,15 @@ class ItemAdmin(RecordAdmin):
     @admin.display(description="the row now")
     def live_row(self, item: Item) -> str:
         """A link to the row's own page, where there is a row, and a page for its model in this admin."""
-        model = tracked_by_label(item.model)
+        model = model_labelled(item.model)
         if model is None:
             return "its model is not tracked"
-        try:
-            row = model._base_manager.filter(pk=decode_key(model._meta.pk, item.pk_text)).first()
-        except ValueFault:
+        if not model.canonical_keys([item.pk_text]):
             return "its key is not one that the model can have"
+        row = model.find(item.pk_text)
         if row is None:
             return "there is none"
-        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+        name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
         try:
             url = reverse(name, args=[quote(row.pk)], current_app=self.admin_site.name)
         except NoReverseMatch:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...ledger.item import Item, ItemState
-from ...tracking.registry import tracked_by_label, tracked_models
+from ...wire.model import model_labelled, wire_models
 from ..console import Console, Report, counted, moment, printable, table
 
 HELP = (
@@ -70,8 +70,8 @@ def _as_json(item: Item) -> dict[str, Any]:
 def _lines(shown: list[Item], total: int, model: str | None) -> Iterator[str]:
     if not total:
         yield "No item matches."
-        if model is not None and tracked_by_label(model) is None:
-            known = ", ".join(tracked._meta.label_lower for tracked in tracked_models())
+        if model is not None and model_labelled(model) is None:
+            known = ", ".join(sorted(tracked.label for tracked in wire_models()))
             yield f"{printable(model)} is not a tracked model; there are: {known}."
         return
     yield from table(

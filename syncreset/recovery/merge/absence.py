@@ -2,14 +2,12 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
-from django.db.models import Model
-
 from ...feed.entries import unseen
 from ...protocol.changes import ROW_CLOCK, Change, Row
 from ...protocol.errors import Problem
 from ...rules.merge import Decision, Outcome
 from ...rules.strategies import deletes_by_absence
-from ...tracking.registry import dependency_order, options_for
+from ...wire.model import WireModel, wire_models
 from ...wire.rows import pages_of_rows
 from .rules import Rules
 
@@ -23,8 +21,8 @@ def absent_rows(
     held as it is. A row that was touched since, and may have been held before, is never deleted by mere absence: that
     is decided here. Clocks alone do not say what was held, for a device may push late what it did early.
     """
-    for model in reversed(dependency_order()):
-        label = model._meta.label_lower
+    for model in reversed(wire_models()):
+        label = model.label
         if not deletes_by_absence(rules.strategy_of(label)):
             continue
         for page in pages_of_rows(model, scopes):
@@ -39,8 +37,8 @@ def absent_rows(
                     yield change, _touched_since(model, row, base)
 
 
-def _touched_since(model: type[Model], row: Row, base: Mapping[str, int]) -> Outcome:
-    asks = options_for(model).on_delete == "review"
+def _touched_since(model: WireModel, row: Row, base: Mapping[str, int]) -> Outcome:
+    asks = model.options.on_delete == "review"
     decision = Decision(
         client=None,
         server=row.updated,

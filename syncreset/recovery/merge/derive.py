@@ -8,7 +8,7 @@ from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import Line, MalformedLine, RowLine, TombstoneLine, UpdateLine
 from ...rules.merge import Decision, Outcome
 from ...rules.strategies import BY_VALUE, Synced, by_base, by_field, heal, tombstone_change
-from ...tracking.registry import options_for, tracked_by_label
+from ...wire.model import model_labelled
 from .heal import _by_authority, _server_side, _unclear_counts
 from .lines import Numbered
 from .rules import Met, Rules, resolve_strategy
@@ -144,7 +144,7 @@ def _as_sent(change: Change, line: RowLine) -> Iterable[Change]:
 
     Where it did mean to, that is a change of its own, so that its refusal stands in the ledger beside the rest.
     """
-    model = tracked_by_label(change.model)
+    model = model_labelled(change.model)
     if model is None:
         yield change
         return
@@ -152,7 +152,7 @@ def _as_sent(change: Change, line: RowLine) -> Iterable[Change]:
     meant = _files(model, change.fields).keys() if base is None else base.keys()
     refused = {name: change.fields[name] for name in _computed(model) & change.fields.keys() & meant}
     change = _without_server_fields(change)
-    untouched = set() if base is None else set(options_for(model).read_only) - base.keys()
+    untouched = set() if base is None else model.read_only - base.keys()
     if untouched:
         change = replace(change, fields=_without(change.fields, untouched))
     if change.fields or base is None:

@@ -8,8 +8,7 @@ from ...protocol.changes import Change, Row, Tombstone, same
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import RowLine, TombstoneLine
 from ...rules.merge import Decision, Outcome
-from ...tracking.registry import options_for, tracked_by_label
-from ...wire.fields.codec import is_key
+from ...wire.model import model_labelled
 from ...wire.rows import stored_rows, tombstone_of
 from .lines import Numbered
 from .rules import Met, Rules
@@ -28,10 +27,10 @@ def _unclear_counts(
     line = item.line
     if not rules.healing or item.repeats or not isinstance(line, RowLine) or line.base is None:
         return
-    row, model = rows.get((line.model, line.pk)), tracked_by_label(line.model)
+    row, model = rows.get((line.model, line.pk)), model_labelled(line.model)
     if row is None or model is None:
         return
-    for name in options_for(model).counters:
+    for name in model.options.counters:
         value, at = line.row.fields.get(name), line.row.clock(name)
         remembered = at <= rules.last_synced.get(line.model, 0)
         if name in line.base or remembered or at >= row.clock(name) or same(value, row.fields.get(name)):
@@ -62,7 +61,7 @@ def _by_authority(change: Change) -> Iterable[Change]:
 
     Files never come by themselves, for a snapshot could name any: they wait for the operator.
     """
-    model = tracked_by_label(change.model)
+    model = model_labelled(change.model)
     if model is None:
         yield change
         return
@@ -70,7 +69,7 @@ def _by_authority(change: Change) -> Iterable[Change]:
     if files:
         yield replace(change, fields=files, whole=None)
     change = _without_server_fields(change)
-    read_only = options_for(model).read_only
+    read_only = model.read_only
     restricted = {name: value for name, value in change.fields.items() if name in read_only}
     free = {name: value for name, value in change.fields.items() if name not in restricted}
     whole_row = change.whole is not None and len(change.fields) >= len(change.whole.fields)
@@ -91,10 +90,10 @@ def _server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
     rows: dict[tuple[str, str], Row] = {}
     buried: dict[tuple[str, str], Tombstone] = {}
     for label, pks in keys.items():
-        model = tracked_by_label(label)
+        model = model_labelled(label)
         if model is None:
             continue
-        typed = {pk for pk in pks if is_key(model._meta.pk, pk)}
+        typed = model.canonical_keys(pks)
         found = stored_rows(model, scopes, typed)
         rows |= {(label, pk): stored.row for pk, stored in found.items()}
         for pk, entry in tombstones(label, typed - found.keys(), scopes).items():

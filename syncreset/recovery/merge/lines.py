@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from ...protocol.snapshot.lines import Line, MalformedLine, UpdateLine
 from ...protocol.snapshot.read import SnapshotReader
-from ...tracking.registry import tracked_by_label
 from ...wire.fields.base import ValueFault
-from ...wire.fields.codec import decode_key, encode_key
+from ...wire.model import model_labelled
 from ..job import Recovery
 from ..upcast.carry import Left, Upcast, Upcaster
 from ..uploads import open_snapshot, snapshot_limits
@@ -63,11 +62,11 @@ def _under_its_key(upcast: Upcast) -> Upcast:
     line = upcast.line
     if line is None or isinstance(line, MalformedLine):
         return upcast
-    model = tracked_by_label(line.model)
+    model = model_labelled(line.model)
     if model is None:
         return upcast
     try:
-        pk = encode_key(model._meta.pk, decode_key(model._meta.pk, line.pk))
+        pk = model.canonical(line.pk)
     except ValueFault:
         return upcast
     return upcast if pk == line.pk else replace(upcast, line=replace(line, pk=pk))

@@ -8,7 +8,7 @@ from django.utils.module_loading import import_string
 from ... import conf
 from ...protocol.changes import Row, Tombstone
 from ...rules.strategies import STRATEGIES, Strategy
-from ...tracking.registry import options_for, tracked_by_label
+from ...wire.model import model_labelled
 from .lines import UpdateLog
 from .steps import Counted
 
@@ -36,8 +36,8 @@ class Rules:
         """The name of the strategy for rows of a model."""
         if self.strategy_chosen:
             return self.strategy
-        tracked = tracked_by_label(model)
-        own = None if tracked is None else options_for(tracked).recovery
+        tracked = model_labelled(model)
+        own = None if tracked is None else tracked.options.recovery
         return str(own or conf.get("STRATEGY") or self.strategy)
 
 

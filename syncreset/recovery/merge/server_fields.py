@@ -4,32 +4,32 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cache
 
-from django.db.models import FileField, Model
+from django.db.models import FileField
 
 from ...protocol.changes import Change, Value
-from ...tracking.registry import synced_fields, tracked_by_label
 from ...wire.fields.codec import is_server_computed
+from ...wire.model import WireModel, model_labelled
 
 
-def _files(model: type[Model], fields: Mapping[str, Value]) -> dict[str, Value]:
+def _files(model: WireModel, fields: Mapping[str, Value]) -> dict[str, Value]:
     """Those of the fields that name a file."""
     named = _file_fields(model) & fields.keys()
     return {name: fields[name] for name in named if fields[name] is not None}
 
 
 @cache
-def _computed(model: type[Model]) -> frozenset[str]:
-    return frozenset(field.name for field in synced_fields(model) if is_server_computed(field))
+def _computed(model: WireModel) -> frozenset[str]:
+    return frozenset(name for name, field in model.columns.items() if is_server_computed(field))
 
 
 @cache
-def _file_fields(model: type[Model]) -> frozenset[str]:
-    return frozenset(field.name for field in synced_fields(model) if isinstance(field, FileField))
+def _file_fields(model: WireModel) -> frozenset[str]:
+    return frozenset(name for name, field in model.columns.items() if isinstance(field, FileField))
 
 
 def _without_server_fields(change: Change) -> Change:
     """Without what the server computes itself: generated columns, ``auto_now`` fields, files."""
-    model = tracked_by_label(change.model)
+    model = model_labelled(change.model)
     if model is None:
         return change
     computed = _computed(model)

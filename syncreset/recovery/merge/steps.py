@@ -15,7 +15,7 @@ from ...protocol.snapshot.lines import Line, RowLine, Step
 from ...protocol.steps import is_delta, is_set_change, without_step
 from ...rules.merge import Decision, Outcome
 from ...rules.strategies import without_taken
-from ...tracking.registry import options_for, set_fields, tracked_by_label
+from ...wire.model import model_labelled
 from ..job import Recovery, RecoveryKind, RecoveryState
 from ..uploads import Upload
 
@@ -168,14 +168,13 @@ def _as_much(before: Value, step: Value) -> bool:
 
 def _fitting(line: RowLine) -> RowLine:
     """Without the steps of fields that are no counters or sets any more: of those the value counts."""
-    model = tracked_by_label(line.model)
+    model = model_labelled(line.model)
     if model is None or not line.steps:
         return replace(line, steps={})
-    counters, sets = set(options_for(model).counters), {many.name for many in set_fields(model)}
     steps = {
         name: step
         for name, step in line.steps.items()
-        if name in (counters if is_delta(step.whole) else sets)
+        if name in (model.counters if is_delta(step.whole) else model.sets)
     }
     return replace(line, steps=steps)
 

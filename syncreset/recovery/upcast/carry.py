@@ -10,18 +10,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from django.db import models
-
 from ...protocol.changes import ROW_CLOCK, Row, Value
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import Line, MalformedLine, RowLine, Step, TombstoneLine, UpdateLine
 from ...protocol.steps import is_delta
-from ...tracking.registry import options_for, synced_fields, tracked_by_label
 from ...wire.fields.base import ValueFault
-from ...wire.fields.codec import decode, decode_key, is_server_computed
+from ...wire.fields.codec import decode, is_server_computed
+from ...wire.model import WireModel, model_labelled
 from ...wire.schema import current_schema, key_type, published
 from .plan import _CONVERSIONS, Fate, _aliases, _described_alike, _fate, _Plan, _renamed, _Step, _type
-from .register import Function, RegisteredUpcaster, _registered, upcasters
+from .register import Function, RegisteredUpcaster, upcaster_of, upcasters
 
 logger = logging.getLogger(__name__)
 
@@ -168,28 +166,28 @@ class Upcaster:
     def _make_plan(self, name: str) -> _Plan:
         old = self._old.get(name, {"name": name, "fields": []})
         label = self._aliases.get(name, name)
-        model = tracked_by_label(label)
+        model = model_labelled(label)
         plan = _Plan(
             name=name, label=label, model=model, described={field["name"]: field for field in old["fields"]}
         )
         if model is not None:
-            plan.known = {known.name: known for known in synced_fields(model)}
+            plan.known = model.columns
             plan.now = {field["name"]: field for field in self._new[label]["fields"]}
             plan.key_step, plan.key = self._key_step(plan, old, model)
         return plan
 
     def _key_step(
-        self, plan: _Plan, old: Mapping[str, Any], model: type[models.Model]
+        self, plan: _Plan, old: Mapping[str, Any], model: WireModel
     ) -> tuple[_Step, Mapping[str, Any]]:
         """How keys are carried over. Of the same kind they are what they were, whatever the column is called."""
-        name = model._meta.pk.name
+        name = model.key.name
         described = {
             "name": old.get("primary_key", name),
             "type": old.get("primary_key_type", key_type(model)),
         }
         if described["type"] == key_type(model):
             return _Step(target=name, kind="same"), described
-        function = _registered.get((plan.label, name))
+        function = upcaster_of(plan.label, name)
         if function is None:
             reason = f"the primary key of {plan.label} is of another type now"
             return _Step(target=name, kind="parked", reason=reason), described
@@ -203,7 +201,7 @@ class Upcaster:
             raise _CannotCarry(step.reason)
         made = _called(step.convert, pk, plan.key)
         try:
-            decode_key(plan.model._meta.pk, made)
+            plan.model.key_value(made)
         except ValueFault as fault:
             raise _CannotCarry(
                 f"the function for {plan.label}.{step.target} gave no key: {fault.detail}"
@@ -229,7 +227,7 @@ class Upcaster:
         ]
         for entry in sourced:
             yield self._upcast_step(plan, entry)
-        target = _renamed(name, options_for(plan.model).renamed, plan.described)
+        target = _renamed(name, plan.model.options.renamed, plan.described)
         if target in plan.now:
             yield self._field_step(plan, name, target)
         elif not sourced:
@@ -250,7 +248,7 @@ class Upcaster:
         if field is not None and is_server_computed(field):
             return _Step(target=target, kind="same", field=field)
         same_field = old is not None and _described_alike(old, new, self._aliases)
-        entry = _registered.get((plan.label, target))
+        entry = upcaster_of(plan.label, target)
         asked = field is not None and not (same_field and name == target)
         if entry is not None and entry.source in (None, name) and asked:
             return self._upcast_step(plan, entry)

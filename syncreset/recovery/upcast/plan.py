@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from django.db import models
 
-from ...tracking.registry import options_for, tracked_models
+from ...wire.model import WireModel, wire_models
 from .register import Function
 
 _TEXTS = ("Char", "Text")
@@ -55,7 +55,7 @@ class _Plan:
 
     name: str
     label: str
-    model: type[models.Model] | None
+    model: WireModel | None
     described: Mapping[str, Mapping[str, Any]]
     known: Mapping[str, "models.Field[Any, Any]"] = field(default_factory=dict)
     now: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -88,10 +88,10 @@ def _renamed(name: str, renamed: Mapping[str, str], described: Iterable[str]) ->
 def _aliases(old: Iterable[str]) -> dict[str, str]:
     """From a model's old label to the one it has now, for the models that were renamed since the old schema."""
     return {
-        label: model._meta.label_lower
-        for model in tracked_models()
-        for label in options_for(model).renamed_from
-        if model._meta.label_lower not in old
+        label: model.label
+        for model in wire_models()
+        for label in model.options.renamed_from
+        if model.label not in old
     }
 
 

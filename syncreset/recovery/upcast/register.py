@@ -40,6 +40,11 @@ def upcast(model: str, field: str, *, source: str | None = None) -> Callable[[F]
     return register
 
 
+def upcaster_of(model: str, field: str) -> RegisteredUpcaster | None:
+    """The function registered for a field of now, or None."""
+    return _registered.get((model, field))
+
+
 def upcasters() -> list[RegisteredUpcaster]:
     """All registered functions, ordered by model and field."""
     return [_registered[key] for key in sorted(_registered)]

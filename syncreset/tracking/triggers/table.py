@@ -11,10 +11,10 @@ from ..fields import CLOCK_FIELDS
 from ..registry import (
     EVERYONE,
     keeps_own_clocks,
+    many_to_many_fields,
     scope_field,
     scope_key,
     scope_model,
-    set_fields,
     synced_fields,
 )
 
@@ -131,7 +131,7 @@ class TrackedTable:
 def set_tables(model: type[Model]) -> tuple[SetTable, ...]:
     """The tables of a model's many-to-many fields."""
     found = []
-    for field in set_fields(model):
+    for field in many_to_many_fields(model):
         declared: Any = field
         through = declared.remote_field.through
         owner = through._meta.get_field(declared.m2m_field_name())

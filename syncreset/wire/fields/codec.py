@@ -168,15 +168,6 @@ def is_reference_target(field: "models.Field[Any, Any]") -> bool:
     return is_supported(field) and codec_for(field).type in _KEY_TYPES
 
 
-def is_key(pk: "models.Field[Any, Any]", text: str) -> bool:
-    """Whether a text is a key that the field can have."""
-    try:
-        decode_key(pk, text)
-    except ValueFault:
-        return False
-    return True
-
-
 def encode_key(field: "models.Field[Any, Any]", value: Any) -> str:
     """A primary key, or what a relation points to, as the wire has it: always a string."""
     if isinstance(field, models.ForeignKey):

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from syncreset.clients.scopes import scopes_of
-from syncreset.tracking.registry import dependency_order
+from syncreset.wire.model import wire_models
 from syncreset.wire.rows import all_rows
 
 
@@ -32,6 +32,6 @@ class Command(BaseCommand):
 def rows_of(user: User) -> Iterator[tuple[str, str, Any]]:
     """Model, primary key and fields of each row that the user may hold, parents first."""
     scopes = scopes_of(user)
-    for model in dependency_order():
+    for model in wire_models():
         for stored in all_rows(model, scopes):
-            yield model._meta.label_lower, stored.pk, stored.row.fields
+            yield model.label, stored.pk, stored.row.fields

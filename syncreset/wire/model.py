@@ -1,0 +1,163 @@
+"""A tracked model as the protocol has it: everything that a step needs to know of a model, asked of one object."""
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache, lru_cache
+from typing import Any
+
+from django.db import models
+
+from ..tracking import registry
+from ..tracking.options import SyncOptions
+from .fields.base import ValueFault
+from .fields.codec import decode_key, encode_key
+
+
+class WireModel:
+    """One tracked model. There is one object per model, so that it can be a key and be compared.
+
+    It keeps nothing but the model: what it tells is what the registry knows now.
+    """
+
+    __slots__ = ("model",)
+
+    def __init__(self, model: type[models.Model]) -> None:
+        self.model = model
+
+    def __repr__(self) -> str:
+        return f"<WireModel {self.label}>"
+
+    @property
+    def label(self) -> str:
+        """Its name on the wire, such as ``shelters.dog``."""
+        return self.model._meta.label_lower
+
+    @property
+    def options(self) -> SyncOptions:
+        """What its ``SyncMeta`` says."""
+        return registry.options_for(self.model)
+
+    @property
+    def key(self) -> "models.Field[Any, Any]":
+        """Its primary key."""
+        return self.model._meta.pk
+
+    @property
+    def columns(self) -> Mapping[str, "models.Field[Any, Any]"]:
+        """The fields that travel and stand in its table, by name."""
+        return _by_name(registry.synced_fields(self.model))
+
+    @property
+    def sets(self) -> Mapping[str, "models.ManyToManyField[Any, Any]"]:
+        """The many-to-many fields that travel, by name."""
+        return _by_name(registry.many_to_many_fields(self.model))
+
+    @property
+    def fields(self) -> Mapping[str, "models.Field[Any, Any]"]:
+        """All fields that travel, by name."""
+        return _by_name((*registry.synced_fields(self.model), *registry.many_to_many_fields(self.model)))
+
+    @property
+    def counters(self) -> frozenset[str]:
+        """The fields whose steps add up."""
+        return frozenset(self.options.counters)
+
+    @property
+    def read_only(self) -> frozenset[str]:
+        """The fields that no client may set."""
+        return frozenset(self.options.read_only)
+
+    @property
+    def keeps_own_clocks(self) -> bool:
+        """Whether its rows hold their clocks themselves, or their entries do."""
+        return registry.keeps_own_clocks(self.model)
+
+    @property
+    def scope(self) -> "models.Field[Any, Any] | None":
+        """The field whose value says which scope a row is in; None where rows belong to everyone."""
+        return registry.scope_field(self.model)
+
+    @property
+    def owner(self) -> "WireModel | None":
+        """The model whose rows are the scopes of this model's rows; None where rows belong to everyone."""
+        owner = registry.scope_model(self.model)
+        return None if owner is None else wire_model(owner)
+
+    @property
+    def rows(self) -> "models.QuerySet[Any]":
+        """All rows, whoever may see them."""
+        return self.model._base_manager.all()
+
+    def permission(self, action: str) -> str:
+        """The name of Django's permission to ``add``, ``change``, ``delete`` or ``view`` rows."""
+        return f"{self.model._meta.app_label}.{action}_{self.model._meta.model_name}"
+
+    def field(self, name: str) -> "models.Field[Any, Any]":
+        """A field of the model by name, synced or not. Raises FieldDoesNotExist."""
+        found: Any = self.model._meta.get_field(name)
+        return found  # type: ignore[no-any-return]
+
+    def key_text(self, key: Any) -> str:
+        """A primary key on the wire."""
+        return encode_key(self.key, key)
+
+    def key_of(self, instance: models.Model) -> str:
+        """The primary key of an instance on the wire."""
+        return encode_key(self.key, instance.pk)
+
+    def key_value(self, text: object) -> Any:
+        """The primary key that a text on the wire is. Raises ValueFault with code ``invalid_pk``."""
+        return decode_key(self.key, text)
+
+    def key_values(self, texts: Iterable[str]) -> list[Any]:
+        """The primary keys that texts on the wire are. Raises ValueFault."""
+        return [decode_key(self.key, text) for text in texts]
+
+    def canonical(self, text: object) -> str:
+        """A key in its one spelling. Raises ValueFault."""
+        return encode_key(self.key, decode_key(self.key, text))
+
+    def canonical_keys(self, texts: Iterable[object]) -> set[str]:
+        """The keys among some texts, each in its one spelling: what no row can have is left out."""
+        return {text for text in map(self._canonical_or_none, texts) if text is not None}
+
+    def find(self, text: object) -> models.Model | None:
+        """The row of a key on the wire, whoever may see it; None where there is none, nor can be."""
+        keys = self.key_values(self.canonical_keys([text]))
+        found: models.Model | None = self.rows.filter(pk__in=keys).first()
+        return found
+
+    def scope_of(self, key: Any) -> str:
+        """The scope that a row of this model is."""
+        return registry.scope_key(self.model, encode_key(self.key, key))
+
+    def _canonical_or_none(self, text: object) -> str | None:
+        try:
+            return self.canonical(text)
+        except ValueFault:
+            return None
+
+
+def wire_model(model: type[models.Model]) -> WireModel:
+    """The wire model of a tracked model or one of its proxies."""
+    return _made(model._meta.concrete_model or model)
+
+
+def wire_models() -> list[WireModel]:
+    """All tracked models, each after those that its foreign keys point to."""
+    return [wire_model(model) for model in registry.dependency_order()]
+
+
+def model_labelled(label: str) -> WireModel | None:
+    """The tracked model of a name on the wire, or None."""
+    model = registry.tracked_by_label(label)
+    return None if model is None else wire_model(model)
+
+
+@cache
+def _made(model: type[models.Model]) -> WireModel:
+    return WireModel(model)
+
+
+@lru_cache(maxsize=1024)
+def _by_name(fields: Collection[Any]) -> Mapping[str, Any]:
+    return {field.name: field for field in fields}
