@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import conf
-from ..protocol.changes import Change, Row, Tombstone, same
+from ..protocol.changes import Row, Tombstone, same
 from ..protocol.errors import Problem
+from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
 from ..wire.model import WireModel
 from ..wire.rows import instance_of, scope_of_row
@@ -15,7 +16,7 @@ from .prepare import default_of
 
 def write_problem(
     model: WireModel,
-    change: Change,
+    change: Instruction,
     instance: Any,
     row: Row | None,
     outcome: Outcome,

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from django.db import DataError, IntegrityError, transaction
 from django.db.models import ProtectedError, RestrictedError
 
 from ..protocol.changes import Change, Row
 from ..protocol.errors import Problem
-from ..rules.merge import Decision, Outcome
+from ..rules.instruction import Instruction
+from ..rules.merge import Outcome
 from ..signals import changes_applied
 from ..wire.model import wire_models
 from ..wire.rows import stored_rows
@@ -47,7 +47,7 @@ def apply_changes(changes: Sequence[Change], author: Author) -> list[Applied]:
     for index, change in enumerate(changes):
         prepared = prepare(change, author)
         if isinstance(prepared, Outcome):
-            results[index] = Applied(change=change, outcome=prepared)
+            results[index] = Applied(change=Instruction.of(change), outcome=prepared)
         else:
             ready.append((index, prepared))
     broken_groups = {
@@ -61,7 +61,7 @@ def apply_changes(changes: Sequence[Change], author: Author) -> list[Applied]:
         if group is None:
             applied = _apply_unit(members, author)
         elif group in broken_groups:
-            applied = [_failed_with_group(prepared, "rejected") for prepared in members]
+            applied = [_failed_with_group(prepared, parked=False) for prepared in members]
         else:
             applied = _apply_group(members, author)
         for (index, _), result in zip(unit, applied, strict=True):
@@ -111,16 +111,15 @@ def _apply_group(members: list[Prepared], author: Author) -> list[Applied]:
         return [
             result
             if result.outcome.state in ("parked", "rejected")
-            else _failed_with_group(prepared, "parked")
+            else _failed_with_group(prepared, parked=True)
             for prepared, result in zip(members, failure.applied, strict=True)
         ]
 
 
-def _failed_with_group(prepared: Prepared, state: Any) -> Applied:
+def _failed_with_group(prepared: Prepared, *, parked: bool) -> Applied:
     problem = Problem(code="group", detail="another change of its group could not be applied")
-    return Applied(
-        change=prepared.change, outcome=Outcome(state=state, problem=problem), notes=prepared.notes
-    )
+    fail = Outcome.parked if parked else Outcome.rejected
+    return Applied(change=prepared.change, outcome=fail(prepared.change, problem), notes=prepared.notes)
 
 
 def _apply_unit(members: list[Prepared], author: Author) -> list[Applied]:
@@ -183,20 +182,10 @@ def _apply_batch(batch: list[Prepared], author: Author) -> list[Applied]:
 
 
 def _refused(prepared: Prepared, error: Exception | None, author: Author) -> Applied:
+    change, problem = prepared.change, problem_of(error, prepared.model.model)
     outdated = isinstance(error, UnseenRows) and not author.gives_back
-    state: Any = "superseded" if outdated else "parked"
-    problem = problem_of(error, prepared.model.model)
-    decisions = {
-        name: Decision(
-            client=value, server=None, base_clock=None, kept="server" if state == "superseded" else "review"
-        )
-        for name, value in prepared.change.fields.items()
-    }
-    return Applied(
-        change=prepared.change,
-        outcome=Outcome(state=state, problem=problem, decisions=decisions),
-        notes=prepared.notes,
-    )
+    outcome = Outcome.superseded(change, problem) if outdated else Outcome.parked(change, problem)
+    return Applied(change=change, outcome=outcome, notes=prepared.notes)
 
 
 def _announce(results: list[Applied], author: Author) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from ..protocol.changes import Change, Row
+from ..protocol.changes import Row
 from ..protocol.errors import Problem
 from ..protocol.steps import is_delta
+from ..rules.instruction import Instruction
 from ..rules.merge import UNDECIDED, Conflict, Decision, Outcome, Policy, Resolver, merge
 from ..wire.fields.base import ValueFault
 from ..wire.fields.codec import decode, encode
@@ -78,7 +79,7 @@ def _guarded(model: WireModel, rule: Resolver, failures: list[Problem]) -> Resol
     return decide
 
 
-def _merge_counted(slot: _Slot, change: Change, policy: Policy, model: WireModel) -> Outcome:
+def _merge_counted(slot: _Slot, change: Instruction, policy: Policy, model: WireModel) -> Outcome:
     """The merge of a change. A delta whose sum its counter cannot hold waits for a person; the rest is merged."""
     outcome = merge(slot.row, slot.tombstone, change, policy)
     if outcome.row is None:
@@ -100,21 +101,13 @@ def _merge_counted(slot: _Slot, change: Change, policy: Policy, model: WireModel
     return replace(rest, state="parked", decisions={**rest.decisions, **waiting}, problem=problem)
 
 
-def _stopped(change: Change, code: str, detail: str, name: str | None = None) -> Outcome:
+def _stopped(change: Instruction, code: str, detail: str, name: str | None = None) -> Outcome:
     """Rejected, but parked for the operator where acknowledged data is what could not be written."""
-    return Outcome(
-        state="parked" if change.healing else "rejected",
-        problem=Problem(code=code, detail=detail, field=name),
-        decisions={
-            key: Decision(
-                client=value, server=None, base_clock=None, kept="review" if change.healing else "server"
-            )
-            for key, value in change.fields.items()
-        },
-    )
+    problem = Problem(code=code, detail=detail, field=name)
+    return Outcome.parked(change, problem) if change.healing else Outcome.rejected(change, problem)
 
 
-def _with_nulls(outcome: Outcome, row: Row, change: Change, nulled: Collection[str]) -> Outcome:
+def _with_nulls(outcome: Outcome, row: Row, change: Instruction, nulled: Collection[str]) -> Outcome:
     """The outcome with references to deleted rows emptied, whoever wrote them, later than they were written."""
     clocks = {name: row.clock(name) + 1 for name in nulled}
     emptied = Row(

@@ -10,7 +10,8 @@ from ..protocol.changes import ROW_CLOCK, Change, Row, same
 from ..protocol.clock import corrected
 from ..protocol.errors import Problem
 from ..protocol.steps import is_delta, is_set_change
-from ..rules.merge import Decision, Outcome
+from ..rules.instruction import Instruction
+from ..rules.merge import Outcome
 from ..tracking.fields import CLOCK_FIELDS
 from ..wire.fields.base import ValueFault
 from ..wire.fields.codec import (
@@ -28,20 +29,21 @@ from .author import Author
 class Prepared:
     """A change ready to be merged. ``notes`` tell where a value was not kept to its last digit."""
 
-    change: Change
+    change: Instruction
     model: WireModel
     notes: tuple[Problem, ...] = ()
 
 
 def prepare(change: Change, author: Author) -> Prepared | Outcome:
     """The change with everything typed and checked, or the outcome that says what is wrong with it."""
+    change = Instruction.of(change)
     model = model_labelled(change.model)
     if model is None:
-        return _rejected("unknown_model", "there is no such model here")
+        return _rejected(change, "unknown_model", "there is no such model here")
     try:
         pk = model.canonical(change.pk)
     except ValueFault as fault:
-        return Outcome(state="rejected", problem=fault.problem(None))
+        return Outcome.rejected(change, fault.problem(None))
     fields: dict[str, Any] = {}
     notes: list[Problem] = []
     known = model.fields
@@ -55,15 +57,15 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
     for name, value in change.fields.items() if change.op == "put" else ():
         field = known.get(name)
         if field is None:
-            return _rejected("unknown_field", "the model has no such field", name)
+            return _rejected(change, "unknown_field", "the model has no such field", name)
         if _may_not_set(model, field, author):
-            if _makes_row(change) and (value is None or same(value, default_of(field))):
+            if change.makes_row and (value is None or same(value, default_of(field))):
                 continue
             return _forbidden(change, name)
         try:
             fields[name] = _canonical(change, model, field, value)
         except ValueFault as fault:
-            return Outcome(state="rejected", problem=fault.problem(name))
+            return Outcome.rejected(change, fault.problem(name))
         notes.extend(_notes(field, value))
     ready = replace(
         change,
@@ -75,14 +77,14 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
     return Prepared(change=ready, model=model, notes=tuple(notes))
 
 
-def _canonical(change: Change, model: WireModel, field: "models.Field[Any, Any]", value: Any) -> Any:
+def _canonical(change: Instruction, model: WireModel, field: "models.Field[Any, Any]", value: Any) -> Any:
     """The value as the field can hold it, or a counter's delta. Raises ValueFault."""
     if is_delta(value) and field.name in model.counters:
         if _in_whole_row(change, field.name, value):
             raise ValueFault("invalid", "a row that is sent as a whole has its counter's value, not a delta")
         return {"delta": decode_delta(field, value["delta"])}
     if isinstance(field, models.ManyToManyField):
-        if value is None and _makes_row(change):
+        if value is None and change.makes_row:
             return []
         if is_set_change(value):
             if _in_whole_row(change, field.name, value):
@@ -91,7 +93,7 @@ def _canonical(change: Change, model: WireModel, field: "models.Field[Any, Any]"
     return encode(field, decode(field, value, acknowledged=change.healing))
 
 
-def _in_whole_row(change: Change, name: str, value: Any) -> bool:
+def _in_whole_row(change: Instruction, name: str, value: Any) -> bool:
     """Whether a value is one of a whole row's, be it a new one or a snapshot's, and not what was done to it."""
     return change.base is None or (change.whole is not None and same(change.whole.fields.get(name), value))
 
@@ -103,27 +105,14 @@ def _is_step(model: WireModel, name: str, value: Any) -> bool:
     return is_set_change(value) and name in model.sets
 
 
-def _makes_row(change: Change) -> bool:
-    """Whether the change holds a whole row: one made by the client, or one that a restored server lacks."""
-    return change.base is None or (
-        change.whole is not None and len(change.fields) >= len(change.whole.fields)
-    )
-
-
-def _forbidden(change: Change, name: str) -> Outcome:
+def _forbidden(change: Instruction, name: str) -> Outcome:
     """Refused to a client; but what was acknowledged once, and only an operator may write, waits for one."""
     problem = Problem(code="forbidden_field", detail="clients cannot set this field", field=name)
-    if not change.healing:
-        return Outcome(state="rejected", problem=problem)
-    decisions = {
-        key: Decision(client=value, server=None, base_clock=None, kept="review")
-        for key, value in change.fields.items()
-    }
-    return Outcome(state="parked", problem=problem, decisions=decisions)
+    return Outcome.parked(change, problem) if change.healing else Outcome.rejected(change, problem)
 
 
 def _believed(
-    change: Change, clocks: Mapping[str, int], known: Container[str], author: Author
+    change: Instruction, clocks: Mapping[str, int], known: Container[str], author: Author
 ) -> dict[str, int]:
     """The clocks of the fields that there are, as the server believes them.
 
@@ -143,7 +132,7 @@ def default_of(field: "models.Field[Any, Any]") -> Any:
 
 
 def _typed_whole(
-    change: Change,
+    change: Instruction,
     model: WireModel,
     fields: Mapping[str, Any],
     known: Mapping[str, "models.Field[Any, Any]"],
@@ -153,7 +142,7 @@ def _typed_whole(
     if change.whole is None:
         return None
     typed = {name: value for name, value in fields.items() if not _is_step(model, name, value)}
-    complete = _makes_row(change) and len(typed) == len(fields)
+    complete = change.makes_row and len(typed) == len(fields)
     for name, value in change.whole.fields.items() if not complete else ():
         if name not in typed:
             if name not in known:
@@ -207,6 +196,6 @@ def _notes(field: "models.Field[Any, Any]", value: Any) -> list[Problem]:
     return []
 
 
-def _rejected(code: str, detail: str, field: str | None = None) -> Outcome:
+def _rejected(change: Change, code: str, detail: str, field: str | None = None) -> Outcome:
     shown = field if field is None or (field.isprintable() and len(field) <= 200) else None
-    return Outcome(state="rejected", problem=Problem(code=code, detail=detail, field=shown))
+    return Outcome.rejected(change, Problem(code=code, detail=detail, field=shown))

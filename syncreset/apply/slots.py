@@ -4,8 +4,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..feed.entries import tombstones
-from ..protocol.changes import Change, Row, Tombstone, same
+from ..protocol.changes import Row, Tombstone, same
 from ..protocol.errors import Problem
+from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
 from ..wire.clocks import clocks_in_entries
 from ..wire.model import WireModel, wire_models
@@ -26,7 +27,7 @@ class Applied:
     ``along`` are the rows that a delete changed beside its own.
     """
 
-    change: Change
+    change: Instruction
     outcome: Outcome
     before: Row | None = None
     after: Row | None = None

@@ -5,7 +5,8 @@ from typing import Any
 
 from ..apply.slots import Applied
 from ..clients.client import Client
-from ..protocol.changes import Change, Row
+from ..protocol.changes import Row
+from ..rules.instruction import Instruction
 from .item import Item
 
 
@@ -70,7 +71,7 @@ def save_renewed(items: Sequence[Item]) -> None:
     Item.objects.bulk_update(items, names, batch_size=200)
 
 
-def change_as_json(change: Change) -> dict[str, Any]:
+def change_as_json(change: Instruction) -> dict[str, Any]:
     """The change as the ledger keeps it, complete enough to be merged again."""
     return {
         "model": change.model,
@@ -87,10 +88,10 @@ def change_as_json(change: Change) -> dict[str, Any]:
     }
 
 
-def change_from_json(kept: Mapping[str, Any]) -> Change:
+def change_from_json(kept: Mapping[str, Any]) -> Instruction:
     """The change that an item keeps."""
     whole = kept["whole"]
-    return Change(
+    return Instruction(
         model=kept["model"],
         pk=kept["pk"],
         op=kept["op"],

@@ -8,6 +8,8 @@ from .errors import Malformed
 
 Value = Any
 Clocks = Mapping[str, int]
+#: A row: the name of its model and its key, as the wire has them.
+RowKey = tuple[str, str]
 
 #: The key under which a row's clocks keep the time of its creation, which is that of every field without its own.
 ROW_CLOCK = "*"
@@ -40,9 +42,8 @@ class Change:
 
     ``base`` maps each changed field to the server's clock of it as the client knew it (for a delete: ``"*"`` to the
     row's ``updated``); None says "I made this row". A field without a base has an unknown one and counts as a
-    conflict unless the values agree. ``whole`` is the row as the client's snapshot holds it, from which a row that
-    the server has lost can be made again. ``healing`` marks a change taken from acknowledged data because a
-    restored server has forgotten it.
+    conflict unless the values agree. ``seq`` numbers a client's changes; those of one ``group`` are applied together or
+    not at all.
     """
 
     model: str
@@ -53,10 +54,19 @@ class Change:
     base: Clocks | None = None
     seq: int | None = None
     group: str | None = None
-    whole: Row | None = None
-    healing: bool = False
-    overrides: bool = False
-    restores: bool = False
+
+    @property
+    def row_key(self) -> RowKey:
+        """The row that it is about."""
+        return self.model, self.pk
+
+    def as_wire(self) -> dict[str, Any]:
+        """The change as an object of the protocol ("POST /push")."""
+        told: dict[str, Any] = {"seq": self.seq, "model": self.model, "pk": self.pk, "op": self.op}
+        if self.op == "put":
+            told["fields"] = dict(self.fields)
+        told |= {"clocks": dict(self.clocks), "base": None if self.base is None else dict(self.base)}
+        return told if self.group is None else {**told, "group": self.group}
 
     def clock(self, name: str) -> int:
         """When the client wrote a field (µs)."""

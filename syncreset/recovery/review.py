@@ -12,9 +12,10 @@ from ..apply.slots import Applied
 from ..feed.entries import tombstones
 from ..ledger.item import Item, ItemState
 from ..ledger.record import change_from_json, renew_item, save_renewed
-from ..protocol.changes import ROW_CLOCK, Change, Row, same
+from ..protocol.changes import ROW_CLOCK, Row, same
 from ..protocol.clock import now
 from ..protocol.errors import Malformed, ProtocolError
+from ..rules.instruction import Instruction
 from ..wire.model import model_labelled
 from ..wire.rows import lock_instances, row_of, tombstone_of
 from .job import RecoveryKind, settle
@@ -68,7 +69,7 @@ def resolve(item: Item, keep: Keep, author: Author, *, seen: Mapping[str, int] |
 
 def _decided(
     item: Item, keep: Keep, present: Row | None, buried: Row | None, seen: Mapping[str, int] | None
-) -> Change | None:
+) -> Instruction | None:
     """The change that the decision asks for, or None where the server's side stays as it is."""
     change = change_from_json(item.change)
     if keep == "server" or keep == {}:

@@ -8,8 +8,9 @@ from ..apply.changes import apply_changes
 from ..apply.slots import Applied
 from ..ledger.item import Item
 from ..ledger.record import item_for, save_items
-from ..protocol.changes import ROW_CLOCK, Change, Row, same
+from ..protocol.changes import ROW_CLOCK, Row, same
 from ..protocol.clock import now
+from ..rules.instruction import Instruction
 from ..rules.merge import Policy
 from .author import author_of
 from .job import Recovery, hold
@@ -46,7 +47,7 @@ def _for_a_person(result: Applied) -> Applied:
     return replace(result, outcome=replace(result.outcome, state="parked"))
 
 
-def _changes_back(recovery: Recovery) -> list[Change]:
+def _changes_back(recovery: Recovery) -> list[Instruction]:
     """One change a row: from what the recovery left last to what it found first, deletions' cascades included."""
     written: dict[tuple[str, str], list[_Written]] = {}
     items = list(Item.objects.filter(recovery=recovery.undoes, wrote=True).order_by("line", "part"))
@@ -85,12 +86,12 @@ def _row(kept: dict[str, object] | None) -> Row | None:
     return None if kept is None else Row(**kept)  # type: ignore[arg-type]
 
 
-def _change_back(model: str, pk: str, before: Row | None, after: Row | None) -> Change | None:
+def _change_back(model: str, pk: str, before: Row | None, after: Row | None) -> Instruction | None:
     clock = now()
     if after is None:
         if before is None:
             return None
-        return Change(
+        return Instruction(
             model=model,
             pk=pk,
             op="put",
@@ -100,11 +101,11 @@ def _change_back(model: str, pk: str, before: Row | None, after: Row | None) -> 
             restores=True,
         )
     if before is None:
-        return Change(
+        return Instruction(
             model=model, pk=pk, op="delete", clocks={ROW_CLOCK: clock}, base={ROW_CLOCK: after.updated}
         )
     names = [name for name, value in before.fields.items() if not same(value, after.fields.get(name))]
-    return Change(
+    return Instruction(
         model=model,
         pk=pk,
         op="put",

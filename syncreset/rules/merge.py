@@ -12,6 +12,7 @@ from typing import Final, Literal
 from ..protocol.changes import ROW_CLOCK, Change, Row, Tombstone, Value, same
 from ..protocol.errors import Problem
 from ..protocol.steps import add_delta, change_set, is_delta, is_set_change, united
+from .instruction import Instruction
 
 State = Literal["applied", "merged", "identical", "superseded", "parked", "rejected"]
 Kept = Literal["client", "server", "review", "function", "both"]
@@ -82,12 +83,36 @@ class Outcome:
     decisions: Mapping[str, Decision] = field(default_factory=dict)
     problem: Problem | None = None
 
+    @classmethod
+    def parked(cls, change: Change, problem: Problem | None) -> "Outcome":
+        """Nothing is written, and all that the change holds waits for a person."""
+        return cls(state="parked", problem=problem, decisions=_unmerged(change, "review"))
+
+    @classmethod
+    def rejected(cls, change: Change, problem: Problem) -> "Outcome":
+        """Nothing is written, and nothing waits."""
+        return cls(state="rejected", problem=problem, decisions=_unmerged(change, "server"))
+
+    @classmethod
+    def superseded(cls, change: Change, problem: Problem) -> "Outcome":
+        """Nothing is written: the server's side stays."""
+        return cls(state="superseded", problem=problem, decisions=_unmerged(change, "server"))
+
     @property
     def writes(self) -> bool:
         return self.deletes or self.row is not None
 
 
-def merge(row: Row | None, tombstone: Tombstone | None, change: Change, policy: Policy) -> Outcome:
+def _unmerged(change: Change, kept: Kept) -> dict[str, Decision]:
+    """The decisions over a change that did not come to a comparison with the server's row."""
+    base = change.base or {}
+    return {
+        name: Decision(client=value, server=None, base_clock=base.get(name), kept=kept)
+        for name, value in change.fields.items()
+    }
+
+
+def merge(row: Row | None, tombstone: Tombstone | None, change: Instruction, policy: Policy) -> Outcome:
     """Merge one change into the server's row.
 
     A change that ``overrides`` wins every conflict; what it overwrites stands in the outcome's decisions.
@@ -107,7 +132,7 @@ def merge(row: Row | None, tombstone: Tombstone | None, change: Change, policy: 
     return _create(change)
 
 
-def _delete(row: Row | None, change: Change, policy: Policy) -> Outcome:
+def _delete(row: Row | None, change: Instruction, policy: Policy) -> Outcome:
     if row is None:
         return Outcome(state="identical")
     base = None if change.base is None else change.base.get(ROW_CLOCK)
@@ -132,7 +157,7 @@ def _about_row(row: Row, base: int | None, kept: Kept) -> dict[str, Decision]:
     }
 
 
-def _create(change: Change) -> Outcome:
+def _create(change: Instruction) -> Outcome:
     if change.base is None:
         source = Row(fields=change.fields, updated=0, clocks=change.clocks)
     elif change.whole is not None and (change.healing or change.overrides):
@@ -162,7 +187,7 @@ def _create(change: Change) -> Outcome:
 _WRITTEN = ("client", "function", "both")
 
 
-def _put(row: Row, change: Change, policy: Policy) -> Outcome:
+def _put(row: Row, change: Instruction, policy: Policy) -> Outcome:
     decisions: dict[str, Decision] = {}
     fields, clocks = dict(row.fields), dict(row.clocks)
     for name, value in change.fields.items():
@@ -179,7 +204,7 @@ def _put(row: Row, change: Change, policy: Policy) -> Outcome:
     return Outcome(state=_state(decisions, written), row=merged, decisions=decisions)
 
 
-def _decide(row: Row, change: Change, name: str, value: Value, policy: Policy) -> tuple[Decision, Value]:
+def _decide(row: Row, change: Instruction, name: str, value: Value, policy: Policy) -> tuple[Decision, Value]:
     server_value, server_clock = row.fields.get(name), row.clock(name)
     base = None if change.base is None else change.base.get(name)
     kept: Kept
@@ -234,7 +259,7 @@ def _state(decisions: Mapping[str, Decision], written: bool) -> State:
     return "superseded" if lost else "identical"
 
 
-def _put_on_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> Outcome:
+def _put_on_tombstone(tombstone: Tombstone, change: Instruction, policy: Policy) -> Outcome:
     if change.restores and change.base is not None and tombstone.row is not None:
         return _brought_back(tombstone.row, tombstone.deleted, change, policy)
     if change.restores or (change.overrides and (change.base is None or change.whole is not None)):
@@ -259,7 +284,7 @@ def _put_on_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> O
     return replace(outcome, row=restored)
 
 
-def _brought_back(buried: Row, deleted: int, change: Change, policy: Policy) -> Outcome:
+def _brought_back(buried: Row, deleted: int, change: Instruction, policy: Policy) -> Outcome:
     """An edit of a row that is to be there again, also where nothing of the edit is left to write."""
     outcome = _put(buried, change, policy)
     row = buried if outcome.row is None else outcome.row
@@ -267,7 +292,7 @@ def _brought_back(buried: Row, deleted: int, change: Change, policy: Policy) -> 
     return replace(outcome, state=_state(outcome.decisions, written=True), row=restored)
 
 
-def _made_after(change: Change, tombstone: Tombstone) -> bool:
+def _made_after(change: Instruction, tombstone: Tombstone) -> bool:
     """Whether the client made the row anew after it was deleted, be it with the very same values."""
     return change.base is None and change.clock(ROW_CLOCK) > tombstone.deleted
 
@@ -276,7 +301,7 @@ def _all_kept(outcome: Outcome, kept: Kept) -> dict[str, Decision]:
     return {name: replace(decision, kept=kept) for name, decision in outcome.decisions.items()}
 
 
-def _put_on_bare_tombstone(tombstone: Tombstone, change: Change, policy: Policy) -> Outcome:
+def _put_on_bare_tombstone(tombstone: Tombstone, change: Instruction, policy: Policy) -> Outcome:
     """The copy has been purged: only a whole row, newer than the deletion, can bring it back."""
     whole = (
         change.whole

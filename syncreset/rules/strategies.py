@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ..protocol.changes import ROW_CLOCK, Change, Clocks, Row, Tombstone, same
 from ..protocol.snapshot.lines import RowLine, Step, TombstoneLine
 from ..protocol.steps import moves, take_step_back, without_step
+from .instruction import Instruction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Synced:
 Strategy = Callable[[RowLine, Synced], Change | None]
 
 
-def by_base(line: RowLine, synced: Synced) -> Change | None:
+def by_base(line: RowLine, synced: Synced) -> Instruction | None:
     """The fields with a base; whole rows with base null. No clock takes part in the choice.
 
     Here, in by_field and in by_update_log the step of a counter or a set takes the place of its value.
@@ -37,7 +38,7 @@ def by_base(line: RowLine, synced: Synced) -> Change | None:
     return _put(line, line.base.keys() & line.row.fields.keys())
 
 
-def by_field(line: RowLine, synced: Synced) -> Change | None:
+def by_field(line: RowLine, synced: Synced) -> Instruction | None:
     """The fields whose clock is later than last synced; known bases travel along, so that the merge is exact.
 
     A field with a base is unsynced whatever its clock says: that of the device may be slow.
@@ -48,7 +49,7 @@ def by_field(line: RowLine, synced: Synced) -> Change | None:
     return _put(line, later | (line.base.keys() & line.row.fields.keys()))
 
 
-def by_object(line: RowLine, synced: Synced) -> Change | None:
+def by_object(line: RowLine, synced: Synced) -> Instruction | None:
     """Whole rows updated later than last synced, or with a base, written over whatever the server has.
 
     Only a row with something unsynced in it overwrites: one that was merely downloaded late is merged by its clocks,
@@ -62,7 +63,7 @@ def by_object(line: RowLine, synced: Synced) -> Change | None:
     return None if change is None else replace(change, overrides=bool(line.base))
 
 
-def by_update_log(line: RowLine, synced: Synced) -> Change | None:
+def by_update_log(line: RowLine, synced: Synced) -> Instruction | None:
     """For each logged update later than last synced, the field's value in the backup. The log's time is its clock.
 
     A field with a base is unsynced as well, whatever the log says.
@@ -76,7 +77,7 @@ def by_update_log(line: RowLine, synced: Synced) -> Change | None:
     return None if change is None else replace(change, clocks={**change.clocks, **logged})
 
 
-def overwrite(line: RowLine, synced: Synced) -> Change | None:
+def overwrite(line: RowLine, synced: Synced) -> Instruction | None:
     """Every row with every field, written over whatever the server has. Nothing is deleted."""
     if line.base is None:
         return replace(_made_here(line), overrides=True)
@@ -101,12 +102,12 @@ def deletes_by_absence(strategy: str) -> bool:
     return strategy in ("by_object", "by_field")
 
 
-def tombstone_change(line: TombstoneLine, *, healing: bool) -> Change | None:
+def tombstone_change(line: TombstoneLine, *, healing: bool) -> Instruction | None:
     """The delete that a tombstone carries. A pulled deletion is acknowledged, and matters only when healing."""
     if line.pulled and not healing:
         return None
     base = line.at if line.pulled else line.base
-    return Change(
+    return Instruction(
         model=line.model,
         pk=line.pk,
         op="delete",
@@ -116,7 +117,7 @@ def tombstone_change(line: TombstoneLine, *, healing: bool) -> Change | None:
     )
 
 
-def heal(line: RowLine, row: Row | None, tombstone: Tombstone | None) -> Change | None:
+def heal(line: RowLine, row: Row | None, tombstone: Tombstone | None) -> Instruction | None:
     """What acknowledged data of a snapshot holds and a restored server has forgotten, whoever wrote it.
 
     Fields whose clock is newer than the server's; whole rows that it lacks. A row that is merely old in the snapshot
@@ -177,8 +178,8 @@ def _without_steps(line: RowLine, base: Clocks) -> RowLine:
     return replace(line, row=row, base={name: at for name, at in base.items() if name not in known}, steps={})
 
 
-def _made_here(line: RowLine) -> Change:
-    return Change(
+def _made_here(line: RowLine) -> Instruction:
+    return Instruction(
         model=line.model,
         pk=line.pk,
         op="put",
@@ -189,13 +190,13 @@ def _made_here(line: RowLine) -> Change:
     )
 
 
-def _put(line: RowLine, names: set[str]) -> Change | None:
+def _put(line: RowLine, names: set[str]) -> Instruction | None:
     names = {name for name in names if name not in line.steps or moves(line.steps[name].whole)}
     if not names:
         return None
     ordered = [name for name in line.row.fields if name in names]
     bases = line.base or {}
-    return Change(
+    return Instruction(
         model=line.model,
         pk=line.pk,
         op="put",

@@ -6,7 +6,8 @@ from typing import Any, get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncreset.protocol.changes import Change, Row, Tombstone, same
+from syncreset.protocol.changes import Row, Tombstone, same
+from syncreset.rules.instruction import Instruction
 from syncreset.rules.merge import Conflict, Outcome, Policy, State, merge
 from tests.support.properties import examples
 from tests.support.protocol_values import (
@@ -61,7 +62,9 @@ def test_same_is_symmetric(one: Any, other: Any) -> None:
 
 
 @given(row=rows(), change=puts(), policy=policies)
-def test_equal_values_are_identical_and_nothing_is_written(row: Row, change: Change, policy: Policy) -> None:
+def test_equal_values_are_identical_and_nothing_is_written(
+    row: Row, change: Instruction, policy: Policy
+) -> None:
     change = replace(change, fields={name: row.fields[name] for name in change.fields})
 
     outcome = merge(row, None, change, policy)
@@ -71,7 +74,7 @@ def test_equal_values_are_identical_and_nothing_is_written(row: Row, change: Cha
 
 @given(row=rows(), change=puts(), policy=policies)
 def test_what_nobody_else_touched_applies_whatever_the_clocks_say(
-    row: Row, change: Change, policy: Policy
+    row: Row, change: Instruction, policy: Policy
 ) -> None:
     change = replace(change, base={name: row.clock(name) for name in change.fields})
 
@@ -86,7 +89,9 @@ def test_what_nobody_else_touched_applies_whatever_the_clocks_say(
 
 
 @given(row=rows(), change=puts())
-def test_of_two_writes_of_one_field_the_later_wins_and_a_tie_is_the_servers(row: Row, change: Change) -> None:
+def test_of_two_writes_of_one_field_the_later_wins_and_a_tie_is_the_servers(
+    row: Row, change: Instruction
+) -> None:
     change = replace(change, base={})
 
     outcome = merge(row, None, change, Policy())
@@ -99,12 +104,12 @@ def test_of_two_writes_of_one_field_the_later_wins_and_a_tie_is_the_servers(row:
 
 @given(row=rows(), one=puts(), other=puts(), policy=policies)
 def test_changes_of_different_fields_give_the_same_row_in_either_order(
-    row: Row, one: Change, other: Change, policy: Policy
+    row: Row, one: Instruction, other: Instruction, policy: Policy
 ) -> None:
     names = other.fields.keys() - one.fields.keys()
     other = replace(other, fields={name: other.fields[name] for name in names})
 
-    def after(*ordered: Change) -> tuple[dict[str, Any], dict[str, int], list[str]]:
+    def after(*ordered: Instruction) -> tuple[dict[str, Any], dict[str, int], list[str]]:
         state, told = row, []
         for change in ordered:
             outcome = merge(state, None, change, policy)
@@ -116,7 +121,7 @@ def test_changes_of_different_fields_give_the_same_row_in_either_order(
 
 
 @given(row=rows(), change=puts(), policy=policies_of(named_rules))
-def test_a_change_merged_again_changes_nothing_more(row: Row, change: Change, policy: Policy) -> None:
+def test_a_change_merged_again_changes_nothing_more(row: Row, change: Instruction, policy: Policy) -> None:
     first = merge(row, None, change, policy)
     after = first.row or row
 
@@ -128,7 +133,7 @@ def test_a_change_merged_again_changes_nothing_more(row: Row, change: Change, po
 
 @examples(500)
 @given(server=servers, change=changes, policy=policies)
-def test_clocks_never_run_backwards(server: Server, change: Change, policy: Policy) -> None:
+def test_clocks_never_run_backwards(server: Server, change: Instruction, policy: Policy) -> None:
     row, tombstone = server
     outcome = merge(row, tombstone, change, policy)
     if outcome.row is None or outcome.row is row:
@@ -149,7 +154,7 @@ def test_clocks_never_run_backwards(server: Server, change: Change, policy: Poli
 
 @given(server=servers, change=changes, policy=policies)
 def test_every_outcome_is_in_one_state_that_says_what_was_written(
-    server: Server, change: Change, policy: Policy
+    server: Server, change: Instruction, policy: Policy
 ) -> None:
     row, tombstone = server
     outcome = merge(row, tombstone, change, policy)
@@ -175,7 +180,7 @@ def stands(outcome: Outcome, before: Row | None, name: str) -> Any:
 @examples(500)
 @given(server=servers, change=puts() | creates(), policy=policies)
 def test_no_value_is_lost_without_a_decision_that_names_it(
-    server: Server, change: Change, policy: Policy
+    server: Server, change: Instruction, policy: Policy
 ) -> None:
     """A client's value that does not stand, and a server's that no longer does, are both in the ledger."""
     row, tombstone = server
@@ -202,7 +207,7 @@ def test_no_value_is_lost_without_a_decision_that_names_it(
 
 @given(row=rows(), change=puts(), policy=policies)
 def test_fields_that_a_change_does_not_name_stay_as_they_are(
-    row: Row, change: Change, policy: Policy
+    row: Row, change: Instruction, policy: Policy
 ) -> None:
     outcome = merge(row, None, change, policy)
 
@@ -213,7 +218,7 @@ def test_fields_that_a_change_does_not_name_stay_as_they_are(
 
 @given(row=rows(), change=puts(), field=st.sampled_from(NAMES))
 def test_a_field_to_be_reviewed_is_parked_and_the_others_are_merged(
-    row: Row, change: Change, field: str
+    row: Row, change: Instruction, field: str
 ) -> None:
     outcome = merge(row, None, change, Policy(conflicts={field: "review"}))
     conflict = (
@@ -233,7 +238,7 @@ def test_a_field_to_be_reviewed_is_parked_and_the_others_are_merged(
 
 
 @given(row=rows(), change=deletes)
-def test_an_edit_beats_a_delete_unless_the_client_saw_it(row: Row, change: Change) -> None:
+def test_an_edit_beats_a_delete_unless_the_client_saw_it(row: Row, change: Instruction) -> None:
     outcome = merge(row, None, change, Policy())
 
     seen = change.base is not None and change.base.get("*", -1) >= row.updated
@@ -245,13 +250,13 @@ def test_an_edit_beats_a_delete_unless_the_client_saw_it(row: Row, change: Chang
 
 @given(tombstone=st.none() | tombstones, change=deletes, policy=policies)
 def test_deleting_what_is_gone_does_nothing(
-    tombstone: Tombstone | None, change: Change, policy: Policy
+    tombstone: Tombstone | None, change: Instruction, policy: Policy
 ) -> None:
     assert merge(None, tombstone, change, policy) == Outcome(state="identical")
 
 
 @given(row=rows(), later=st.integers(0, 3), change=puts())
-def test_an_edit_restores_a_deleted_row_whole(row: Row, later: int, change: Change) -> None:
+def test_an_edit_restores_a_deleted_row_whole(row: Row, later: int, change: Instruction) -> None:
     tombstone = Tombstone(deleted=row.updated + later, row=row)
     change = replace(change, base={name: row.clock(name) for name in change.fields})
     there = merge(row, None, change, Policy())
@@ -269,7 +274,7 @@ def test_an_edit_restores_a_deleted_row_whole(row: Row, later: int, change: Chan
 
 @given(row=rows(), later=st.integers(1, 1000), change=puts(), policy=policies)
 def test_a_change_that_restores_brings_the_row_back_even_if_it_changes_nothing(
-    row: Row, later: int, change: Change, policy: Policy
+    row: Row, later: int, change: Instruction, policy: Policy
 ) -> None:
     tombstone = Tombstone(deleted=row.updated + later, row=row)
     change = replace(
@@ -286,7 +291,7 @@ def test_a_change_that_restores_brings_the_row_back_even_if_it_changes_nothing(
 
 
 @given(change=puts())
-def test_a_part_of_a_row_that_is_not_there_is_rejected(change: Change) -> None:
+def test_a_part_of_a_row_that_is_not_there_is_rejected(change: Instruction) -> None:
     outcome = merge(None, None, change, Policy())
 
     assert outcome.state == "rejected"
@@ -295,7 +300,7 @@ def test_a_part_of_a_row_that_is_not_there_is_rejected(change: Change) -> None:
 
 
 @given(change=creates(), policy=policies)
-def test_a_new_row_is_what_the_client_made(change: Change, policy: Policy) -> None:
+def test_a_new_row_is_what_the_client_made(change: Instruction, policy: Policy) -> None:
     outcome = merge(None, None, change, policy)
 
     assert outcome.state == "applied"
@@ -307,7 +312,7 @@ def test_a_new_row_is_what_the_client_made(change: Change, policy: Policy) -> No
 
 @given(row=rows(), change=puts() | creates(), policy=policies)
 def test_a_change_that_overrides_wins_and_what_it_overwrites_is_kept(
-    row: Row, change: Change, policy: Policy
+    row: Row, change: Instruction, policy: Policy
 ) -> None:
     outcome = merge(row, None, replace(change, overrides=True), policy)
 
@@ -321,7 +326,7 @@ def test_deltas_add_up_in_any_order_and_never_conflict(count: int, one: int, oth
     def after(*steps: int) -> Any:
         row = Row(fields={"stock": count}, updated=9, clocks={"*": 9})
         for step in steps:
-            change = Change(
+            change = Instruction(
                 model="m",
                 pk="1",
                 op="put",

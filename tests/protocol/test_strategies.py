@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncreset.protocol.changes import Change, Row, Tombstone, same
+from syncreset.protocol.changes import Row, Tombstone, same
 from syncreset.protocol.snapshot.lines import RowLine, TombstoneLine
+from syncreset.rules.instruction import Instruction
 from syncreset.rules.merge import Policy, merge
 from syncreset.rules.strategies import STRATEGIES, Synced, by_base, by_field, heal, tombstone_change
 from tests.support.protocol_values import NAMES, rows, times, tombstones
@@ -40,7 +41,7 @@ def test_a_strategy_takes_values_from_the_line_and_from_nowhere_else(
         assert all(value is line.row.fields[field] for field, value in change.fields.items())
         assert all(line.base[field] == base for field, base in (change.base or {}).items())
         assert change.clocks.keys() == change.fields.keys()
-        assert not change.healing
+        assert not Instruction.of(change).healing
 
 
 @given(line=lines_with(bases), known=synced)
@@ -136,7 +137,7 @@ def test_a_pulled_deletion_counts_only_when_healing(
     at: int, base: int | None, pulled: bool, healing: bool, row: Row
 ) -> None:
     line = TombstoneLine(model="m", pk="1", at=at, base=base, pulled=pulled)
-    change: Change | None = tombstone_change(line, healing=healing)
+    change: Instruction | None = tombstone_change(line, healing=healing)
 
     assert (change is None) == (pulled and not healing)
     if change is not None:

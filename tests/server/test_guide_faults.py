@@ -21,6 +21,7 @@ from syncreset.recovery.merge import snapshot as merging
 from syncreset.recovery.merge.derive import Derived
 from syncreset.recovery.merge.lines import Numbered
 from syncreset.recovery.merge.rules import Rules
+from syncreset.rules.instruction import Instruction
 from syncreset.rules.strategies import STRATEGIES, Strategy, Synced
 from tests.shelters.models import Dog, Shelter
 from tests.support.dogs import DOG
@@ -49,7 +50,7 @@ def delete_what_the_backup_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
         derived = deriving.derive(batch, rules, scopes, **more)
         held = {item.line.pk for item in batch if isinstance(item.line, RowLine)}
         for dog in Dog.objects.filter(last_updated__lte=rules.last_synced[DOG]).exclude(pk__in=held):
-            change = Change(
+            change = Instruction(
                 model=DOG,
                 pk=str(dog.pk),
                 op="delete",

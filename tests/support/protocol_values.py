@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from syncreset.protocol.changes import Change, Row, Tombstone
+from syncreset.protocol.changes import Row, Tombstone
+from syncreset.rules.instruction import Instruction
 
 NAMES = ("age", "name", "notes")
 
@@ -27,10 +28,10 @@ def rows(draw: st.DrawFn) -> Row:
 
 
 @st.composite
-def puts(draw: st.DrawFn, names: tuple[str, ...] = NAMES) -> Change:
+def puts(draw: st.DrawFn, names: tuple[str, ...] = NAMES) -> Instruction:
     """A put of some fields of a row that the client knows, with bases right, wrong and unknown."""
     fields = draw(st.dictionaries(st.sampled_from(names), values))
-    return Change(
+    return Instruction(
         model="shelters.dog",
         pk="1",
         op="put",
@@ -41,8 +42,8 @@ def puts(draw: st.DrawFn, names: tuple[str, ...] = NAMES) -> Change:
 
 
 @st.composite
-def creates(draw: st.DrawFn) -> Change:
-    return Change(
+def creates(draw: st.DrawFn) -> Instruction:
+    return Instruction(
         model="shelters.dog",
         pk="1",
         op="put",
@@ -53,11 +54,11 @@ def creates(draw: st.DrawFn) -> Change:
 
 
 deletes = st.builds(
-    lambda at, base: Change(model="shelters.dog", pk="1", op="delete", clocks={"*": at}, base=base),
+    lambda at, base: Instruction(model="shelters.dog", pk="1", op="delete", clocks={"*": at}, base=base),
     times,
     st.none() | st.just({}) | times.map(lambda base: {"*": base}),
 )
-changes: st.SearchStrategy[Change] = puts() | creates() | deletes
+changes: st.SearchStrategy[Instruction] = puts() | creates() | deletes
 tombstones: st.SearchStrategy[Tombstone] = st.builds(
     lambda row, later: Tombstone(deleted=(0 if row is None else row.updated) + later, row=row),
     st.none() | rows(),

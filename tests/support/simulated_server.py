@@ -19,6 +19,7 @@ from syncreset.protocol.clock import now
 from syncreset.protocol.errors import InvalidSnapshot
 from syncreset.protocol.snapshot.lines import Header, RowLine, TombstoneLine, UpdateLine
 from syncreset.protocol.snapshot.read import SnapshotReader
+from syncreset.rules.instruction import Instruction
 from syncreset.rules.merge import Outcome, Policy, merge
 from syncreset.rules.strategies import STRATEGIES, Synced, heal, tombstone_change, without_taken
 from syncreset.sdk.transport.messages import Request, Response
@@ -406,7 +407,7 @@ class SimulatedServer:
             return {"state": "rejected", "problem": problem} | self._row_of(key)
         if change.base is None and change.op == "put":
             fields = self._defaults(change.model) | dict(change.fields)
-            change = Change(**{**change.__dict__, "fields": fields})
+            change = replace(change, fields=fields)
         before = self.state.rows.get(key)
         outcome = self._merge(client, change)
         result: dict[str, Any] = {"state": outcome.state}
@@ -435,7 +436,9 @@ class SimulatedServer:
             counters=[entry["name"] for entry in described if entry.get("counter")],
             sets=[entry["name"] for entry in described if entry["type"] == "ManyToMany"],
         )
-        outcome = merge(self.state.rows.get(key), self.state.tombstones.get(key), change, policy)
+        outcome = merge(
+            self.state.rows.get(key), self.state.tombstones.get(key), Instruction.of(change), policy
+        )
         if outcome.deletes:
             row = self.state.rows.pop(key)
             self.state.tombstones[key] = Tombstone(deleted=max(self.tick(), row.updated + 1), row=row)
@@ -557,7 +560,7 @@ class SimulatedServer:
             and (line.model, line.pk) not in self.state.rows
             and healing
         ):
-            change = Change(**{**change.__dict__, "healing": True})
+            change = replace(Instruction.of(change), healing=True)
         key = (line.model, line.pk)
         healed = heal(line, self.state.rows.get(key), self.state.tombstones.get(key)) if healing else None
         changes += [each for each in (healed, change) if each is not None]

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from ...feed.entries import unseen
-from ...protocol.changes import ROW_CLOCK, Change, Row
+from ...protocol.changes import ROW_CLOCK, Row
 from ...protocol.errors import Problem
+from ...rules.instruction import Instruction
 from ...rules.merge import Decision, Outcome
 from ...rules.strategies import deletes_by_absence
 from ...wire.model import WireModel, wire_models
@@ -14,7 +15,7 @@ from .rules import Rules
 
 def absent_rows(
     rules: Rules, scopes: Collection[str], present: Collection[tuple[str, str]], checkpoint: int, at: int
-) -> Iterator[tuple[Change, Outcome | None]]:
+) -> Iterator[tuple[Instruction, Outcome | None]]:
     """The deletions that a full snapshot without tombstones tells by absence, children first.
 
     ``checkpoint`` is the number of the client's, ``at`` its time (µs). What has not been touched since, the client
@@ -30,7 +31,7 @@ def absent_rows(
             touched = set(unseen(label, absent.keys(), checkpoint))
             for pk, row in absent.items():
                 base = {ROW_CLOCK: min(at, row.updated) if pk in touched else row.updated}
-                change = Change(model=label, pk=pk, op="delete", clocks={ROW_CLOCK: at}, base=base)
+                change = Instruction(model=label, pk=pk, op="delete", clocks={ROW_CLOCK: at}, base=base)
                 if pk not in touched:
                     yield change, None
                 elif row.clocks.get(ROW_CLOCK, 0) <= at:

@@ -12,8 +12,9 @@ from ...apply.author import Author
 from ...feed.entries import tombstones
 from ...ledger.item import Item
 from ...ledger.record import key_text
-from ...protocol.changes import ROW_CLOCK, Change, Row
+from ...protocol.changes import ROW_CLOCK, Row
 from ...protocol.clock import corrected
+from ...rules.instruction import Instruction
 from ..job import Recovery, RecoveryKind
 from .derive import Derived
 from .rules import Met
@@ -69,7 +70,7 @@ def as_met(recovery: Recovery, met: Met) -> Met:
     return rows, buried
 
 
-def _key(change: Change) -> Key:
+def _key(change: Instruction) -> Key:
     return change.model, change.pk
 
 
@@ -115,7 +116,7 @@ def _still_gone(given_back: dict[Key, _GivenBack], scopes: Collection[str]) -> s
     }
 
 
-def _rebased(change: Change, known: _GivenBack, author: Author, *, gone: bool) -> Change:
+def _rebased(change: Instruction, known: _GivenBack, author: Author, *, gone: bool) -> Instruction:
     if gone and change.op == "put":
         return replace(change, restores=True)
     if known.before is None or known.after is None:
@@ -127,7 +128,7 @@ def _rebased(change: Change, known: _GivenBack, author: Author, *, gone: bool) -
     return _rebased_put(change, known.before, known.after, author)
 
 
-def _rebased_put(change: Change, before: Row, after: Row, author: Author) -> Change:
+def _rebased_put(change: Instruction, before: Row, after: Row, author: Author) -> Instruction:
     base = None if change.base is None else dict(change.base)
     own = {name: change.clock(name) for name in change.fields}
     offset = 0 if change.healing else author.offset

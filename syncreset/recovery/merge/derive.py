@@ -3,10 +3,11 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ...protocol.changes import Change, Row, Tombstone
+from ...protocol.changes import Row, Tombstone
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import Line, MalformedLine, RowLine, TombstoneLine, UpdateLine
-from ...rules.merge import Decision, Outcome
+from ...rules.instruction import Instruction
+from ...rules.merge import Outcome
 from ...rules.strategies import BY_VALUE, Synced, by_base, by_field, heal, tombstone_change
 from ...wire.model import model_labelled
 from .heal import _by_authority, _server_side, _unclear_counts
@@ -22,7 +23,7 @@ class Derived:
 
     number: int
     part: int
-    change: Change
+    change: Instruction
     outcome: Outcome | None = None
 
 
@@ -40,7 +41,9 @@ def derive(
         line = item.line
         if isinstance(line, MalformedLine):
             derived.append(
-                _refused(item, Change(model="", pk="", op="put", fields={"line": line.text}), line.reason)
+                _refused(
+                    item, Instruction(model="", pk="", op="put", fields={"line": line.text}), line.reason
+                )
             )
             continue
         if isinstance(line, UpdateLine):
@@ -88,11 +91,11 @@ def _changes(
     rules: Rules,
     rows: Mapping[tuple[str, str], Row],
     buried: Mapping[tuple[str, str], Tombstone],
-) -> Iterable[Change]:
+) -> Iterable[Instruction]:
     if isinstance(line, TombstoneLine):
-        change = tombstone_change(line, healing=rules.healing)
-        if change is not None and not (line.pulled and (line.model, line.pk) not in rows):
-            yield change
+        deletion = tombstone_change(line, healing=rules.healing)
+        if deletion is not None and not (line.pulled and (line.model, line.pk) not in rows):
+            yield deletion
     elif isinstance(line, RowLine):
         if rules.healing:
             key = (line.model, line.pk)
@@ -102,7 +105,7 @@ def _changes(
         line = line if reckoned is None else reckoned.line
         change = resolve_strategy(rules.strategy_of(line.model))(line, _synced(line, rules))
         if change is not None:
-            yield from _as_sent(change, line)
+            yield from _as_sent(Instruction.of(change), line)
 
 
 def _left_behind(item: Numbered, rules: Rules, first: int) -> Iterator[Derived]:
@@ -114,15 +117,11 @@ def _left_behind(item: Numbered, rules: Rules, first: int) -> Iterator[Derived]:
         if item.repeats:
             yield _refused(item, change, "a line before has the same key", "duplicate_row", part)
             continue
-        decisions = {
-            name: Decision(client=value, server=None, base_clock=(change.base or {}).get(name), kept="review")
-            for name, value in change.fields.items()
-        }
-        outcome = Outcome(state="parked", problem=left.problem, decisions=decisions)
+        outcome = Outcome.parked(change, left.problem)
         yield Derived(number=item.number, part=part, change=change, outcome=outcome)
 
 
-def _left_change(line: RowLine | TombstoneLine, rules: Rules) -> Change | None:
+def _left_change(line: RowLine | TombstoneLine, rules: Rules) -> Instruction | None:
     """The change that a line left behind carries, by its bases or by the strategy, whichever finds one."""
     if isinstance(line, TombstoneLine):
         return tombstone_change(line, healing=False)
@@ -131,7 +130,9 @@ def _left_change(line: RowLine | TombstoneLine, rules: Rules) -> Change | None:
     # By this one every row would be left behind, also where nothing of it is unsynced.
     chosen = by_field if strategy == "overwrite" else resolve_strategy(strategy)
     change = by_base(line, synced) or chosen(line, synced)
-    return None if change is None else replace(change, base=change.base or {}, overrides=False, whole=None)
+    if change is None:
+        return None
+    return replace(Instruction.of(change), base=change.base or {}, overrides=False, whole=None)
 
 
 def _synced(line: RowLine, rules: Rules) -> Synced:
@@ -139,7 +140,7 @@ def _synced(line: RowLine, rules: Rules) -> Synced:
     return Synced(last_synced=rules.last_synced.get(line.model, 0), updates=logged)
 
 
-def _as_sent(change: Change, line: RowLine) -> Iterable[Change]:
+def _as_sent(change: Instruction, line: RowLine) -> Iterable[Instruction]:
     """Without what the client could not have meant to send: what the server computes, read-only fields left untouched.
 
     Where it did mean to, that is a change of its own, so that its refusal stands in the ledger beside the rest.
@@ -168,23 +169,23 @@ def _orphaned(item: Numbered, line: UpdateLine, rules: Rules) -> Derived | None:
         return None
     if rules.strategy_of(line.model) != "by_update_log":
         return None
-    change = Change(
+    change = Instruction(
         model=line.model, pk=line.pk, op="put", fields={line.field: None}, clocks={line.field: line.at}
     )
     return _refused(item, change, "the snapshot logs this update but does not hold its row", "no_row")
 
 
 def _refused(
-    item: Numbered, change: Change, detail: str, code: str = "malformed_line", part: int = 0
+    item: Numbered, change: Instruction, detail: str, code: str = "malformed_line", part: int = 0
 ) -> Derived:
-    outcome = Outcome(state="rejected", problem=Problem(code=code, detail=detail))
+    outcome = Outcome.rejected(change, Problem(code=code, detail=detail))
     return Derived(number=item.number, part=part, change=change, outcome=outcome)
 
 
-def _parked(item: Numbered, change: Change, part: int) -> Derived:
+def _parked(item: Numbered, change: Instruction, part: int) -> Derived:
     problem = Problem(
         code="purged",
         detail="the server lacks this row and may have purged its deletion since the client last synced",
     )
-    outcome = Outcome(state="parked", problem=problem)
+    outcome = Outcome.parked(change, problem)
     return Derived(number=item.number, part=part, change=change, outcome=outcome)

@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ...feed.entries import tombstones
-from ...protocol.changes import Change, Row, Tombstone, same
+from ...protocol.changes import Row, Tombstone, same
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import RowLine, TombstoneLine
+from ...rules.instruction import Instruction
 from ...rules.merge import Decision, Outcome
 from ...wire.model import model_labelled
 from ...wire.rows import stored_rows, tombstone_of
@@ -18,7 +19,7 @@ from .steps import CODE
 
 def _unclear_counts(
     item: Numbered, rules: Rules, rows: Mapping[tuple[str, str], Row]
-) -> Iterator[tuple[Change, Outcome]]:
+) -> Iterator[tuple[Instruction, Outcome]]:
     """Acknowledged counts that a restored server may have forgotten, although its counter was written later.
 
     Whoever wrote it may have known them, or not: only what the server itself remembers of this client's syncs proves
@@ -35,7 +36,7 @@ def _unclear_counts(
         remembered = at <= rules.last_synced.get(line.model, 0)
         if name in line.base or remembered or at >= row.clock(name) or same(value, row.fields.get(name)):
             continue
-        change = Change(
+        change = Instruction(
             model=line.model, pk=line.pk, op="put", fields={name: value}, clocks={name: at}, base={}
         )
         decision = Decision(
@@ -56,7 +57,7 @@ def _unclear_counts(
         )
 
 
-def _by_authority(change: Change) -> Iterable[Change]:
+def _by_authority(change: Instruction) -> Iterable[Instruction]:
     """A healing change, apart from the fields that only an operator may set, unless the row is missing as a whole.
 
     Files never come by themselves, for a snapshot could name any: they wait for the operator.
@@ -72,8 +73,7 @@ def _by_authority(change: Change) -> Iterable[Change]:
     read_only = model.read_only
     restricted = {name: value for name, value in change.fields.items() if name in read_only}
     free = {name: value for name, value in change.fields.items() if name not in restricted}
-    whole_row = change.whole is not None and len(change.fields) >= len(change.whole.fields)
-    if whole_row or not restricted or not free:
+    if change.makes_row or not restricted or not free:
         if change.fields:
             yield change
         return

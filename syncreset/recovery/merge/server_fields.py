@@ -6,7 +6,8 @@ from functools import cache
 
 from django.db.models import FileField
 
-from ...protocol.changes import Change, Value
+from ...protocol.changes import Value
+from ...rules.instruction import Instruction
 from ...wire.fields.codec import is_server_computed
 from ...wire.model import WireModel, model_labelled
 
@@ -27,7 +28,7 @@ def _file_fields(model: WireModel) -> frozenset[str]:
     return frozenset(name for name, field in model.columns.items() if isinstance(field, FileField))
 
 
-def _without_server_fields(change: Change) -> Change:
+def _without_server_fields(change: Instruction) -> Instruction:
     """Without what the server computes itself: generated columns, ``auto_now`` fields, files."""
     model = model_labelled(change.model)
     if model is None:

@@ -9,10 +9,11 @@ from decimal import Decimal
 
 from ...clients.client import REMEMBERED, Client
 from ...ledger.item import Item
-from ...protocol.changes import Change, Row, Value, same
+from ...protocol.changes import Row, Value, same
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import Line, RowLine, Step
 from ...protocol.steps import is_delta, is_set_change, without_step
+from ...rules.instruction import Instruction
 from ...rules.merge import Decision, Outcome
 from ...rules.strategies import without_taken
 from ...wire.model import model_labelled
@@ -45,7 +46,7 @@ class Reckoned:
     """A line with the steps that are left to take, and what is decided of the others."""
 
     line: RowLine
-    decided: tuple[tuple[Change, Outcome], ...] = ()
+    decided: tuple[tuple[Instruction, Outcome], ...] = ()
 
 
 def counted_by(recovery: Recovery, lines: Mapping[int, Line | None]) -> Counted:
@@ -65,7 +66,7 @@ def counted_by(recovery: Recovery, lines: Mapping[int, Line | None]) -> Counted:
     return Counted(taken=frozenset(remembered), forgotten=forgotten, before=before)
 
 
-def is_step(change: Change, name: str) -> bool:
+def is_step(change: Instruction, name: str) -> bool:
     """Whether a change says of a counter or a set what was done to it, beside the value that this led to."""
     value = change.fields.get(name)
     if not (is_delta(value) or is_set_change(value)):
@@ -131,7 +132,7 @@ def reckon(number: int, line: RowLine, counted: Counted, row: Row | None, *, hea
     line = _fitting(line)
     rest = without_taken(line, counted.taken)
     steps: dict[str, Step] = {}
-    decided: list[tuple[Change, Outcome]] = []
+    decided: list[tuple[Instruction, Outcome]] = []
     for name, step in rest.steps.items():
         unclear = {
             seq: part
@@ -183,14 +184,16 @@ def _moved_on(line: RowLine, name: str, row: Row | None) -> bool:
     return row is not None and row.clock(name) > (line.base or {}).get(name, -1)
 
 
-def _counted_before(line: RowLine, name: str, step: Value, seq: int | None = None) -> tuple[Change, Outcome]:
+def _counted_before(
+    line: RowLine, name: str, step: Value, seq: int | None = None
+) -> tuple[Instruction, Outcome]:
     change = _change(line, name, step, seq)
     base = (change.base or {}).get(name)
     decision = Decision(client=step, server=None, base_clock=base, kept="client")
     return change, Outcome(state="identical", decisions={name: decision})
 
 
-def _unclear(line: RowLine, name: str, seq: int, part: Value, row: Row | None) -> tuple[Change, Outcome]:
+def _unclear(line: RowLine, name: str, seq: int, part: Value, row: Row | None) -> tuple[Instruction, Outcome]:
     change = _change(line, name, part, seq)
     decision = Decision(
         client=part,
@@ -205,9 +208,9 @@ def _unclear(line: RowLine, name: str, seq: int, part: Value, row: Row | None) -
     return change, Outcome(state="parked", problem=problem, decisions={name: decision})
 
 
-def _change(line: RowLine, name: str, step: Value, seq: int | None) -> Change:
+def _change(line: RowLine, name: str, step: Value, seq: int | None) -> Instruction:
     base = (line.base or {}).get(name)
-    return Change(
+    return Instruction(
         model=line.model,
         pk=line.pk,
         op="put",
