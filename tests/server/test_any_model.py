@@ -35,6 +35,7 @@ from syncreset.tracking.register import registered_models
 from syncreset.tracking.registry import EVERYONE, many_to_many_fields, synced_fields
 from syncreset.tracking.triggers import install as triggers
 from syncreset.wire.fields.codec import is_server_computed
+from syncreset.wire.model import wire_model
 from syncreset.wire.rows import StoredRow, all_rows
 from tests.support.any_model import AnyModel, Existing, any_model, existing, related_in_every_way
 from tests.support.device import Device
@@ -67,7 +68,7 @@ def forgotten() -> Iterator[None]:
 
 
 def as_wire(model: Any) -> dict[str, StoredRow]:
-    return {row.pk: row for row in all_rows(model, {EVERYONE})}
+    return {row.pk: row for row in all_rows(wire_model(model), {EVERYONE})}
 
 
 def as_python(model: Any) -> Fields:
