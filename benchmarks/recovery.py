@@ -15,7 +15,7 @@ from django.db import connection
 
 from benchmarks.sidebyside import compare, database
 from syncreset.clients.client import Client
-from syncreset.clients.resets import Reset, force_reset
+from syncreset.clients.resets import Reset
 from syncreset.protocol.changes import Row
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import Header, RowLine
@@ -75,7 +75,7 @@ def merge_by_hand(reset: Reset, percent: int) -> None:
 def main(rows: int) -> None:
     with database():
         user = get_user_model()._default_manager.create_superuser("bench", password="bench")  # type: ignore[attr-defined]
-        (reset,) = force_reset([Client.objects.create(user=user)])
+        (reset,) = Reset.objects.force([Client.objects.create(user=user)])
         Vet.objects.bulk_create((Vet(code=f"v{n}", name="old") for n in range(rows)), batch_size=1000)
         print(
             f"{connection.vendor}: a snapshot of {rows:,} rows written, checked and merged, against a loop by hand"

@@ -21,8 +21,8 @@ from ..ledger.item import Item, ItemState
 from ..protocol import PROTOCOL_VERSION
 from ..protocol.clock import now
 from ..protocol.errors import Malformed
-from ..recovery.intake import reset_state, telling_recovery
 from ..recovery.job import Recovery
+from ..recovery.reset_state import reported_recovery, reset_state
 from ..recovery.review import resolve
 from ..sync.pull import pull
 from ..sync.push import push
@@ -139,7 +139,7 @@ class ResetView(SyncView):
 
     def get(self, request: Request, reset_id: uuid.UUID) -> Response:
         reset = own_reset(request, reset_id)
-        recovery = telling_recovery(reset)
+        recovery = reported_recovery(reset)
         return Response(
             {
                 "id": str(reset.pk),

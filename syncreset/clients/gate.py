@@ -5,14 +5,14 @@ import uuid
 from typing import Any
 
 from .. import conf
-from ..feed.checkpoints import feed_state, standing_of
+from ..feed.checkpoints import continuation, feed_state
 from ..feed.cursor import Cursor
 from ..protocol.clock import now
 from ..protocol.compatibility import breaking_changes
 from ..protocol.errors import ProtocolError
 from ..wire.schema import is_of_newer_release, publish, published
 from .client import Client, SyncUser, find_client
-from .resets import Reset, ResetReason, _due_reset, _renew_deadline, order_reset
+from .resets import Reset, ResetReason, order_reset, renew_deadline
 
 #: How long (µs) after resets fell due their clients are expected, and the longest wait (s) that one is advised.
 _RUSH = 60 * 60 * 1_000_000
@@ -57,11 +57,11 @@ def require_current(
         raise ClientResetRequired(order_reset(client, ResetReason.CLIENT_UNKNOWN, full=full), current_hash)
     bootstraps = reset_id is not None and (cursor is None or cursor.reset == reset_id)
     wrong = _found_wrong(client, schema, current_hash, cursor)
-    reset = wrong or _due_reset(client)
+    reset = wrong or client.resets.due().first()
     # With a wrong cursor or schema nothing can be continued, whichever bootstrap it is of: that one starts over.
     misfit = wrong is not None and (cursor is not None or wrong.reason == ResetReason.SCHEMA_INCOMPATIBLE)
     if reset is not None and (misfit or not (bootstraps and str(reset.pk) == reset_id)):
-        _renew_deadline(reset)
+        renew_deadline(reset)
         raise ClientResetRequired(reset, current_hash)
     if reset_id is not None and cursor is None and not client.resets.filter(pk=reset_id).exists():
         raise ClientResetRequired(
@@ -75,10 +75,10 @@ def require_current(
 
 def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor | None) -> Reset | None:
     if cursor is not None:
-        standing = standing_of(cursor.epoch, cursor.number, cursor.salt)
-        if standing.verdict == "diverged" or not cursor.genuine:
+        found = continuation(cursor.epoch, cursor.number, cursor.salt)
+        if found == "diverged" or not cursor.genuine:
             return order_reset(client, ResetReason.HISTORY_DIVERGED, full=True)
-        if standing.verdict == "expired":
+        if found == "expired":
             return order_reset(client, ResetReason.CHECKPOINT_EXPIRED)
     if schema != current_hash:
         old = published(schema)
@@ -106,12 +106,7 @@ def retry_after() -> int:
     ``RESET_RATE`` says how many may start over in one second. This is advice; whoever comes earlier is served.
     """
     at = now()
-    waiting = Reset.objects.filter(
-        bootstrapped__isnull=True,
-        replaced__isnull=True,
-        not_before__gt=at - _RUSH,
-        not_before__lte=at,
-    ).count()
+    waiting = Reset.objects.open().filter(not_before__gt=at - _RUSH, not_before__lte=at).count()
     return secrets.randbelow(min(int(waiting / conf.get("RESET_RATE")), _LONGEST_WAIT) + 1)
 
 

@@ -1,4 +1,4 @@
-"""Resets: the order that a client must start over, and the test whether it may continue."""
+"""Resets: the orders that clients must start over."""
 
 import uuid
 from collections.abc import Iterable
@@ -20,6 +20,48 @@ class ResetReason(models.TextChoices):
     SCHEMA_INCOMPATIBLE = "schema_incompatible", "schema incompatible"
     CLIENT_UNKNOWN = "client_unknown", "client unknown"
     ADMIN_FORCED = "admin_forced", "forced by an administrator"
+
+
+#: What is true of a reset that its client has yet to bootstrap with, be it due or not.
+OPEN = models.Q(bootstrapped__isnull=True, replaced__isnull=True)
+
+
+class ResetQuerySet(models.QuerySet["Reset"]):
+    """Resets, by whether they are still to be done."""
+
+    def open(self) -> "ResetQuerySet":
+        """Those that the client has yet to bootstrap with, be they due or not: one for each client at most."""
+        return self.filter(OPEN)
+
+    def due(self) -> "ResetQuerySet":
+        """The open ones that hold their clients now."""
+        return self.open().filter(not_before__lte=now())
+
+    def force(
+        self,
+        clients: Iterable[Client],
+        *,
+        by: SyncUser | None = None,
+        detail: str = "",
+        full: bool = False,
+        not_before: int | None = None,
+    ) -> "list[Reset]":
+        """Order each client to reset, at its next contact after ``not_before`` (µs; None: now).
+
+        A client whose reset is still open keeps that one, which falls due at the earlier of both times.
+        """
+        return [
+            order_reset(
+                client,
+                ResetReason.ADMIN_FORCED,
+                by=by,
+                detail=detail,
+                full=full,
+                replace=False,
+                not_before=not_before,
+            )
+            for client in clients
+        ]
 
 
 class Reset(models.Model):
@@ -45,50 +87,26 @@ class Reset(models.Model):
     #: Set when another reset took this one's place before the client had bootstrapped.
     replaced = models.BigIntegerField(null=True, blank=True)
 
+    objects = ResetQuerySet.as_manager()
+
     class Meta:
         constraints = [
             models.UniqueConstraint(
                 fields=["client"],
-                condition=models.Q(bootstrapped__isnull=True, replaced__isnull=True),
+                condition=OPEN,
                 name="syncreset_reset_one_open",
             )
         ]
         indexes = [
             models.Index(
                 fields=["not_before"],
-                condition=models.Q(bootstrapped__isnull=True, replaced__isnull=True),
+                condition=OPEN,
                 name="syncreset_reset_due",
             )
         ]
 
     def __str__(self) -> str:
         return f"{self.get_reason_display()} ({str(self.id)[:8]})"
-
-
-def force_reset(
-    clients: Iterable[Client],
-    *,
-    by: SyncUser | None = None,
-    detail: str = "",
-    full: bool = False,
-    not_before: int | None = None,
-) -> list[Reset]:
-    """Order each client to reset, at its next contact after ``not_before`` (µs; None: now).
-
-    A client whose reset is still open keeps that one, which falls due at the earlier of both times.
-    """
-    return [
-        order_reset(
-            client,
-            ResetReason.ADMIN_FORCED,
-            by=by,
-            detail=detail,
-            full=full,
-            replace=False,
-            not_before=not_before,
-        )
-        for client in clients
-    ]
 
 
 def order_reset(
@@ -108,7 +126,7 @@ def order_reset(
     """
     due = now() if not_before is None else not_before
     for _ in range(2):
-        current = open_reset(client)
+        current = client.resets.open().first()
         if current is not None and (not replace or _is_same(current, reason, detail, full)):
             _bring_forward(current, due)
             return current
@@ -160,7 +178,7 @@ def _bring_forward(reset: Reset, due: int) -> None:
         reset.save(update_fields=["not_before", "deadline"])
 
 
-def _renew_deadline(reset: Reset) -> None:
+def renew_deadline(reset: Reset) -> None:
     """A client that comes back late still has the time that its snapshot needs: half of what it is given, at least."""
     deadline = _deadline(reset.not_before)
     if reset.deadline < (now() + deadline) // 2:
@@ -170,16 +188,6 @@ def _renew_deadline(reset: Reset) -> None:
 
 def _deadline(due: int) -> int:
     return max(now(), due) + int(conf.get("RESET_DEADLINE") * 1_000_000)
-
-
-def open_reset(client: Client) -> Reset | None:
-    """The reset that the client has yet to bootstrap with, if there is one, be it due or not."""
-    return Reset.objects.filter(client=client, bootstrapped__isnull=True, replaced__isnull=True).first()
-
-
-def _due_reset(client: Client) -> Reset | None:
-    reset = open_reset(client)
-    return None if reset is None or reset.not_before > now() else reset
 
 
 def mark_bootstrapped(client: Client, reset_id: str) -> None:

@@ -6,7 +6,7 @@ writers never wait (design, section 5).
 
 import secrets
 import uuid
-from dataclasses import dataclass
+from typing import Literal
 
 from django.db import connection, models, transaction
 from django.db.models import F, Max
@@ -38,12 +38,8 @@ class FeedState(models.Model):
         return f"epoch {self.epoch}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """Where a presented checkpoint stands: ``current``, ``diverged`` or ``expired``."""
-
-    verdict: str
-    same_epoch: bool
+#: Whether the feed can continue from a checkpoint, or why it cannot.
+Continuation = Literal["possible", "diverged", "expired"]
 
 
 def feed_state() -> FeedState:
@@ -93,20 +89,19 @@ def begin_epoch() -> str:
     return state.epoch
 
 
-def standing_of(epoch: str, number: int, salt: str) -> Standing:
+def continuation(epoch: str, number: int, salt: str) -> Continuation:
     """Whether the feed can continue from a checkpoint.
 
     An unknown salt, or a number above the newest, proves that the server's history is another one than the client's,
     also when a restored server has overtaken the number.
     """
     state = feed_state()
-    same_epoch = epoch == state.epoch
-    if not same_epoch:
-        return Standing(verdict="diverged", same_epoch=False)
+    if epoch != state.epoch:
+        return "diverged"
     if number < state.horizon:
-        return Standing(verdict="expired", same_epoch=True)
+        return "expired"
     known = Checkpoint.objects.filter(number=number).values_list("salt", flat=True).first()
-    return Standing(verdict="current" if known == salt else "diverged", same_epoch=True)
+    return "possible" if known == salt else "diverged"
 
 
 def purge(before: int) -> int:

@@ -44,14 +44,12 @@ def idle_recoveries() -> "QuerySet[Recovery]":
 
 def overdue_resets() -> "QuerySet[Reset]":
     """Resets that fell due long ago, and whose client has not come back to download afresh."""
-    return Reset.objects.filter(
-        bootstrapped__isnull=True, replaced__isnull=True, not_before__lt=now() - _OVERDUE
-    )
+    return Reset.objects.open().filter(not_before__lt=now() - _OVERDUE)
 
 
 def refused_uploads() -> "QuerySet[Upload]":
     """Snapshots that came whole and were no valid ones; they are kept, and nothing of them is recovered."""
-    refused: QuerySet[Upload] = with_upload_state(Upload.objects.all()).filter(standing="refused")
+    refused: QuerySet[Upload] = with_upload_state(Upload.objects.all()).filter(state="refused")
     return refused
 
 

@@ -1,4 +1,4 @@
-"""In which state a client, a reset and an upload stand: one definition each, for counts, lists and filters alike."""
+"""The states of clients and of uploads: one definition each, for counts, lists and filters alike."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.db.models import Case, CharField, Exists, F, OuterRef, Q, QuerySet, 
 from ..clients.resets import Reset
 from ..feed.checkpoints import Checkpoint
 from ..protocol.clock import now
-from ..recovery.job import Recovery, RecoveryKind, RecoveryState
+from ..recovery.job import Recovery
 from ..wire.schema import current_schema
 
 #: A client is in the first of these states that fits.
@@ -20,7 +20,6 @@ CLIENT_STATES = {
     "behind": "behind",
     "current": "up to date",
 }
-RESET_STATES = ("scheduled", "ordered", "recovering", "bootstrapped", "done", "replaced")
 #: Of uploads that something may still become of, and of all.
 OPEN_UPLOAD_STATES = ("receiving", "expired", "refused", "waiting")
 UPLOAD_STATES = (*OPEN_UPLOAD_STATES, "recovered", "purged")
@@ -37,11 +36,11 @@ def newest_checkpoint() -> Subquery:
 
 
 def with_client_state(clients: "QuerySet[Any]", *, silent_days: int = SILENT_DAYS) -> "QuerySet[Any]":
-    """Clients with their state, a key of `CLIENT_STATES`, as ``standing``, in one query."""
+    """Clients with their state, a key of `CLIENT_STATES`, as ``state``, in one query."""
     at = now()
-    open_reset = Reset.objects.filter(client=OuterRef("pk"), bootstrapped__isnull=True, replaced__isnull=True)
+    open_reset = Reset.objects.open().filter(client=OuterRef("pk"))
     annotated: QuerySet[Any] = clients.annotate(
-        standing=Case(
+        state=Case(
             When(Exists(open_reset.filter(not_before__lte=at)), then=Value("reset")),
             When(Exists(open_reset), then=Value("scheduled")),
             When(last_seen__lt=at - silent_days * _DAY, then=Value("silent")),
@@ -55,36 +54,11 @@ def with_client_state(clients: "QuerySet[Any]", *, silent_days: int = SILENT_DAY
     return annotated
 
 
-def with_reset_state(resets: "QuerySet[Any]") -> "QuerySet[Any]":
-    """Resets with `syncreset.recovery.intake.reset_state` as ``standing``, in one query.
-
-    Two states more than the protocol has: ``scheduled``, not due yet, and ``replaced`` by another reset.
-    """
-    first = Recovery.objects.filter(reset=OuterRef("pk"), kind=RecoveryKind.MERGE).order_by("created")
-    annotated: QuerySet[Any] = resets.annotate(
-        first_recovery_state=Subquery(first.values("state")[:1])
-    ).annotate(
-        standing=Case(
-            When(
-                first_recovery_state__in=[RecoveryState.QUEUED, RecoveryState.MERGING],
-                then=Value("recovering"),
-            ),
-            When(bootstrapped__isnull=True, replaced__isnull=False, then=Value("replaced")),
-            When(bootstrapped__isnull=True, not_before__gt=now(), then=Value("scheduled")),
-            When(bootstrapped__isnull=True, then=Value("ordered")),
-            When(first_recovery_state__isnull=True, then=Value("bootstrapped")),
-            default=Value("done"),
-            output_field=CharField(),
-        )
-    )
-    return annotated
-
-
 def with_upload_state(uploads: "QuerySet[Any]") -> "QuerySet[Any]":
-    """Uploads with their state, one of `UPLOAD_STATES`, as ``standing``, in one query."""
+    """Uploads with their state, one of `UPLOAD_STATES`, as ``state``, in one query."""
     whole = Q(offset=F("length"))
     annotated: QuerySet[Any] = uploads.annotate(
-        standing=Case(
+        state=Case(
             When(purged__isnull=False, then=Value("purged")),
             When(Exists(Recovery.objects.filter(upload=OuterRef("pk"))), then=Value("recovered")),
             When(whole & ~Q(refused=""), then=Value("refused")),

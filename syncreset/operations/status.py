@@ -12,6 +12,7 @@ from ..feed.checkpoints import Checkpoint, feed_state
 from ..feed.entries import Entry
 from ..protocol.clock import now
 from ..recovery.job import Recovery, RecoveryKind, RecoveryState
+from ..recovery.reset_state import with_reset_state
 from ..recovery.uploads import Upload
 from ..wire.schema import PublishedSchema, current_schema
 from .attention import parked_items, unsettled_recoveries, wrong_triggers
@@ -20,7 +21,6 @@ from .states import (
     OPEN_UPLOAD_STATES,
     SILENT_DAYS,
     with_client_state,
-    with_reset_state,
     with_upload_state,
 )
 
@@ -100,9 +100,7 @@ def overview(*, silent_days: int = SILENT_DAYS, named: int = 10) -> Overview:
 
 def clients_by_state(*, silent_days: int = SILENT_DAYS) -> dict[str, int]:
     """How many clients are in each state."""
-    return _counted(
-        with_client_state(Client.objects.all(), silent_days=silent_days), "standing", CLIENT_STATES
-    )
+    return _counted(with_client_state(Client.objects.all(), silent_days=silent_days), "state", CLIENT_STATES)
 
 
 def unsynced(*, named: int) -> Unsynced:
@@ -119,7 +117,7 @@ def resets_by_reason(*, since: int = 0) -> dict[str, dict[str, int]]:
     rows = (
         with_reset_state(Reset.objects.filter(created__gte=since))
         .order_by()
-        .values_list("reason", "standing")
+        .values_list("reason", "state")
         .annotate(count=Count("pk"))
     )
     for reason, state, count in rows:
@@ -142,7 +140,7 @@ def _feed_standing() -> FeedStanding:
 
 def _uploads() -> dict[str, int]:
     still_open = with_upload_state(Upload.objects.all()).filter(standing__in=OPEN_UPLOAD_STATES)
-    return _counted(still_open, "standing", OPEN_UPLOAD_STATES)
+    return _counted(still_open, "state", OPEN_UPLOAD_STATES)
 
 
 def _counted(records: "QuerySet[Any]", column: str, states: Any) -> dict[str, int]:

@@ -5,7 +5,7 @@ The rule is that of hybrid logical clocks with the logical part folded into the 
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 #: A client whose clock is off by more than this (µs) has its whole batch shifted (design, "Clocks from clients").
 TOLERATED_SKEW = 60_000_000
@@ -14,23 +14,6 @@ TOLERATED_SKEW = 60_000_000
 def now() -> int:
     """The wall clock in microseconds since the Unix epoch."""
     return time.time_ns() // 1_000
-
-
-class HybridClock:
-    """Issues timestamps that grow, whatever the wall clock does."""
-
-    def __init__(self, last: int = 0, wall: Callable[[], int] = now) -> None:
-        self.last = last
-        self._wall = wall
-
-    def tick(self) -> int:
-        """A timestamp (µs) later than every one issued or observed before."""
-        self.last = max(self._wall(), self.last + 1)
-        return self.last
-
-    def observe(self, timestamp: int) -> None:
-        """Never again issue a timestamp at or before this one. Clients observe the server, never the reverse."""
-        self.last = max(self.last, timestamp)
 
 
 def corrected(clocks: Mapping[str, int], *, offset: int, received: int) -> dict[str, int]:

@@ -6,34 +6,10 @@ from django.db.models import F
 from ..clients.resets import Reset
 from ..protocol.errors import ProtocolError
 from ..wire.schema import published
-from .job import Recovery, RecoveryKind, RecoveryState
+from .job import Recovery
 from .orders import _queue
+from .reset_state import first_recovery
 from .uploads import Upload, check_snapshot
-
-
-def reset_state(reset: Reset) -> str:
-    """``ordered``, ``bootstrapped``, ``recovering`` or ``done`` (protocol, "GET /resets/{id}")."""
-    recovery = first_recovery(reset)
-    if recovery is not None and recovery.state in (RecoveryState.QUEUED, RecoveryState.MERGING):
-        return "recovering"
-    if reset.bootstrapped is None:
-        return "ordered"
-    return "bootstrapped" if recovery is None else "done"
-
-
-def first_recovery(reset: Reset) -> Recovery | None:
-    """The recovery of the first snapshot that came for a reset."""
-    return reset.recoveries.filter(kind=RecoveryKind.MERGE).order_by("created").first()
-
-
-def telling_recovery(reset: Reset) -> Recovery | None:
-    """The recovery that a device is told of: the first, or where that failed or was undone, the newest that did not."""
-    first = first_recovery(reset)
-    if first is None or first.state not in (RecoveryState.FAILED, RecoveryState.UNDONE):
-        return first
-    others = reset.recoveries.filter(kind=RecoveryKind.MERGE)
-    ended_well = others.exclude(state__in=[RecoveryState.FAILED, RecoveryState.UNDONE])
-    return ended_well.order_by("-created").first() or first
 
 
 def finish_upload(upload: Upload) -> Recovery:

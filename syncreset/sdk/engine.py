@@ -10,7 +10,7 @@ from .reset import orders
 from .reset import procedure as resetting
 from .reset.device import Device
 from .reset.dispose import dispose_of_old
-from .reset.state import standing
+from .reset.state import reset_outcome
 from .sync.push_and_pull import greet, push_and_pull
 from .sync.tally import Tally
 from .transport.messages import Exchange
@@ -35,8 +35,8 @@ def sync(device: Device, *, patience: float) -> Exchange[SyncReport]:
         except ClientResetOrdered as order:
             stopped = not (yield from orders.consider(device, tally, order))
     else:
-        stands = standing(device.journal, device.mode)
-        tally.resets += [] if stands is None else [stands]
+        outcome = reset_outcome(device.journal, device.mode)
+        tally.resets += [] if outcome is None else [outcome]
     return _report(device, tally)
 
 

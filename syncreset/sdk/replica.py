@@ -20,7 +20,7 @@ from .reset.device import Device
 from .reset.dispose import delete_backups
 from .reset.export import export_pending
 from .reset.leave import leave
-from .reset.state import standing
+from .reset.state import reset_outcome
 from .store.reader import BackupView
 from .store.store import Store
 from .store.writer import Writer
@@ -181,7 +181,7 @@ class Replica(Writer):
         Asks nobody.
         """
         self._device.journal.reload()
-        return standing(self._device.journal, self._device.mode)
+        return reset_outcome(self._device.journal, self._device.mode)
 
     def retry_reset(self, *, mode: Mode | None = None) -> None:
         """Let the next sync take up what was refused, put off, or went round in circles, as if for the first time.

@@ -1,4 +1,4 @@
-"""Push and pull: the two calls that a client in good standing lives by."""
+"""Push: a client's changes, each applied on its own."""
 
 import hashlib
 import uuid

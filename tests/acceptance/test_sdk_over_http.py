@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.feed.checkpoints import Checkpoint
 from syncreset.feed.entries import Entry
 from syncreset.ledger.item import Item
@@ -78,7 +78,7 @@ def test_unsynced_work_survives_a_forced_reset(
     phone.delete(DOG, doomed.pk)
     Dog.objects.filter(pk=kept.pk).update(name="Renamed meanwhile")
 
-    force_reset(Client.objects.all())
+    Reset.objects.force(Client.objects.all())
     report = phone.sync(wait=True)
 
     assert report.reset is not None
@@ -139,7 +139,7 @@ def test_parked_items_are_listed_and_decided_on_the_device(
     phone.sync()
     phone.update(DOG, dog.pk, notes="the phone's")
     Dog.objects.update(notes="the server's")
-    force_reset(Client.objects.all())
+    Reset.objects.force(Client.objects.all())
     phone.sync(wait=True)
 
     (parked,) = phone.items()
@@ -191,7 +191,7 @@ def test_what_two_devices_count_offline_adds_up_over_the_reset_of_one(
     tablet.update(PRODUCT, apples.pk, stock=15, sold=2**53 - 1, weight="2.00", tags=["red"])
     assert dict(tablet.sync().results) == {"applied": 1}
 
-    force_reset(Client.objects.filter(name="ada"))
+    Reset.objects.force(Client.objects.filter(name="ada"))
     report = phone.sync(wait=True)
     phone.update(PRODUCT, apples.pk, stock=(phone.get(PRODUCT, apples.pk) or {})["stock"] + 1)
     phone.sync()

@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from syncreset.admin.shown.plot import HEIGHT, WIDTH, stacked_bars
 from syncreset.clients.client import Client
-from syncreset.clients.resets import Reset, force_reset
+from syncreset.clients.resets import Reset
 from syncreset.ledger.item import Item, ItemState
 from syncreset.operations.states import CLIENT_STATES
 from syncreset.operations.statistics import beginning_of, last_days, outcomes_by_day
@@ -138,8 +138,8 @@ def test_each_number_of_clients_leads_to_these_clients(
     current.pull()
     client_of(old, schema="f" * 32)
     client_of(silent, last_seen=days_ago(31))
-    force_reset([client_of(resetting)])
-    force_reset([client_of(later)], not_before=now() + 10**9)
+    Reset.objects.force([client_of(resetting)])
+    Reset.objects.force([client_of(later)], not_before=now() + 10**9)
     boss = operator(superuser=True)
 
     found = tiles(dashboard(boss))
@@ -218,7 +218,7 @@ def test_it_says_when_nothing_needs_a_person(operator: OperatorFactory) -> None:
 def test_resets_are_counted_by_reason_within_the_range(
     device: DeviceFactory, shelter: Shelter, operator: OperatorFactory
 ) -> None:
-    _, done, old = (force_reset([client_of(device(shelter))])[0] for _ in range(3))
+    _, done, old = (Reset.objects.force([client_of(device(shelter))])[0] for _ in range(3))
     Reset.objects.filter(pk=done.pk).update(bootstrapped=now())
     Reset.objects.filter(pk=old.pk).update(created=days_ago(60))
     boss = operator(superuser=True)

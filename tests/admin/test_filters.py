@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.ledger.item import Item
 from syncreset.protocol.clock import now
 from syncreset.recovery.orders import preview
@@ -33,7 +33,7 @@ def test_what_holds_for_a_client_can_be_asked_for_either_way(
     device: DeviceFactory, shelter: Shelter, operator: OperatorFactory, asked: str
 ) -> None:
     one, other = client_of(device(shelter), pending=2), client_of(device(shelter))
-    force_reset([one], not_before=now() + 10**9)
+    Reset.objects.force([one], not_before=now() + 10**9)
     boss = operator(superuser=True)
 
     assert listed(boss, "client", **{asked: "yes"}) == {one.pk}
@@ -47,7 +47,7 @@ def test_uploads_are_filtered_by_what_has_become_of_them_and_by_client(
     phone = device(shelter)
     phone.pull()
     recovery = recover(phone, forced(phone), [made_here(DOG, str(Dog().pk), dog_fields(shelter))])
-    (reset,) = force_reset([client_of(device(shelter))])
+    (reset,) = Reset.objects.force([client_of(device(shelter))])
     names = ("receiving", "expired", "refused", "waiting", "purged")
     made = {name: create_upload(reset, length=9, metadata={"sha256": "0" * 64}).pk for name in names}
     changes: dict[str, dict[str, Any]] = {
@@ -62,7 +62,7 @@ def test_uploads_are_filtered_by_what_has_become_of_them_and_by_client(
     boss = operator(superuser=True)
 
     for name, key in made.items():
-        assert listed(boss, "upload", standing=name) == {key}, name
+        assert listed(boss, "upload", state=name) == {key}, name
     assert listed(boss, "upload", client=str(recovery.client_id)) == {recovery.upload_id}
 
 

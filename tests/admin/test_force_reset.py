@@ -4,7 +4,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import Reset, force_reset
+from syncreset.clients.resets import Reset
 from syncreset.protocol.clock import now
 from tests.shelters.models import Dog, Shelter, Vet
 from tests.support.device import Device
@@ -83,8 +83,8 @@ def test_a_client_keeps_a_reset_that_is_open(
     device: DeviceFactory, shelter: Shelter, operator: OperatorFactory
 ) -> None:
     phone, tablet = device(shelter), device(shelter)
-    (standing,) = force_reset([client_of(phone)])
-    (scheduled,) = force_reset([client_of(tablet)], not_before=now() + 10**9)
+    (ordered,) = Reset.objects.force([client_of(phone)])
+    (scheduled,) = Reset.objects.force([client_of(tablet)], not_before=now() + 10**9)
     boss = operator(*MAY_FORCE)
 
     question = boss.act(CLIENTS, "force_reset", client_of(phone), client_of(tablet))
@@ -93,7 +93,7 @@ def test_a_client_keeps_a_reset_that_is_open(
     assert "keeps its open reset" in question
     assert "its reset falls due now" in question
     assert "2 clients kept the reset that was open" in answer
-    assert set(Reset.objects.all()) == {standing, scheduled}
+    assert set(Reset.objects.all()) == {ordered, scheduled}
     assert not LogEntry.objects.exists()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from syncreset.admin.shown.html import instant, moment, printable, wire_text
 from syncreset.clients.client import Client
-from syncreset.clients.resets import Reset, force_reset
+from syncreset.clients.resets import Reset
 from syncreset.ledger.item import Item
 from syncreset.recovery.uploads import Upload, create_upload
 from tests.shelters.models import Dog, Shelter
@@ -67,7 +67,7 @@ def test_a_hostile_name_is_shown_and_not_run(
     Client.objects.update(name=f"{SCRIPT}\u202e", platform=SCRIPT, scopes=[SCRIPT, f"{DOG}:{SCRIPT}", 7, ":"])
     Dog.objects.create(shelter=shelter, name=SCRIPT)
     boss = operator(superuser=True)
-    force_reset(Client.objects.all(), detail=SCRIPT)
+    Reset.objects.force(Client.objects.all(), detail=SCRIPT)
     upload = create_upload(Reset.objects.get(), length=1, metadata={"sha256": "a" * 64})
     Upload.objects.update(refused=SCRIPT, strategy=SCRIPT[:40])
     (client,) = Client.objects.all()

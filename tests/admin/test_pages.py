@@ -13,17 +13,16 @@ from django.urls import reverse
 
 from syncreset.apply.author import Author
 from syncreset.clients.client import Client
-from syncreset.clients.resets import Reset, ResetReason, force_reset, order_reset
+from syncreset.clients.resets import Reset, ResetReason, order_reset
 from syncreset.feed.checkpoints import Checkpoint
 from syncreset.feed.entries import Entry
 from syncreset.ledger.item import Item
-from syncreset.operations.states import with_reset_state
 from syncreset.protocol.clock import now
 from syncreset.protocol.ids import uuid7
 from syncreset.protocol.snapshot.lines import TombstoneLine
-from syncreset.recovery.intake import reset_state
 from syncreset.recovery.job import Recovery, RecoveryState
 from syncreset.recovery.orders import preview
+from syncreset.recovery.reset_state import reset_state, with_reset_state
 from syncreset.recovery.review import resolve
 from syncreset.recovery.run import run
 from syncreset.recovery.uploads import Upload, create_upload
@@ -190,7 +189,7 @@ def test_clients_are_filtered_by_what_they_want_attention_for(
     if change:
         Client.objects.filter(pk=wanted.client).update(**change)
     else:
-        force_reset(Client.objects.filter(pk=wanted.client))
+        Reset.objects.force(Client.objects.filter(pk=wanted.client))
 
     page = operator(superuser=True).list_of("syncreset_client", **chosen)
 
@@ -227,14 +226,14 @@ def test_a_reset_stands_where_the_protocol_says(
     recovery: Recovery, device: DeviceFactory, shelter: Shelter, operator: OperatorFactory
 ) -> None:
     phone = Client.objects.get(pk=device(shelter).client)
-    (replaced,) = force_reset([phone])
+    (replaced,) = Reset.objects.force([phone])
     ordered = order_reset(phone, ResetReason.HISTORY_DIVERGED)
     boss = operator(superuser=True)
 
-    standings = {reset.pk: reset.standing for reset in with_reset_state(Reset.objects.all())}
-    page = boss.list_of("syncreset_reset", standing="replaced")
+    states = {reset.pk: reset.state for reset in with_reset_state(Reset.objects.all())}
+    page = boss.list_of("syncreset_reset", state="replaced")
 
-    assert standings == {
+    assert states == {
         recovery.reset_id: reset_state(recovery.reset),
         replaced.pk: "replaced",
         ordered.pk: "ordered",

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from syncreset.api import openapi
 from syncreset.clients.client import Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.protocol.changes import Row
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import RowLine
@@ -127,7 +127,7 @@ def test_live_answers_of_sync_are_as_described(device: DeviceFactory, shelter: S
 def test_live_answers_of_a_reset_are_as_described(device: DeviceFactory, shelter: Shelter) -> None:
     phone = device(shelter)
     phone.pull()
-    force_reset(Client.objects.all())
+    Reset.objects.force(Client.objects.all())
 
     ordered = phone.pull(409)
     assert faults("ClientReset", ordered) == []

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from django.test import override_settings
 
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.feed.checkpoints import Checkpoint, stamp
 from syncreset.feed.entries import Entry
 from syncreset.ledger.item import Item
@@ -247,7 +247,7 @@ def test_the_task_for_beat_purges(recovery: Recovery, media: Path) -> None:
 
 def _begun(device: Device) -> Upload:
     """An upload of which five of ten bytes have come."""
-    [reset] = force_reset([client_of(device)])
+    [reset] = Reset.objects.force([client_of(device)])
     upload = create_upload(reset, length=10, metadata={"sha256": "0" * 64})
     sent = device.api.generic(
         "PATCH",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from syncreset.clients.resets import Reset, force_reset
+from syncreset.clients.resets import Reset
 from syncreset.protocol.clock import now
 from tests.shelters.models import Shelter
 from tests.support.commands import client_of, command, data_of, fails
@@ -85,7 +85,7 @@ def test_a_rehearsal_orders_nothing_and_says_what_is_unsynced(
     full, empty, told_before = (device(shelter) for _ in range(3))
     client_of(full, pending=7)
     client_of(told_before, pending=2)
-    [kept] = force_reset([client_of(told_before)])
+    [kept] = Reset.objects.force([client_of(told_before)])
 
     told = data_of("reset", "--all", "--dry-run")
 
@@ -106,7 +106,7 @@ def test_a_rehearsal_orders_nothing_and_says_what_is_unsynced(
 def test_a_rehearsal_tells_what_then_happens(device: DeviceFactory, shelter: Shelter) -> None:
     for pending in (0, 3, 1):
         client_of(device(shelter), pending=pending)
-    [scheduled] = force_reset([client_of(device(shelter))], not_before=now() + 10**12)
+    [scheduled] = Reset.objects.force([client_of(device(shelter))], not_before=now() + 10**12)
     arguments = ("reset", "--all", "--waves", "2", "--every", "60")
 
     rehearsed = data_of(*arguments, "--dry-run")

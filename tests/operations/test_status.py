@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.feed.checkpoints import feed_state, purge, stamp
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import TombstoneLine
@@ -61,8 +61,8 @@ def test_each_client_is_in_one_state(device: DeviceFactory, shelter: Shelter) ->
         each.pull()
     client_of(old, schema="0" * 32)
     client_of(silent, last_seen=days_ago(31))
-    force_reset([client_of(resetting, last_seen=days_ago(50))])
-    force_reset([client_of(waiting)], not_before=now() + 10**9)
+    Reset.objects.force([client_of(resetting, last_seen=days_ago(50))])
+    Reset.objects.force([client_of(waiting)], not_before=now() + 10**9)
 
     told = data_of("status")
 
@@ -139,7 +139,7 @@ def test_uploads_are_counted_by_what_becomes_of_them(device: DeviceFactory, shel
     phone = device(shelter)
     phone.pull()
     client = client_of(phone)
-    [reset] = force_reset([client])
+    [reset] = Reset.objects.force([client])
     told = {"sha256": "0" * 64}
     uploads = [create_upload(reset, length=10, metadata=told) for _ in range(4)]
     Upload.objects.filter(pk=uploads[1].pk).update(expires=now() - 1)

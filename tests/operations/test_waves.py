@@ -9,7 +9,7 @@ from django.test import override_settings
 from syncreset import conf
 from syncreset.clients.client import Client
 from syncreset.clients.gate import retry_after
-from syncreset.clients.resets import Reset, force_reset
+from syncreset.clients.resets import Reset
 from syncreset.feed.checkpoints import begin_epoch
 from syncreset.protocol.clock import now
 from tests.shelters.models import Dog, Shelter
@@ -24,7 +24,7 @@ HOUR = DAY // 24
 
 
 def scheduled(device: Device, not_before: int) -> Reset:
-    [reset] = force_reset([client_of(device)], not_before=not_before)
+    [reset] = Reset.objects.force([client_of(device)], not_before=not_before)
     return reset
 
 
@@ -90,7 +90,7 @@ def test_clients_that_must_reset_together_are_spread(
     phone.pull()
     user = user_factory(shelter)
     crowd = Client.objects.bulk_create(Client(user=user) for _ in range(60))
-    force_reset([*crowd, client_of(phone)])
+    Reset.objects.force([*crowd, client_of(phone)])
 
     with override_settings(SYNCRESET={"RESET_RATE": 2, "SCOPES": "tests.shelters.scopes.scopes_for"}):
         advised = {int(_refused(phone)["Retry-After"]) for _ in range(40)}
@@ -104,16 +104,16 @@ def test_clients_that_never_came_do_not_keep_the_others_waiting(
 ) -> None:
     user = user_factory(shelter)
     crowd = Client.objects.bulk_create(Client(user=user) for _ in range(60))
-    force_reset(crowd)
+    Reset.objects.force(crowd)
     Reset.objects.update(not_before=now() - DAY)
-    force_reset([Client.objects.create(user=user)], not_before=now() + HOUR)
+    Reset.objects.force([Client.objects.create(user=user)], not_before=now() + HOUR)
 
     with override_settings(SYNCRESET={"RESET_RATE": 0.01}):
         assert {retry_after() for _ in range(20)} == {0}
 
 
 def test_nobody_is_put_off_for_more_than_an_hour(shelter: Shelter, user_factory: Callable[..., Any]) -> None:
-    force_reset(Client.objects.bulk_create(Client(user=user_factory(shelter)) for _ in range(3)))
+    Reset.objects.force(Client.objects.bulk_create(Client(user=user_factory(shelter)) for _ in range(3)))
 
     with override_settings(SYNCRESET={"RESET_RATE": 0.000001}):
         assert max(retry_after() for _ in range(50)) <= 3600

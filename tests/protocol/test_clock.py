@@ -1,34 +1,14 @@
-"""What holds of clocks: those issued, and those that come from devices."""
+"""What holds of the clocks that come from devices, and of keys made in the order of time."""
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from syncreset.protocol.clock import TOLERATED_SKEW, HybridClock, corrected
+from syncreset.protocol.clock import TOLERATED_SKEW, corrected
 from syncreset.protocol.ids import uuid7
 
 any_time = st.integers(-(2**70), 2**70)
 clocks = st.dictionaries(st.sampled_from(["*", "age", "name"]), any_time)
 a_minute = TOLERATED_SKEW
-
-
-@given(wall=st.lists(st.integers(0, 100), min_size=1, max_size=30), last=st.integers(0, 100))
-def test_timestamps_grow_whatever_the_wall_clock_does(wall: list[int], last: int) -> None:
-    walls = iter(wall)
-    clock = HybridClock(last, lambda: next(walls))
-
-    issued = [clock.tick() for _ in wall]
-
-    assert all(later > earlier for earlier, later in zip([last, *issued], issued, strict=False))
-    assert all(timestamp >= now for timestamp, now in zip(issued, wall, strict=True))
-
-
-@given(seen=st.integers(0, 100), wall=st.integers(0, 100))
-def test_a_timestamp_is_later_than_those_observed(seen: int, wall: int) -> None:
-    clock = HybridClock(wall=lambda: wall)
-    clock.observe(seen)
-    clock.observe(seen - 1)
-
-    assert clock.tick() == max(wall, seen + 1)
 
 
 @given(clocks=clocks, offset=any_time, received=st.integers(0, 2**60))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import Reset, force_reset
+from syncreset.clients.resets import Reset
 from syncreset.feed.entries import Entry
 from syncreset.protocol.compatibility import breaking_changes
 from syncreset.sdk.store.schema import only_adds, parse_schema
@@ -240,7 +240,7 @@ def test_a_reset_that_wants_everything_still_does_after_a_schema_change_took_its
 ) -> None:
     phone = device(shelter)
     phone.pull()
-    force_reset(Client.objects.all(), full=True)
+    Reset.objects.force(Client.objects.all(), full=True)
     phone.schema = publish_older(_change("age", type="Char"))
 
     problem = phone.pull(status=409)

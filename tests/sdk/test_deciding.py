@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.sdk.errors import ProtocolViolation
 from syncreset.sdk.replica import Replica
 from syncreset.sdk.transport.messages import Request, Response
@@ -53,7 +53,7 @@ def park(replica: Replica, dog: Dog, note: str) -> str:
     replica.sync()
     replica.update(DOG, dog.pk, notes=note)
     Dog.objects.filter(pk=dog.pk).update(notes=f"not {note}")
-    force_reset(Client.objects.all())
+    Reset.objects.force(Client.objects.all())
     outcome = replica.sync().reset
     assert outcome is not None
     assert outcome.totals["parked"] == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.protocol.errors import ProtocolError
 from syncreset.recovery.intake import finish_upload
 from syncreset.recovery.job import Recovery
@@ -45,7 +45,7 @@ def phone(server: RealServer, dog: Dog, tmp_path: Path) -> Iterator[Replica]:
         replica = stack.enter_context(Replica(tmp_path / "field.db", URL, "token", client=online(server)))
         replica.sync()
         replica.update("shelters.dog", dog.pk, age=9)
-        force_reset(Client.objects.all())
+        Reset.objects.force(Client.objects.all())
         yield replica
 
 
@@ -112,7 +112,7 @@ def test_the_documented_app_shows_a_reset_to_its_user(
     options: dict[str, Any] = {"on_reset": app["show_progress"], "on_after": app["show_difference"]}
     with Replica(tmp_path / "other.db", URL, "token", client=online(server), **options) as other:
         Dog.objects.filter(name="Gone").delete()
-        force_reset(Client.objects.all())
+        Reset.objects.force(Client.objects.all())
         app["sync"](other)
 
     told = capsys.readouterr().out.splitlines()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import Reset, force_reset
+from syncreset.clients.resets import Reset
 from syncreset.sdk.errors import RecoveryFailed, ResetLoop, WrongUser
 from syncreset.sdk.replica import Mode, Replica
 from syncreset.sdk.reset import backup
@@ -140,7 +140,7 @@ def test_a_recovery_that_changes_nothing_still_clears_the_reset_on_the_real_serv
 ) -> None:
     Dog.objects.create(shelter=shelter, name="Rex")
     phone = devices.synced()
-    force_reset(Client.objects.all(), full=True)
+    Reset.objects.force(Client.objects.all(), full=True)
 
     report = devices.server.sync(phone)
     again = devices.server.sync(phone)
@@ -163,13 +163,13 @@ def test_a_second_reset_during_the_first_loses_nothing_of_either_backup(
     dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
     phone = devices.synced()
     phone.update("shelters.dog", dog.pk, age=9)
-    force_reset(Client.objects.all())
+    Reset.objects.force(Client.objects.all())
     once = iter([True])
 
     def answer(request: Request) -> Response:
         if "uploads/" in request.path and next(once, False):
             phone.create("shelters.dog", shelter=shelter.pk, name="Made between")
-            force_reset(Client.objects.all(), detail="again")
+            Reset.objects.force(Client.objects.all(), detail="again")
         return devices.server.answer(request)
 
     sync(phone, answer)
@@ -244,7 +244,7 @@ def test_links_do_not_resurrect(devices: Devices, shelter: Shelter) -> None:
     phone.update("shelters.dog", puppy.pk, mother=mother.pk, age=1)
     phone.create("shelters.dog", shelter=shelter.pk, name="Second", mother=mother.pk)
     Dog.objects.filter(pk=mother.pk).delete()
-    force_reset(Client.objects.all())
+    Reset.objects.force(Client.objects.all())
 
     devices.server.sync(phone)
 
@@ -263,7 +263,7 @@ def test_counters_add_up_through_a_reset(devices: Devices) -> None:
     phone = devices.synced()
     phone.update("market.product", apples.pk, stock=13)
     Product.objects.filter(pk=apples.pk).update(stock=8)
-    force_reset(Client.objects.all())
+    Reset.objects.force(Client.objects.all())
 
     devices.server.sync(phone)
 
@@ -286,7 +286,7 @@ def test_sets_keep_what_each_side_added_and_lose_what_each_side_removed_through_
     phone = devices.synced()
     phone.update("market.product", apples.pk, tags=["red", "cheap"])
     apples.tags.add(Tag.objects.get(name="fresh"))
-    force_reset(Client.objects.all())
+    Reset.objects.force(Client.objects.all())
 
     devices.server.sync(phone)
 
@@ -331,7 +331,7 @@ def test_a_stale_identity_the_token_of_the_new_login_is_the_one_that_counts(
     dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
     phone = devices.synced()
     phone.update("shelters.dog", dog.pk, age=9)
-    force_reset(Client.objects.all())
+    Reset.objects.force(Client.objects.all())
     ada, devices.server.user = devices.server.user, user_factory(shelter)
 
     with pytest.raises(WrongUser, match="another user"):
@@ -353,7 +353,7 @@ def test_a_stale_identity_another_users_token_in_the_middle_of_a_reset_is_refuse
     dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
     phone = devices.synced()
     phone.update("shelters.dog", dog.pk, age=9)
-    force_reset(Client.objects.all())
+    Reset.objects.force(Client.objects.all())
     ada, other = devices.server.user, user_factory(shelter)
 
     def answer(request: Request) -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.recovery.orders import undo
 from syncreset.recovery.run import run
 from tests.market.models import Locker, Product
@@ -117,7 +117,7 @@ def test_the_halves_of_a_swap_meet_over_the_chunks_of_a_recovery_and_are_undone(
     settings.SYNCRESET = {**settings.SYNCRESET, "RECOVERY_CHUNK": 1}
     one, two, _ = dogs
     rows = {pk: phone.rows[DOG, pk] for pk in (one, two)}
-    (reset,) = force_reset([Client.objects.get(pk=phone.client)])
+    (reset,) = Reset.objects.force([Client.objects.get(pk=phone.client)])
 
     recovery = recover(phone, str(reset.pk), [edited(rows[one], chip="c-1"), edited(rows[two], chip="c-0")])
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.ledger.item import Item
 from tests.support.factories import DeviceFactory
 from tests.support.snapshots import edited, made_here, recover, row_line
@@ -27,7 +27,7 @@ def specimen() -> Specimen:
 
 
 def reset_of(device: Any, **kwargs: Any) -> str:
-    (reset,) = force_reset([Client.objects.get(pk=device.client)], **kwargs)
+    (reset,) = Reset.objects.force([Client.objects.get(pk=device.client)], **kwargs)
     return str(reset.pk)
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.db import transaction
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.ledger.item import Item
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import Line, TombstoneLine
@@ -186,7 +186,7 @@ def test_what_was_healed_is_healed_again(device: DeviceFactory, shelter: Shelter
         Dog.objects.create(shelter=shelter, name="Lost", age=7)
         phone.pull()
         transaction.set_rollback(True)
-    (reset,) = force_reset(Client.objects.filter(pk=phone.client), full=True)
+    (reset,) = Reset.objects.force(Client.objects.filter(pk=phone.client), full=True)
     first = recover(phone, str(reset.pk), [row_line(row, {}) for row in phone.rows.values()])
     healed = rows()
     assert {(name, age) for _, name, age, _, _ in healed} == {("Kept", 2), ("Lost", 7)}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import Reset, force_reset
+from syncreset.clients.resets import Reset
 from syncreset.feed.cursor import Cursor, decode_cursor, encode_cursor
 from syncreset.ledger.item import Item
 from syncreset.protocol.changes import Row
@@ -237,7 +237,7 @@ def test_a_snapshot_gets_the_same_for_a_row_that_is_invisible_and_one_that_is_ab
 
 def recover(device: Device, lines: list[Line], *, strategy: str = "by_base", full: bool = False) -> list[Any]:
     """What a device is told of the recovery of a snapshot: recovery and ledger, without ids and digests."""
-    (ordered,) = force_reset(Client.objects.filter(pk=device.client), full=full)
+    (ordered,) = Reset.objects.force(Client.objects.filter(pk=device.client), full=full)
     reset = str(ordered.pk)
     recovery = device.upload(reset, device.snapshot(reset, lines, strategy=strategy))
     run(recovery)
@@ -276,7 +276,7 @@ def test_no_snapshot_touches_a_row_of_another_scope(
 def test_a_recovery_never_deletes_by_absence_what_is_not_the_clients(
     phone: Device, mine: Dog, other_shelter: Shelter
 ) -> None:
-    (ordered,) = force_reset(Client.objects.filter(pk=phone.client))
+    (ordered,) = Reset.objects.force(Client.objects.filter(pk=phone.client))
     reset = str(ordered.pk)
     data = phone.snapshot(reset, [], strategy="by_object", full=True)
     run(phone.upload(reset, data))
@@ -350,7 +350,7 @@ def signed_by_nobody(cursor: Cursor) -> str:
 
 def other_users_ids(device: Device) -> dict[str, str]:
     """One of each kind of thing that has an id in a path."""
-    (ordered,) = force_reset(Client.objects.filter(pk=device.client))
+    (ordered,) = Reset.objects.force(Client.objects.filter(pk=device.client))
     reset = str(ordered.pk)
     parked = made_here(
         VISIT, ABSENT, visit_fields(Shelter.objects.get(pk=ordered.client.scopes[1].split(":")[1]), HIDDEN)
@@ -416,7 +416,7 @@ def test_a_pull_with_another_users_reset_is_as_with_one_that_is_not_there(
     device: DeviceFactory, shelter: Shelter, other_shelter: Shelter
 ) -> None:
     tablet, phone = device(other_shelter), device(shelter)
-    (theirs,) = force_reset(Client.objects.filter(pk=tablet.client))
+    (theirs,) = Reset.objects.force(Client.objects.filter(pk=tablet.client))
 
     def answer(reset: str) -> str:
         told = phone.post("/pull", {**phone.body(), "reset": reset}, 409)

@@ -7,7 +7,7 @@ import pytest
 from django.db import transaction
 
 from syncreset.clients.client import REMEMBERED, Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.ledger.item import Item
 from syncreset.protocol.snapshot.lines import RowLine, Step
 from syncreset.recovery.job import Recovery
@@ -28,7 +28,7 @@ PRODUCT = "market.product"
 
 def ordered(device: Device, *, full: bool = False) -> str:
     """A reset for the device; with ``full``, to heal a restored server."""
-    (reset,) = force_reset(Client.objects.filter(pk=device.client), full=full)
+    (reset,) = Reset.objects.force(Client.objects.filter(pk=device.client), full=full)
     return str(reset.pk)
 
 

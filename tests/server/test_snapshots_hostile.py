@@ -20,7 +20,7 @@ import pytest
 from pytest_django import Settings
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.feed.entries import Entry
 from syncreset.ledger.item import Item
 from syncreset.protocol.changes import Row
@@ -51,7 +51,7 @@ def phone(device: DeviceFactory) -> Device:
 
 @pytest.fixture
 def reset(phone: Device) -> str:
-    (ordered,) = force_reset(Client.objects.filter(pk=phone.client), full=False)
+    (ordered,) = Reset.objects.force(Client.objects.filter(pk=phone.client), full=False)
     return str(ordered.pk)
 
 
@@ -593,7 +593,7 @@ def test_clocks_of_a_snapshot_are_clamped_and_its_names_checked(
     known = phone.rows["zoo.uuidkeyed", str(there.pk)]["clocks"]["*"]
     UUIDKeyed.objects.filter(pk=deleted.pk).delete()
     gone.delete()
-    (ordered,) = force_reset(Client.objects.filter(pk=phone.client), full=full)
+    (ordered,) = Reset.objects.force(Client.objects.filter(pk=phone.client), full=full)
     clocks = {"*": clock, "note": clock, "\x00": 1, "\ud800": 1, "__proto__": 1, "x" * 9999: 1}
     base = {"note": known, "\ud800": 1} if edited else {}
     lines: list[Line] = [
@@ -636,7 +636,7 @@ def test_files_and_old_values_come_back_with_a_healed_row(phone: Device) -> None
     held = phone.rows[SPECIMEN, str(made.pk)]
     Specimen.objects.all().delete()
     clear_tombstones()
-    (ordered,) = force_reset(Client.objects.filter(pk=phone.client), full=True)
+    (ordered,) = Reset.objects.force(Client.objects.filter(pk=phone.client), full=True)
 
     recovery = accepted(phone, str(ordered.pk), phone.snapshot(str(ordered.pk), [row_line(held, {})]))
 

@@ -15,7 +15,7 @@ from django.db.models import ProtectedError
 from hypothesis import strategies as st
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.feed.entries import Entry
 from syncreset.ledger.item import Item
 from syncreset.protocol.changes import Row
@@ -240,7 +240,7 @@ class World:
             self._forget(plan.forgotten)
         self.lines = self._local(now() + plan.clock_offset)
         self._others(plan.after)
-        (reset,) = force_reset(Client.objects.filter(pk=device.client), full=plan.healing)
+        (reset,) = Reset.objects.force(Client.objects.filter(pk=device.client), full=plan.healing)
         header = {
             "strategy": plan.strategy,
             "full": plan.full or plan.healing,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from syncreset.clients.client import Client
-from syncreset.clients.resets import force_reset
+from syncreset.clients.resets import Reset
 from syncreset.protocol.changes import Row
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import Line, RowLine
@@ -41,7 +41,7 @@ def recover(device: Device, reset: str, lines: Sequence[Line], **header: Any) ->
 
 
 def forced(device: Device) -> str:
-    (reset,) = force_reset(Client.objects.filter(pk=device.client))
+    (reset,) = Reset.objects.force(Client.objects.filter(pk=device.client))
     problem = device.pull(status=409)
     assert (problem["code"], problem["reason"], problem["reset"]) == (
         "client_reset",

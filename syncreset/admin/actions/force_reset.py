@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 
 from ...clients.client import Client
-from ...clients.resets import Reset, force_reset
+from ...clients.resets import Reset
 from ...protocol.clock import now
 from ..shown.html import Table, badge, change_link, moment, printable
 from .confirm import Confirmation, confirm, is_confirmed
@@ -48,7 +48,7 @@ class ForceResetForm(forms.Form):
 
 def with_open_resets(clients: QuerySet[Client]) -> QuerySet[Client]:
     """The clients, each with ``open_resets``: the list of the one reset it has yet to bootstrap with, or empty."""
-    awaited = Reset.objects.filter(bootstrapped__isnull=True, replaced__isnull=True)
+    awaited = Reset.objects.open()
     return clients.prefetch_related(Prefetch("resets", queryset=awaited, to_attr="open_resets"))
 
 
@@ -138,12 +138,8 @@ def _order(
     model_admin: admin.ModelAdmin, request: HttpRequest, clients: list[Client], *, detail: str, full: bool
 ) -> None:
     with transaction.atomic():
-        kept = set(
-            Reset.objects.filter(
-                client__in=clients, bootstrapped__isnull=True, replaced__isnull=True
-            ).values_list("pk", flat=True)
-        )
-        resets = force_reset(clients, by=request.user, detail=detail, full=full)
+        kept = set(Reset.objects.open().filter(client__in=clients).values_list("pk", flat=True))
+        resets = Reset.objects.force(clients, by=request.user, detail=detail, full=full)
         ordered = [reset for reset in resets if reset.pk not in kept]
         if ordered:
             told = [reset.client for reset in ordered]

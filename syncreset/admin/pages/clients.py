@@ -13,8 +13,9 @@ from django.utils.html import format_html
 from ...clients.client import Client
 from ...clients.resets import Reset
 from ...ledger.item import Item, totals
-from ...operations.states import CLIENT_STATES, newest_checkpoint, with_client_state, with_reset_state
+from ...operations.states import CLIENT_STATES, newest_checkpoint, with_client_state
 from ...recovery.job import Recovery
+from ...recovery.reset_state import with_reset_state
 from ...tracking.registry import EVERYONE
 from ...wire.model import WireModel, model_labelled
 from ...wire.schema import current_schema
@@ -87,9 +88,9 @@ class ClientAdmin(RecordAdmin):
     def client_name(self, client: Client) -> str:
         return printable(str(client))
 
-    @admin.display(description="state", ordering="standing")
+    @admin.display(description="state", ordering="state")
     def state(self, client: Any) -> str:
-        return badge(client.standing, CLIENT_STATES[client.standing])
+        return badge(client.state, CLIENT_STATES[client.state])
 
     @admin.display(description="last seen", ordering="last_seen")
     def seen(self, client: Client) -> str:
@@ -176,7 +177,7 @@ def _resets(client: Client) -> Table:
         rows=[
             [
                 change_link(reset),
-                badge(reset.standing),
+                badge(reset.state),
                 moment(reset.created),
                 printable(str(reset.created_by or "the server")),
                 moment(reset.bootstrapped, missing="not yet"),

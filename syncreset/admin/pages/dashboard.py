@@ -18,10 +18,11 @@ from ...clients.client import Client
 from ...clients.resets import Reset, ResetReason
 from ...feed.entries import Entry
 from ...ledger.item import Item, ItemState
-from ...operations.states import CLIENT_STATES, RESET_STATES, SILENT_DAYS
+from ...operations.states import CLIENT_STATES, SILENT_DAYS
 from ...operations.statistics import beginning_of, last_days, outcomes_by_day
 from ...operations.status import Dashboard, clients_by_state, resets_by_reason, unsynced
 from ...recovery.job import Recovery
+from ...recovery.reset_state import RESET_STATES
 from ...recovery.uploads import Upload
 from ..shown.attention import attention_context, may_view
 from ..shown.html import Table, badge, change_link, changelist_url, count_link, moment, printable, tone
@@ -178,7 +179,7 @@ def _resets(days: int) -> Table:
         rows=[
             [
                 ResetReason(reason).label,
-                *(_reset_count(states.get(state, 0), days, reason, standing=state) for state in shown),
+                *(_reset_count(states.get(state, 0), days, reason, state=state) for state in shown),
                 _reset_count(sum(states.values()), days, reason),
             ]
             for reason, states in counted.items()

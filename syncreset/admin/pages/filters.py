@@ -12,9 +12,10 @@ from django.http import HttpRequest
 from ...clients.client import Client
 from ...clients.resets import Reset
 from ...operations.attention import idle_recoveries, overdue_resets, unsettled_recoveries
-from ...operations.states import CLIENT_STATES, RESET_STATES, SILENT_DAYS, UPLOAD_STATES
+from ...operations.states import CLIENT_STATES, SILENT_DAYS, UPLOAD_STATES
 from ...operations.statistics import beginning_of, last_days
 from ...recovery.job import Recovery, RecoveryKind
+from ...recovery.reset_state import RESET_STATES
 from ...wire.model import wire_models
 from ...wire.schema import current_schema
 from ..shown.html import printable
@@ -33,7 +34,7 @@ class ClientStateFilter(admin.SimpleListFilter):
         return list({**CLIENT_STATES, "silent": f"not seen for {SILENT_DAYS} days"}.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(standing=self.value()) if self.value() else queryset
+        return queryset.filter(state=self.value()) if self.value() else queryset
 
 
 class _Condition(admin.SimpleListFilter):
@@ -70,7 +71,7 @@ class OpenResetFilter(_Condition):
     parameter_name = "reset"
 
     def holding(self, records: QuerySet[Any]) -> QuerySet[Any]:
-        open_resets = Reset.objects.filter(bootstrapped__isnull=True, replaced__isnull=True)
+        open_resets = Reset.objects.open()
         return records.filter(pk__in=open_resets.values("client"))
 
 
@@ -98,7 +99,7 @@ class ResetStateFilter(admin.SimpleListFilter):
     """Resets by how far their clients have got. Those that are overdue are some of the ordered ones."""
 
     title = "state"
-    parameter_name = "standing"
+    parameter_name = "state"
     OVERDUE = "overdue"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
@@ -107,20 +108,20 @@ class ResetStateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == self.OVERDUE:
             return queryset.filter(pk__in=overdue_resets().values("pk"))
-        return queryset.filter(standing=self.value()) if self.value() else queryset
+        return queryset.filter(state=self.value()) if self.value() else queryset
 
 
 class UploadStateFilter(admin.SimpleListFilter):
     """Uploads by what has become of them."""
 
     title = "state"
-    parameter_name = "standing"
+    parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         return [(state, state) for state in UPLOAD_STATES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(standing=self.value()) if self.value() else queryset
+        return queryset.filter(state=self.value()) if self.value() else queryset
 
 
 class UnsettledFilter(admin.SimpleListFilter):

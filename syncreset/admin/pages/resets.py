@@ -9,8 +9,9 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from ...clients.resets import Reset
-from ...operations.states import with_reset_state, with_upload_state
+from ...operations.states import with_upload_state
 from ...recovery.job import Recovery
+from ...recovery.reset_state import with_reset_state
 from ..shown.html import Table, badge, change_link, change_url, moment, printable, progress_bar
 from .filters import AgeFilter, ClientFilter, ResetStateFilter
 from .records import RecordAdmin
@@ -58,13 +59,13 @@ class ResetAdmin(RecordAdmin):
     def client_link(self, reset: Reset) -> str:
         return change_link(reset.client)
 
-    @admin.display(description="state", ordering="standing")
+    @admin.display(description="state", ordering="state")
     def state(self, reset: Any) -> str:
-        return badge(reset.standing)
+        return badge(reset.state)
 
     @admin.display(description="state")
     def state_in_words(self, reset: Any) -> str:
-        return format_html("{} {}", badge(reset.standing), _STATES[reset.standing])
+        return format_html("{} {}", badge(reset.state), _STATES[reset.state])
 
     @admin.display(description="detail")
     def why(self, reset: Reset) -> str:

@@ -26,7 +26,7 @@ _STATES = {"purged": "recovered, then purged", "waiting": "not checked yet"}
 
 def upload_state(upload: Any) -> str:
     """Where an upload `with_upload_state` is, as a badge."""
-    return badge(upload.standing, _STATES.get(upload.standing, ""))
+    return badge(upload.state, _STATES.get(upload.state, ""))
 
 
 def _has_expired(upload: Upload) -> bool:

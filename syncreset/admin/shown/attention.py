@@ -90,7 +90,7 @@ def _refused() -> Call:
         count=count,
         what=_counted(count, "refused upload"),
         action="Nothing of it is recovered yet. See why it was refused; check it again once that is mended.",
-        url=changelist_url("syncreset_upload", standing="refused"),
+        url=changelist_url("syncreset_upload", state="refused"),
     )
 
 
@@ -112,7 +112,7 @@ def _overdue() -> Call:
         count=count,
         what=_counted(count, "overdue reset"),
         action="The device has not come back for a week. Ask its user to open the app.",
-        url=changelist_url("syncreset_reset", standing="overdue"),
+        url=changelist_url("syncreset_reset", state="overdue"),
     )
 
 

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django.db.models import QuerySet
 
 from ...clients.client import Client
-from ...clients.resets import Reset, force_reset
+from ...clients.resets import Reset
 from ...protocol.clock import now
 from ..console import Console, Report, counted, moment, table
 
@@ -120,12 +120,7 @@ def _holding(scope: str) -> list[uuid.UUID]:
 
 def _planned(clients: "QuerySet[Client]", at: int, waves: int, every: int) -> Iterator[Order]:
     """Clients whose reset is due keep it; the others come in waves, those with the least unsynced first."""
-    opened = {
-        reset.client_id: reset
-        for reset in Reset.objects.filter(
-            client__in=clients, bootstrapped__isnull=True, replaced__isnull=True
-        )
-    }
+    opened = {reset.client_id: reset for reset in Reset.objects.open().filter(client__in=clients)}
     waiting = []
     for client in clients.order_by("pending", "-last_seen", "pk"):
         reset = opened.get(client.pk)
@@ -153,7 +148,7 @@ def _planned(clients: "QuerySet[Client]", at: int, waves: int, every: int) -> It
 def _given(order: Order, options: dict[str, Any]) -> Order:
     if order.wave is None:
         return order
-    [reset] = force_reset(
+    [reset] = Reset.objects.force(
         [order.client], detail=options["detail"], full=options["full"], not_before=order.not_before
     )
     return Order(

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...clients.client import Client
-from ...operations.states import RESET_STATES, SILENT_DAYS
+from ...operations.states import SILENT_DAYS
 from ...operations.status import Overview, overview
 from ...recovery.job import Recovery
+from ...recovery.reset_state import RESET_STATES
 from ..console import Console, Report, counted, facts, moment, table
 
 HELP = "Tell how the feed, clients, resets, recoveries, uploads and triggers stand. Changes nothing."

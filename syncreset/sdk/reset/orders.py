@@ -15,7 +15,7 @@ from ..transport.messages import Exchange
 from . import procedure as resetting
 from .device import Device
 from .journal import Halt, Postponed
-from .state import standing
+from .state import reset_outcome
 from .upload import state_of
 
 #: How often the very same reset is begun while the server never shows that it knew of its completion.
@@ -101,7 +101,7 @@ def _postpone(device: Device, reset: str, reason: str, seconds: float | None) ->
 
 def _halt(device: Device, halt: Halt) -> ResetLoop:
     device.journal.stop(halt)
-    outcome = standing(device.journal, device.mode)
+    outcome = reset_outcome(device.journal, device.mode)
     if outcome is None:
         raise RuntimeError("the journal lost what it was told")
     kept = [backup for backup in device.journal.backups() if backup.state == "kept"]

@@ -1,4 +1,4 @@
-"""Where a reset stands, as the app is shown it: from the journal alone, without asking anybody."""
+"""How far a reset is, as the app is shown it: from the journal alone, without asking anybody."""
 
 from ..reports import ResetOutcome, ResetState
 from .journal import Journal, ResetPlan
@@ -18,7 +18,7 @@ def outcome_of(journal: Journal, plan: ResetPlan, state: ResetState) -> ResetOut
     )
 
 
-def standing(journal: Journal, mode: str) -> ResetOutcome | None:
+def reset_outcome(journal: Journal, mode: str) -> ResetOutcome | None:
     """What the app has to know of: a reset that goes round in circles, one put off, one under way. Else None.
 
     ``mode`` is the replica's own, for a reset that has not been begun.
