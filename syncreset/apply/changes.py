@@ -118,8 +118,8 @@ def _apply_group(members: list[Prepared], author: Author) -> list[Applied]:
 
 def _failed_with_group(prepared: Prepared, *, parked: bool) -> Applied:
     problem = Problem(code="group", detail="another change of its group could not be applied")
-    fail = Outcome.parked if parked else Outcome.rejected
-    return Applied(change=prepared.change, outcome=fail(prepared.change, problem), notes=prepared.notes)
+    outcome = Outcome.parked(prepared.change, problem) if parked else Outcome.rejected(problem)
+    return Applied(change=prepared.change, outcome=outcome, notes=prepared.notes)
 
 
 def _apply_unit(members: list[Prepared], author: Author) -> list[Applied]:

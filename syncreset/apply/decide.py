@@ -104,7 +104,7 @@ def _merge_counted(slot: _Slot, change: Instruction, policy: Policy, model: Wire
 def _stopped(change: Instruction, code: str, detail: str, name: str | None = None) -> Outcome:
     """Rejected, but parked for the operator where acknowledged data is what could not be written."""
     problem = Problem(code=code, detail=detail, field=name)
-    return Outcome.parked(change, problem) if change.healing else Outcome.rejected(change, problem)
+    return Outcome.parked(change, problem) if change.healing else Outcome.rejected(problem)
 
 
 def _with_nulls(outcome: Outcome, row: Row, change: Instruction, nulled: Collection[str]) -> Outcome:

@@ -39,11 +39,11 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
     change = Instruction.of(change)
     model = model_labelled(change.model)
     if model is None:
-        return _rejected(change, "unknown_model", "there is no such model here")
+        return _rejected("unknown_model", "there is no such model here")
     try:
         pk = model.canonical(change.pk)
     except ValueFault as fault:
-        return Outcome.rejected(change, fault.problem(None))
+        return Outcome.rejected(fault.problem(None))
     fields: dict[str, Any] = {}
     notes: list[Problem] = []
     known = model.fields
@@ -57,7 +57,7 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
     for name, value in change.fields.items() if change.op == "put" else ():
         field = known.get(name)
         if field is None:
-            return _rejected(change, "unknown_field", "the model has no such field", name)
+            return _rejected("unknown_field", "the model has no such field", name)
         if _may_not_set(model, field, author):
             if change.makes_row and (value is None or same(value, default_of(field))):
                 continue
@@ -65,7 +65,7 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
         try:
             fields[name] = _canonical(change, model, field, value)
         except ValueFault as fault:
-            return Outcome.rejected(change, fault.problem(name))
+            return Outcome.rejected(fault.problem(name))
         notes.extend(_notes(field, value))
     ready = replace(
         change,
@@ -108,7 +108,7 @@ def _is_step(model: WireModel, name: str, value: Any) -> bool:
 def _forbidden(change: Instruction, name: str) -> Outcome:
     """Refused to a client; but what was acknowledged once, and only an operator may write, waits for one."""
     problem = Problem(code="forbidden_field", detail="clients cannot set this field", field=name)
-    return Outcome.parked(change, problem) if change.healing else Outcome.rejected(change, problem)
+    return Outcome.parked(change, problem) if change.healing else Outcome.rejected(problem)
 
 
 def _believed(
@@ -196,6 +196,6 @@ def _notes(field: "models.Field[Any, Any]", value: Any) -> list[Problem]:
     return []
 
 
-def _rejected(change: Change, code: str, detail: str, field: str | None = None) -> Outcome:
+def _rejected(code: str, detail: str, field: str | None = None) -> Outcome:
     shown = field if field is None or (field.isprintable() and len(field) <= 200) else None
-    return Outcome.rejected(change, Problem(code=code, detail=detail, field=shown))
+    return Outcome.rejected(Problem(code=code, detail=detail, field=shown))

@@ -35,7 +35,7 @@ class Dashboard(Client):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeedStanding:
+class FeedStatus:
     """The feed: its epoch, the newest checkpoint (0: none) and its time (µs), what is purged and what is unstamped."""
 
     epoch: str
@@ -62,7 +62,7 @@ class Overview:
     """
 
     at: int
-    feed: FeedStanding
+    feed: FeedStatus
     clients: Mapping[str, int]
     unsynced: Unsynced
     resets: Mapping[str, Mapping[str, int]]
@@ -83,7 +83,7 @@ def overview(*, silent_days: int = SILENT_DAYS, named: int = 10) -> Overview:
     schema = current_schema()["hash"]
     return Overview(
         at=now(),
-        feed=_feed_standing(),
+        feed=_feed_status(),
         clients=clients_by_state(silent_days=silent_days),
         unsynced=unsynced(named=named),
         resets=resets_by_reason(),
@@ -125,10 +125,10 @@ def resets_by_reason(*, since: int = 0) -> dict[str, dict[str, int]]:
     return {reason: counted[reason] for reason in sorted(counted)}
 
 
-def _feed_standing() -> FeedStanding:
+def _feed_status() -> FeedStatus:
     state = feed_state()
     newest = Checkpoint.objects.order_by("-number").first()
-    return FeedStanding(
+    return FeedStatus(
         epoch=state.epoch,
         checkpoint=0 if newest is None else newest.number,
         at=None if newest is None else newest.at,
@@ -139,7 +139,7 @@ def _feed_standing() -> FeedStanding:
 
 
 def _uploads() -> dict[str, int]:
-    still_open = with_upload_state(Upload.objects.all()).filter(standing__in=OPEN_UPLOAD_STATES)
+    still_open = with_upload_state(Upload.objects.all()).filter(state__in=OPEN_UPLOAD_STATES)
     return _counted(still_open, "state", OPEN_UPLOAD_STATES)
 
 

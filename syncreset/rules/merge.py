@@ -89,9 +89,9 @@ class Outcome:
         return cls(state="parked", problem=problem, decisions=_unmerged(change, "review"))
 
     @classmethod
-    def rejected(cls, change: Change, problem: Problem) -> "Outcome":
+    def rejected(cls, problem: Problem) -> "Outcome":
         """Nothing is written, and nothing waits."""
-        return cls(state="rejected", problem=problem, decisions=_unmerged(change, "server"))
+        return cls(state="rejected", problem=problem)
 
     @classmethod
     def superseded(cls, change: Change, problem: Problem) -> "Outcome":

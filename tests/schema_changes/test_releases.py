@@ -32,7 +32,7 @@ print(json.dumps({"dogs": rows, "walks": list(Walk.objects.values_list("dog__nam
 
 ITEMS = """
 import json
-from syncreset.ledger import Item
+from syncreset.models import Item
 items = Item.objects.order_by("line", "part")
 told = [[item.state, item.code, item.model, {n: d["client"] for n, d in item.fields.items()}] for item in items]
 print(json.dumps(told))

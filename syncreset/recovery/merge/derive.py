@@ -178,7 +178,7 @@ def _orphaned(item: Numbered, line: UpdateLine, rules: Rules) -> Derived | None:
 def _refused(
     item: Numbered, change: Instruction, detail: str, code: str = "malformed_line", part: int = 0
 ) -> Derived:
-    outcome = Outcome.rejected(change, Problem(code=code, detail=detail))
+    outcome = Outcome.rejected(Problem(code=code, detail=detail))
     return Derived(number=item.number, part=part, change=change, outcome=outcome)
 
 

@@ -210,12 +210,12 @@ def _steps_of_new_row(
     """What a row that was sent, and perhaps taken, has been counted up to from nothing, and with what it was sent."""
     steps: dict[str, Step] = {}
     for seq, answer, change in sent_changes(store, model.name, pk):
-        if answer == REFUSED or change["op"] == "delete" or change["base"] is not None:
+        if answer == REFUSED or change.op == "delete" or change.base is not None:
             continue
         for field in model.stepped:
             whole = step_between(field.stepping, None, fields.get(field.name))
             if whole is not None:
-                part = step_between(field.stepping, None, change["fields"].get(field.name))
+                part = step_between(field.stepping, None, change.fields.get(field.name))
                 sent = {seq: without_step(whole, whole) if part is None else part}
                 steps[field.name] = Step(whole=whole, sent=sent)
         break
@@ -243,13 +243,13 @@ def _steps(
             continue
         parts: dict[int, Any] = {}
         for seq, answer, change in sent_before:
-            sent = change.get("fields", {}).get(name)
+            sent = change.fields.get(name)
             if answer == REFUSED or not is_step(field, sent):
                 continue
             parts[seq] = sent
             if answer == TAKEN:
                 whole = sent if whole is None else with_step(sent, whole)
-                base[name] = (change["base"] or {}).get(name, UNKNOWN)
+                base[name] = (change.base or {}).get(name, UNKNOWN)
         if whole is not None:
             steps[name] = Step(whole=whole, sent=dict(sorted(parts.items())))
     return steps

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...protocol.changes import same
+from ...protocol.changes import Change, same
 from ...protocol.steps import add_step, is_delta, is_set_change, take_step_back
 from .marks import Marks
 from .schema import FieldSchema, ModelSchema
@@ -72,7 +72,7 @@ class Rest:
         return value, take_step_back(value, self.step)
 
 
-def rest_of(field: FieldSchema, marks: Marks, value: Any, change: Mapping[str, Any] | None) -> Rest | None:
+def rest_of(field: FieldSchema, marks: Marks, value: Any, change: Change | None) -> Rest | None:
     """What remains of a field once a change is taken (None: of all that was not answered).
 
     None for fields that are no counters or sets, and where it is not known what they were.
@@ -81,15 +81,15 @@ def rest_of(field: FieldSchema, marks: Marks, value: Any, change: Mapping[str, A
         return None
     known = marks.base is not None and field.name in marks.base and field.name in marks.origin
     origin = marks.origin[field.name][0] if known else None
-    if change is not None and field.name in change["fields"]:
-        sent = change["fields"][field.name]
+    if change is not None and field.name in change.fields:
+        sent = change.fields[field.name]
         if is_step(field, sent):
             if not known:
                 return None
             origin = add_step(origin, sent)
         else:
             origin = sent
-    elif change is not None and change["base"] is None:
+    elif change is not None and change.base is None:
         origin = None
     elif not known:
         return None

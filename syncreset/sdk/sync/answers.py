@@ -1,10 +1,9 @@
 """What the server says of each pushed change, taken over into the store."""
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...protocol.changes import ROW_CLOCK, same
+from ...protocol.changes import ROW_CLOCK, Change, same
 from ..store.marks import UNKNOWN, Deletion, Marks
 from ..store.schema import ModelSchema
 from ..store.steps import is_step, rest_of
@@ -19,28 +18,28 @@ def take_results(store: Store, sent: Iterable[Frozen], results: Mapping[int, Map
     known: its row's marks stay, so that it is sent once more under a new number. Steps are not: they have been counted.
     """
     for frozen in sent:
-        change = json.loads(frozen.body)
+        change = frozen.change
         result = results.get(frozen.seq, {"state": "duplicate"})
         if result["state"] == "duplicate" and "outcome" in result:
             result = {**result, "state": result["outcome"]}
-        model = store.schema.models.get(change["model"])
+        model = store.schema.models.get(change.model)
         if model is not None:
-            take = _take_delete if change["op"] == "delete" else _take_put
+            take = _take_delete if change.op == "delete" else _take_put
             take(store, model, change, result)
         answer = REFUSED if result["state"] in ("parked", "rejected") else TAKEN
         store.connection.execute("UPDATE _syncreset_outbox SET acked = ? WHERE seq = ?", (answer, frozen.seq))
 
 
-def _take_put(store: Store, model: ModelSchema, change: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+def _take_put(store: Store, model: ModelSchema, change: Change, result: Mapping[str, Any]) -> None:
     state, row, clocks = result["state"], result.get("row"), result.get("clocks")
-    marks = store.marks(model.name, change["pk"])
+    marks = store.marks(model.name, change.pk)
     if (
         state == "rejected"
         and _code(result) == "row_missing"
         and marks is not None
-        and change["base"] is not None
+        and change.base is not None
     ):
-        _send_whole(store, model, change["pk"], marks)
+        _send_whole(store, model, change.pk, marks)
     elif state in ("applied", "identical"):
         _acknowledge(
             store, model, change, marks, clocks or (row or {}).get("clocks") or {}, result.get("updated", 0)
@@ -69,25 +68,25 @@ def _send_whole(store: Store, model: ModelSchema, pk: str, marks: Marks) -> None
     store.set_marks(model.name, pk, Marks(base=None, local=local, known=marks.updated))
 
 
-def _edited_since(change: Mapping[str, Any], marks: Marks, name: str) -> bool:
+def _edited_since(change: Change, marks: Marks, name: str) -> bool:
     """Whether a field was written again after the change was frozen."""
     if marks.base is not None and name not in marks.base:
         return False
-    told = name in change["fields"] or change["base"] is None
-    sent = change["clocks"].get(name, change["clocks"].get(ROW_CLOCK, 0)) if told else 0
+    told = name in change.fields or change.base is None
+    sent = change.clock(name) if told else 0
     return marks.written(name) > sent
 
 
 def _acknowledge(
     store: Store,
     model: ModelSchema,
-    change: Mapping[str, Any],
+    change: Change,
     marks: Marks | None,
     clocks: Mapping[str, int],
     updated: int,
 ) -> None:
     """Take the server's clocks. ``updated`` counts for a row made here alone: others may hide edits not yet pulled."""
-    pk, newest = change["pk"], max([updated, *clocks.values()])
+    pk, newest = change.pk, max([updated, *clocks.values()])
     store.observe(newest)
     if marks is None:
         deletion = store.deletion(model.name, pk)
@@ -98,11 +97,11 @@ def _acknowledge(
                 model.name, pk, Deletion(at=deletion.at, base=base, clocks=known, pulled=False)
             )
         return
-    whole = change["base"] is None
+    whole = change.base is None
     if marks.base is None and not whole:
         return  # deleted and made anew since: that is a change of its own
     known = dict(clocks) if whole and marks.base is None else dict(marks.clocks)
-    for name in change["fields"]:
+    for name in change.fields:
         if name in clocks:
             known[name] = clocks[name]
     candidates = (
@@ -115,7 +114,7 @@ def _acknowledge(
     row = store.row(model, pk) or {}
     for name in candidates:
         rest = rest_of(model.fields[name], marks, row.get(name), change)
-        acknowledged_now = name in change["fields"] or marks.base is None
+        acknowledged_now = name in change.fields or marks.base is None
         if rest is not None:
             if not (rest.settled and acknowledged_now):
                 bases[name] = server.clock(name) if acknowledged_now else (marks.base or {})[name]
@@ -123,7 +122,7 @@ def _acknowledge(
         elif _edited_since(change, marks, name):
             bases[name] = server.clock(name) if acknowledged_now else (marks.base or {}).get(name, UNKNOWN)
             local[name] = marks.written(name)
-        elif name not in change["fields"] and marks.base is not None:
+        elif name not in change.fields and marks.base is not None:
             bases[name], local[name] = marks.base[name], marks.written(name)
     seen = newest if whole and marks.base is None else marks.updated
     store.set_marks(
@@ -131,25 +130,25 @@ def _acknowledge(
     )
 
 
-def _acknowledge_steps(store: Store, model: ModelSchema, change: Mapping[str, Any], marks: Marks) -> None:
+def _acknowledge_steps(store: Store, model: ModelSchema, change: Change, marks: Marks) -> None:
     """The server has decided of the change, who knows how. Values can be sent again without harm, steps cannot."""
-    row = store.row(model, change["pk"]) or {}
+    row = store.row(model, change.pk) or {}
     base = marks.base or {}
     for field in model.stepped:
-        rest = rest_of(field, marks, row.get(field.name), change) if field.name in change["fields"] else None
+        rest = rest_of(field, marks, row.get(field.name), change) if field.name in change.fields else None
         if rest is None or field.name not in base:
             continue
         marks.origin[field.name] = [rest.origin]
         if rest.settled:
             del base[field.name], marks.origin[field.name]
-    store.set_marks(model.name, change["pk"], marks)
+    store.set_marks(model.name, change.pk, marks)
 
 
 def _replace(
-    store: Store, model: ModelSchema, change: Mapping[str, Any], marks: Marks | None, row: Mapping[str, Any]
+    store: Store, model: ModelSchema, change: Change, marks: Marks | None, row: Mapping[str, Any]
 ) -> None:
     """The server's row takes the place of the local one, except for fields edited again since."""
-    pk = change["pk"]
+    pk = change.pk
     server = Marks(
         updated=max(row["updated"], *row["clocks"].values()) if row["clocks"] else row["updated"],
         clocks=dict(row["clocks"]),
@@ -169,7 +168,7 @@ def _replace(
         list(model.fields) if marks.base is None else [name for name in marks.base if name in model.fields]
     )
     for name in candidates:
-        in_flight = name in change["fields"]
+        in_flight = name in change.fields
         rest = rest_of(model.fields[name], marks, held.get(name), change) if name in fields else None
         if rest is not None:
             if not (rest.settled and (in_flight or marks.base is None)):
@@ -177,7 +176,7 @@ def _replace(
                 fields[name], origin = rest.moved_to(fields[name])
                 server.origin[name] = [origin]
         elif _edited_since(change, marks, name) or (marks.base is not None and not in_flight):
-            won = in_flight and name in row["fields"] and same(row["fields"][name], change["fields"][name])
+            won = in_flight and name in row["fields"] and same(row["fields"][name], change.fields[name])
             before = UNKNOWN if marks.base is None else marks.base[name]
             bases[name] = server.clock(name) if won else before
     server.base, server.local = bases, {name: marks.written(name) for name in bases}
@@ -186,9 +185,9 @@ def _replace(
     store.set_marks(model.name, pk, server)
 
 
-def _withdraw(store: Store, model: ModelSchema, change: Mapping[str, Any], marks: Marks | None) -> None:
+def _withdraw(store: Store, model: ModelSchema, change: Change, marks: Marks | None) -> None:
     """The server has no row to show for it. The local one goes, unless it was edited again since."""
-    pk = change["pk"]
+    pk = change.pk
     if marks is None:
         deletion = store.deletion(model.name, pk)
         if deletion is not None and not deletion.pulled and deletion.base is None:
@@ -197,7 +196,7 @@ def _withdraw(store: Store, model: ModelSchema, change: Mapping[str, Any], marks
     names = [name for name in (model.fields if marks.base is None else marks.base) if name in model.fields]
     row = store.row(model, pk) or {}
     rests = {name: rest_of(model.fields[name], marks, row.get(name), change) for name in names}
-    told = names if change["base"] is None else change["fields"]
+    told = names if change.base is None else change.fields
     if all(
         not _edited_since(change, marks, name) if rest is None else rest.settled and name in told
         for name, rest in rests.items()
@@ -208,11 +207,9 @@ def _withdraw(store: Store, model: ModelSchema, change: Mapping[str, Any], marks
         store.set_marks(model.name, pk, marks)
 
 
-def _keep_what_lost(
-    store: Store, model: ModelSchema, change: Mapping[str, Any], result: Mapping[str, Any]
-) -> None:
+def _keep_what_lost(store: Store, model: ModelSchema, change: Change, result: Mapping[str, Any]) -> None:
     row = result.get("row")
-    fields = change.get("fields", {})
+    fields = change.fields
     if row is not None and result["state"] in ("applied", "identical", "merged", "superseded", "duplicate"):
         fields = {
             name: value
@@ -220,13 +217,13 @@ def _keep_what_lost(
             if not same(value, row["fields"].get(name))
             and not (name in model.fields and is_step(model.fields[name], value))
         }
-        if not fields and change["op"] == "put":
+        if not fields and change.op == "put":
             return
     store.add_unresolved(
-        seq=change["seq"],
+        seq=change.seq or 0,
         model=model.name,
-        pk=change["pk"],
-        op=change["op"],
+        pk=change.pk,
+        op=change.op,
         state=result["state"],
         fields=fields,
         server=None if row is None else row["fields"],
@@ -235,10 +232,8 @@ def _keep_what_lost(
     )
 
 
-def _take_delete(
-    store: Store, model: ModelSchema, change: Mapping[str, Any], result: Mapping[str, Any]
-) -> None:
-    state, row, pk = result["state"], result.get("row"), change["pk"]
+def _take_delete(store: Store, model: ModelSchema, change: Change, result: Mapping[str, Any]) -> None:
+    state, row, pk = result["state"], result.get("row"), change.pk
     deletion = store.deletion(model.name, pk)
     ours = deletion is not None and not deletion.pulled
     if row is not None:
@@ -247,7 +242,7 @@ def _take_delete(
             _restore(store, model, pk, row)
     elif state in ("applied", "identical"):
         if ours:
-            at = max((result.get("clocks") or {}).values(), default=change["clocks"][ROW_CLOCK])
+            at = max((result.get("clocks") or {}).values(), default=change.clock(ROW_CLOCK))
             store.set_deletion(model.name, pk, Deletion(at=at, base=None, pulled=True))
     elif state != "duplicate":
         _keep_what_lost(store, model, change, result)

@@ -5,11 +5,10 @@ A frozen change is never altered, so that sending it again is harmless whatever 
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ...protocol.changes import ROW_CLOCK
+from ...protocol.changes import ROW_CLOCK, Change, parse_change
 from ...protocol.steps import take_step_back
 from ...protocol.strict_json import dumps
 from ..store.marks import UNKNOWN, Deletion, Marks
@@ -27,6 +26,15 @@ class Frozen:
 
     seq: int
     body: str
+
+    @property
+    def change(self) -> Change:
+        """What it says."""
+        return _thawed(self.body)
+
+
+def _thawed(body: str) -> Change:
+    return parse_change(json.loads(body), "the outbox")
 
 
 def freeze(store: Store) -> int:
@@ -55,7 +63,7 @@ def freeze(store: Store) -> int:
         store.connection.executemany(
             "INSERT INTO _syncreset_outbox (seq, model, pk, body, acked) VALUES (?, ?, ?, ?, 0)",
             [
-                (number, change["model"], change["pk"], dumps({"seq": number} | change))
+                (number, change.model, change.pk, dumps(replace(change, seq=number).as_wire()))
                 for number, change in enumerate(changes, start=seq)
             ],
         )
@@ -74,27 +82,21 @@ def _unconfirmed(store: Store, model: str, pk: str) -> bool:
     return found is not None
 
 
-def _put(store: Store, model: ModelSchema, pk: str, marks: Marks) -> dict[str, Any]:
+def _put(store: Store, model: ModelSchema, pk: str, marks: Marks) -> Change:
     row = store.row(model, pk) or {}
     if marks.base is None:
         fields = {name: value for name, value in row.items() if value is not None or may_be_null(model, name)}
-        return {
-            "model": model.name,
-            "pk": pk,
-            "op": "put",
-            "fields": fields,
-            "clocks": {name: at for name, at in marks.local.items() if name == ROW_CLOCK or name in fields},
-            "base": None,
-        }
+        clocks = {name: at for name, at in marks.local.items() if name == ROW_CLOCK or name in fields}
+        return Change(model=model.name, pk=pk, op="put", fields=fields, clocks=clocks, base=None)
     fields = outgoing(model, row, marks, [name for name in model.fields if name in marks.base])
-    return {
-        "model": model.name,
-        "pk": pk,
-        "op": "put",
-        "fields": fields,
-        "clocks": {name: marks.written(name) for name in fields},
-        "base": {name: marks.base[name] for name in fields if marks.base[name] != UNKNOWN},
-    }
+    return Change(
+        model=model.name,
+        pk=pk,
+        op="put",
+        fields=fields,
+        clocks={name: marks.written(name) for name in fields},
+        base={name: marks.base[name] for name in fields if marks.base[name] != UNKNOWN},
+    )
 
 
 def may_be_null(model: ModelSchema, name: str) -> bool:
@@ -103,9 +105,9 @@ def may_be_null(model: ModelSchema, name: str) -> bool:
     return field.null and not field.read_only
 
 
-def _delete(model: str, pk: str, deletion: Deletion) -> dict[str, Any]:
+def _delete(model: str, pk: str, deletion: Deletion) -> Change:
     base = None if deletion.base is None else {ROW_CLOCK: deletion.base}
-    return {"model": model, "pk": pk, "op": "delete", "clocks": {ROW_CLOCK: deletion.at}, "base": base}
+    return Change(model=model, pk=pk, op="delete", clocks={ROW_CLOCK: deletion.at}, base=base)
 
 
 def unsent(store: Store, *, count: int, size: int) -> list[Frozen]:
@@ -122,8 +124,8 @@ def unsent(store: Store, *, count: int, size: int) -> list[Frozen]:
     return batch
 
 
-def sent_changes(store: Store, model: str, pk: str) -> list[tuple[int, int, dict[str, Any]]]:
-    """The frozen changes of a row that no pull has confirmed, newest first: number, answer, body.
+def sent_changes(store: Store, model: str, pk: str) -> list[tuple[int, int, Change]]:
+    """The frozen changes of a row that no pull has confirmed, newest first: number, answer, change.
 
     The answer is one of NONE, TAKEN and REFUSED.
     """
@@ -131,7 +133,7 @@ def sent_changes(store: Store, model: str, pk: str) -> list[tuple[int, int, dict
         "SELECT seq, acked, body FROM _syncreset_outbox WHERE model = ? AND pk = ? ORDER BY seq DESC",
         (model, pk),
     )
-    return [(seq, acked, json.loads(body)) for seq, acked, body in found]
+    return [(seq, acked, _thawed(body)) for seq, acked, body in found]
 
 
 def forget_unsent(store: Store, *, after: int) -> None:
@@ -144,20 +146,20 @@ def forget_unsent(store: Store, *, after: int) -> None:
         for seq, body in store.connection.execute(
             "SELECT seq, body FROM _syncreset_outbox WHERE NOT acked ORDER BY seq"
         ).fetchall():
-            _take_steps_back(store, seq, json.loads(body))
+            _take_steps_back(store, seq, _thawed(body))
         store.connection.execute("DELETE FROM _syncreset_outbox WHERE NOT acked")
         store.put(next_seq=max(int(store.get("next_seq", 1)), after + 1))
 
 
-def _take_steps_back(store: Store, seq: int, change: Mapping[str, Any]) -> None:
-    model = store.schema.models.get(change["model"])
-    marks = store.marks(change["model"], change["pk"])
+def _take_steps_back(store: Store, seq: int, change: Change) -> None:
+    model = store.schema.models.get(change.model)
+    marks = store.marks(change.model, change.pk)
     if model is None or marks is None or marks.base is None:
         return
-    row = store.row(model, change["pk"]) or {}
+    row = store.row(model, change.pk) or {}
     back: dict[str, Any] = {}
     for field in model.stepped:
-        sent = change.get("fields", {}).get(field.name)
+        sent = change.fields.get(field.name)
         rest = rest_of(field, marks, row.get(field.name), change) if is_step(field, sent) else None
         if rest is None:
             continue
@@ -167,12 +169,12 @@ def _take_steps_back(store: Store, seq: int, change: Mapping[str, Any]) -> None:
         if rest.settled:
             del marks.base[field.name], marks.origin[field.name]
     if back:
-        store.write_row(model, change["pk"], {name: row[name] for name in back})
-        store.set_marks(model.name, change["pk"], marks)
+        store.write_row(model, change.pk, {name: row[name] for name in back})
+        store.set_marks(model.name, change.pk, marks)
         store.add_unresolved(
             seq=seq,
             model=model.name,
-            pk=change["pk"],
+            pk=change.pk,
             op="put",
             state="withdrawn",
             fields=back,
@@ -204,24 +206,24 @@ def go_back_to(store: Store, acked: int) -> int:
         "SELECT body FROM _syncreset_outbox WHERE acked AND seq > ? ORDER BY seq DESC", (acked,)
     ).fetchall()
     for (body,) in again:
-        _put_steps_under_way(store, json.loads(body))
+        _put_steps_under_way(store, _thawed(body))
     store.connection.execute("UPDATE _syncreset_outbox SET acked = 0 WHERE acked AND seq > ?", (acked,))
     return len(again)
 
 
-def _put_steps_under_way(store: Store, change: Mapping[str, Any]) -> None:
-    model = store.schema.models.get(change["model"])
-    marks = store.marks(change["model"], change["pk"])
-    if model is None or marks is None or marks.base is None or change["op"] == "delete":
+def _put_steps_under_way(store: Store, change: Change) -> None:
+    model = store.schema.models.get(change.model)
+    marks = store.marks(change.model, change.pk)
+    if model is None or marks is None or marks.base is None or change.op == "delete":
         return
-    row = store.row(model, change["pk"]) or {}
+    row = store.row(model, change.pk) or {}
     for field in model.stepped:
-        name, sent = field.name, change["fields"].get(field.name)
+        name, sent = field.name, change.fields.get(field.name)
         if not is_step(field, sent) or (name in marks.base and name not in marks.origin):
             continue
         if name not in marks.base:
-            marks.base[name] = (change["base"] or {}).get(name, UNKNOWN)
-            marks.local[name] = change["clocks"].get(name, change["clocks"].get(ROW_CLOCK, 0))
+            marks.base[name] = (change.base or {}).get(name, UNKNOWN)
+            marks.local[name] = change.clock(name)
             marks.origin[name] = [row.get(name)]
         marks.origin[name] = [take_step_back(marks.origin[name][0], sent)]
-    store.set_marks(model.name, change["pk"], marks)
+    store.set_marks(model.name, change.pk, marks)

@@ -170,7 +170,7 @@ def _move_steps(
         return {}
     row = store.row(model, pk) or {}
     made = next(
-        (change for _, _, change in outbox.sent_changes(store, model.name, pk) if change["base"] is None),
+        (change for _, _, change in outbox.sent_changes(store, model.name, pk) if change.base is None),
         None,
     )
     moved: dict[str, Any] = {}
