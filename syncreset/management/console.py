@@ -51,14 +51,14 @@ class Console:
         """Show how far ``what`` has got."""
         if self.quiet:
             return
-        told = f"{what}: {done:,} of {total:,}"
+        text = f"{what}: {done:,} of {total:,}"
         if not self.errors.isatty():
             if self._is_time(5.0):
-                self.errors.write(told)
+                self.errors.write(text)
             return
         if not self._open or done >= total or self._is_time(0.1):
             filled = _BAR if not total else _BAR * done // total
-            self.errors.write(f"\r[{'#' * filled:<{_BAR}}] {told}\x1b[K", ending="")
+            self.errors.write(f"\r[{'#' * filled:<{_BAR}}] {text}\x1b[K", ending="")
             self._open = True
         if done >= total:
             self.close()
@@ -113,9 +113,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, more: int = 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> Iterator[str]:
     """Lines of names and values."""
-    told = [(name, _cell(value)) for name, value in pairs]
-    width = max(len(name) for name, _ in told)
-    yield from (f"{name.ljust(width)}  {value}" for name, value in told)
+    text = [(name, _cell(value)) for name, value in pairs]
+    width = max(len(name) for name, _ in text)
+    yield from (f"{name.ljust(width)}  {value}" for name, value in text)
 
 
 def counted(count: int, one: str, many: str = "") -> str:

@@ -42,7 +42,7 @@ class Planned:
 class Affected:
     """How many clients go on, must reset for the sake of the deploy, or had to anyway.
 
-    ``unsynced`` of those who must reset hold ``changes`` changes that the server has not got, as they last told.
+    ``unsynced`` of those who must reset hold ``changes`` changes that the server has not got, as they last reported.
     """
 
     total: int = 0
@@ -137,14 +137,14 @@ def _document(state: ProjectState) -> dict[str, Any]:
 
 def _as_published(document: Mapping[str, Any], newest: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """The document, with what ``SyncMeta`` said when the schema was last published, as far as clients can tell."""
-    told = {
+    published_fields = {
         (model["name"], field["name"]): field
         for model in (newest or {}).get("models", ())
         for field in model["fields"]
     }
 
     def as_told(model: Mapping[str, Any], field: Mapping[str, Any]) -> dict[str, Any]:
-        said = told.get((model["name"], field["name"]), field)
+        said = published_fields.get((model["name"], field["name"]), field)
         kept = {name: value for name, value in field.items() if name not in ("read_only", "counter")}
         return kept | {name: said[name] for name in ("read_only", "counter") if name in said}
 
@@ -236,9 +236,9 @@ def _fates_of(difference: Difference, known: Mapping[tuple[str, str | None], lis
     yield from known.get((difference.model, difference.field), ())
     if difference.kind == "model_removed":
         # Of a renamed model the fields are told here: to a schema it is another model.
-        for (model, field), told in known.items():
+        for (model, field), fates in known.items():
             if model == difference.model and field is not None:
-                yield from (fate for fate in told if fate.kind == "parked")
+                yield from (fate for fate in fates if fate.kind == "parked")
 
 
 def _advice(difference: Difference) -> str:

@@ -62,11 +62,11 @@ class Change:
 
     def as_wire(self) -> dict[str, Any]:
         """The change as an object of the protocol ("POST /push")."""
-        told: dict[str, Any] = {"seq": self.seq, "model": self.model, "pk": self.pk, "op": self.op}
+        wire: dict[str, Any] = {"seq": self.seq, "model": self.model, "pk": self.pk, "op": self.op}
         if self.op == "put":
-            told["fields"] = dict(self.fields)
-        told |= {"clocks": dict(self.clocks), "base": None if self.base is None else dict(self.base)}
-        return told if self.group is None else {**told, "group": self.group}
+            wire["fields"] = dict(self.fields)
+        wire |= {"clocks": dict(self.clocks), "base": None if self.base is None else dict(self.base)}
+        return wire if self.group is None else {**wire, "group": self.group}
 
     def clock(self, name: str) -> int:
         """When the client wrote a field (µs)."""

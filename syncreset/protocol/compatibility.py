@@ -79,8 +79,8 @@ def _between_models(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[
                 kind="field_removed", model=name, field=field["name"], detail=f"{label} was removed"
             )
             continue
-        for kind, told in _between_fields(field, successor):
-            yield Difference(kind=kind, model=name, field=field["name"], detail=f"{label} {told}")
+        for kind, detail in _between_fields(field, successor):
+            yield Difference(kind=kind, model=name, field=field["name"], detail=f"{label} {detail}")
     for added in fields:
         yield Difference(kind="field_added", model=name, field=added, detail=f"{name}.{added} is new")
 

@@ -166,22 +166,22 @@ def _bases(
 
 def _renew(item: Item, result: Applied) -> None:
     """What became of the decision, beside what the first merge of the item's change has told and written already."""
-    told = item.fields
+    known = item.fields
     first = (item.before, item.after) if item.wrote else None
     renew_item(item, result)
     if item.state == ItemState.REJECTED or item.code == "unseen_rows":
-        item.state, item.fields = ItemState.PARKED, told
+        item.state, item.fields = ItemState.PARKED, known
     elif item.state == ItemState.PARKED:
-        item.fields = told | {
-            name: _asked_again(told.get(name), decision) for name, decision in item.fields.items()
+        item.fields = known | {
+            name: _asked_again(known.get(name), decision) for name, decision in item.fields.items()
         }
     else:
-        left = _left_as_they_were(told, item)
+        left = _left_as_they_were(known, item)
         if item.state == ItemState.APPLIED and any(
             not same(decision["client"], decision["server"]) for decision in left.values()
         ):
             item.state = ItemState.MERGED
-        item.fields = told | item.fields | left
+        item.fields = known | item.fields | left
     if first is not None:
         if item.wrote:
             item.before, item.after = _around_both(*first, item.before, item.after)
@@ -190,11 +190,11 @@ def _renew(item: Item, result: Applied) -> None:
         item.wrote = True
 
 
-def _left_as_they_were(told: dict[str, Any], item: Item) -> dict[str, Any]:
+def _left_as_they_were(known: dict[str, Any], item: Item) -> dict[str, Any]:
     """The fields that waited and that the decision does not name: they keep what the server has."""
     row = None if item.before is None else Row(**item.before)
     left = {}
-    for name, decision in told.items():
+    for name, decision in known.items():
         if decision["kept"] == "review" and name not in item.fields:
             left[name] = {**decision, "kept": "server"}
             if row is not None and name in row.fields:
@@ -202,13 +202,13 @@ def _left_as_they_were(told: dict[str, Any], item: Item) -> dict[str, Any]:
     return left
 
 
-def _asked_again(told: dict[str, Any] | None, decision: dict[str, Any]) -> dict[str, Any]:
+def _asked_again(known: dict[str, Any] | None, decision: dict[str, Any]) -> dict[str, Any]:
     """What the client wanted stays to be chosen, also where another value was tried."""
-    if told is None:
+    if known is None:
         return decision
     if decision["server_clock"] is None:
-        return told
-    return {**decision, "client": told["client"]}
+        return known
+    return {**decision, "client": known["client"]}
 
 
 def _around_both(

@@ -179,16 +179,16 @@ def _changes(entries: Sequence[Entry], scopes: frozenset[str]) -> list[dict[str,
     changes = []
     for model in wire_models():
         label = model.label
-        touched = {pk: told for (kind, pk), told in kinds.items() if kind == label}
+        touched = {pk: times for (kind, pk), times in kinds.items() if kind == label}
         if not touched:
             continue
         rows = stored_rows(model, scopes, touched)
-        for pk, told in touched.items():
+        for pk, times in touched.items():
             if pk in rows:
                 changes.append(_put(model, rows[pk]))
-            elif EntryKind.DELETED in told:
-                changes.append({"model": label, "pk": pk, "deleted": told[EntryKind.DELETED]})
-            elif EntryKind.DEPARTED in told:
+            elif EntryKind.DELETED in times:
+                changes.append({"model": label, "pk": pk, "deleted": times[EntryKind.DELETED]})
+            elif EntryKind.DEPARTED in times:
                 changes.append(_removed(model, pk))
     return changes
 
@@ -227,18 +227,18 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
     scopes = scopes_of(user)
     limit = min(request.limit, conf.get("PAGE_LIMIT"))
     page = read_page(request.cursor, scopes, limit=limit, reset_id=request.reset)
-    told: dict[str, Any] = {
+    reported: dict[str, Any] = {
         "last_seen": now(),
         "pending": request.pending,
         "schema": request.schema,
         "scopes": sorted(scopes),
     }
     if not page.more:
-        told["checkpoint"] = page.cursor.number
+        reported["checkpoint"] = page.cursor.number
         if request.reset is not None:
             mark_bootstrapped(client, request.reset)
-        _tell_synced(client, page.cursor.number)
-    Client.objects.filter(pk=client.pk).update(**told)
+        _send_synced(client, page.cursor.number)
+    Client.objects.filter(pk=client.pk).update(**reported)
     return {
         "changes": page.changes,
         "checkpoint": page.checkpoint,
@@ -249,7 +249,7 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
     }
 
 
-def _tell_synced(client: Client, number: int) -> None:
+def _send_synced(client: Client, number: int) -> None:
     at = Checkpoint.objects.values_list("at", flat=True).get(number=number)
     labels = sorted(model.label for model in wire_models())
     synced.send(sender=Client, client=client, checkpoint=number, at=at, models=labels)

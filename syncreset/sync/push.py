@@ -63,7 +63,7 @@ def push(user: SyncUser, request: PushRequest) -> dict[str, Any]:
             offset=received - request.client_time,
         )
         applied = apply_changes([request.changes[index] for index in fresh], author)
-        results |= _record(client, applied) | _retold(client, author.scopes, request, results)
+        results |= _record(client, applied) | _answers_to_replays(client, author.scopes, request, results)
         _advance(client, request, digests, author.offset)
     ordered = [results[change.seq] for change in request.changes if change.seq is not None]
     return {"acked": client.acked, "results": ordered, "server_time": now()}
@@ -113,11 +113,11 @@ def _record(client: Client, applied: Sequence[Applied]) -> dict[int, dict[str, A
     return results
 
 
-def _retold(
+def _answers_to_replays(
     client: Client, scopes: frozenset[str], request: PushRequest, replays: Mapping[int, Mapping[str, Any]]
 ) -> dict[int, dict[str, Any]]:
     """The answers to replays of changes that were not simply applied: what became of them, and the row as it is now."""
-    retold: dict[int, dict[str, Any]] = {}
+    answers: dict[int, dict[str, Any]] = {}
     changes = {change.seq: change for change in request.changes}
     for item in Item.objects.filter(client=client, recovery=None, seq__in=replays):
         result = {**replays[item.seq or 0], "outcome": item.state, "item": str(item.pk)}
@@ -126,8 +126,8 @@ def _retold(
         row = _row_now(changes[item.seq], scopes)
         if row is not None:
             result["row"] = {"fields": row.fields, "updated": row.updated, "clocks": row.clocks}
-        retold[item.seq or 0] = result
-    return retold
+        answers[item.seq or 0] = result
+    return answers
 
 
 def _row_now(change: Change, scopes: frozenset[str]) -> Row | None:

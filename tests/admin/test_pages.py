@@ -167,7 +167,7 @@ def test_a_clients_page_has_its_scopes_resets_recoveries_and_what_it_last_synced
     [
         ({"unsynced": "yes"}, {"pending": 3}),
         ({"schema": "old"}, {"schema": "f" * 32}),
-        ({"schema": "untold"}, {"schema": ""}),
+        ({"schema": "unknown"}, {"schema": ""}),
         ({"reset": "yes"}, {}),
         ({"state": "reset"}, {}),
         ({"state": "silent"}, {"last_seen": 1, "checkpoint": None}),

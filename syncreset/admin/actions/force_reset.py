@@ -142,8 +142,8 @@ def _order(
         resets = Reset.objects.force(clients, by=request.user, detail=detail, full=full)
         ordered = [reset for reset in resets if reset.pk not in kept]
         if ordered:
-            told = [reset.client for reset in ordered]
-            LogEntry.objects.log_actions(request.user.pk, told, CHANGE, "Forced a reset.")  # type: ignore[arg-type]
+            ordered_clients = [reset.client for reset in ordered]
+            LogEntry.objects.log_actions(request.user.pk, ordered_clients, CHANGE, "Forced a reset.")  # type: ignore[arg-type]
     if ordered:
         links = format_html_join(", ", "{}", ((change_link(reset),) for reset in ordered[:LINKED]))
         more = f" and {len(ordered) - LINKED:,} more" if len(ordered) > LINKED else ""

@@ -90,18 +90,18 @@ def _has_changed(known: Mapping[str, Any], name: str, present: Row | None) -> bo
 def _server(known: Mapping[str, Any], name: str, present: Row | None, *, changed: bool) -> str:
     """The server's value now and, where that is another one, when the item was parked."""
     if present is None:
-        told = "no row"
+        shown = "no row"
     elif name not in present.fields:
-        told = "no such field"
+        shown = "no such field"
     else:
-        told = format_html(
+        shown = format_html(
             "{} <small>{}</small>", value_text(present.fields[name]), instant(present.clock(name))
         )
     if not changed:
-        return told
+        return shown
     return format_html(
         '{}<span class="syncreset-then">when parked: {} <small>{}</small></span>',
-        told,
+        shown,
         value_text(known["server"]),
         instant(known["server_clock"]),
     )

@@ -118,7 +118,7 @@ class ClientAdmin(RecordAdmin):
     @admin.display(description="schema", ordering="schema")
     def schema_state(self, client: Client) -> str:
         if not client.schema:
-            return "not told"
+            return "not reported"
         if client.schema == current_schema()["hash"]:
             return badge("current")
         return format_html("{} {}", badge("old"), code(client.schema[:8]))

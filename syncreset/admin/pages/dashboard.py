@@ -162,7 +162,7 @@ def _unsynced() -> Table:
             ]
             for client in found.oldest
         ],
-        empty="No client has told of unsynced changes.",
+        empty="No client has reported unsynced changes.",
         note=f"Changes that exist nowhere else: {found.changes:,}, on {found.clients:,} of the clients."
         if found.clients
         else "",
@@ -199,11 +199,11 @@ def _outcomes(days: Sequence[date]) -> Outcomes:
     totals = {
         state.label: sum(states.get(state.value, 0) for states in counted.values()) for state in ItemState
     }
-    told = [f"{count:,} {label}" for label, count in totals.items() if count]
+    named = [f"{count:,} {label}" for label, count in totals.items() if count]
     return Outcomes(
         plot=stacked_bars(counted, ItemState.values),
         legend=[(state.value, state.label, totals[state.label]) for state in ItemState],
-        words=f"{sum(totals.values()):,} items in {len(days)} days: {', '.join(told)}." if told else "",
+        words=f"{sum(totals.values()):,} items in {len(days)} days: {', '.join(named)}." if named else "",
         zone=str(timezone.get_current_timezone()),
         table=_days_table(counted),
         url=changelist_url("syncreset_recovery", kind__exact="merge", days=len(days)),

@@ -76,13 +76,13 @@ class OpenResetFilter(_Condition):
 
 
 class SchemaFilter(admin.SimpleListFilter):
-    """Clients by the schema that they last told of."""
+    """Clients by the schema that they last reported."""
 
     title = "schema"
     parameter_name = "schema"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [("current", "current"), ("old", "old"), ("untold", "not told")]
+        return [("current", "current"), ("old", "old"), ("unknown", "not reported")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
@@ -90,7 +90,7 @@ class SchemaFilter(admin.SimpleListFilter):
                 return queryset.filter(schema=current_schema()["hash"])
             case "old":
                 return queryset.exclude(schema__in=[current_schema()["hash"], ""])
-            case "untold":
+            case "unknown":
                 return queryset.filter(schema="")
         return queryset
 

@@ -65,12 +65,12 @@ class ItemAdmin(RecordAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """In few lines, so that the values of both sides stand near the top."""
-        told = ["state_in_words", "advice"]
+        names = ["state_in_words", "advice"]
         if obj is not None and obj.problem:
-            told.insert(1, "problem_in_words")
+            names.insert(1, "problem_in_words")
         if obj is not None and obj.resolved is not None:
-            told.append("decision")
-        return [(None, {"fields": told}), ("Change", {"fields": ["what", "live_row", "came_with"]})]
+            names.append("decision")
+        return [(None, {"fields": names}), ("Change", {"fields": ["what", "live_row", "came_with"]})]
 
     def get_urls(self) -> list[URLPattern]:
         whole = path(

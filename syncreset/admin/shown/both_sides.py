@@ -72,7 +72,7 @@ def around(item: Item) -> Table:
     before, after = item.before or {}, item.after or {}
     old, new = before.get("fields", {}), after.get("fields", {})
     names = list({**old, **new})
-    told = [
+    changes = [
         not after or not before or name not in new or not same(old.get(name), new[name]) for name in names
     ]
     return Table(
@@ -83,7 +83,7 @@ def around(item: Item) -> Table:
         else "The row after",
         columns=["Field", *_sides(before, "Before"), *_sides(after, "After")],
         rows=[[field_name(name), *_cells(before, name), *_cells(after, name)] for name in names],
-        marked=frozenset(place for place, changed in enumerate(told) if changed and after and before),
+        marked=frozenset(place for place, changed in enumerate(changes) if changed and after and before),
     )
 
 

@@ -21,10 +21,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: dict[str, Any], console: Console) -> Report:
     before = feed_state().epoch
-    told = Client.objects.filter(checkpoint__isnull=False).aggregate(
+    reported = Client.objects.filter(checkpoint__isnull=False).aggregate(
         clients=Count("pk"), pending=Sum("pending")
     )
-    clients, pending = told["clients"], told["pending"] or 0
+    clients, pending = reported["clients"], reported["pending"] or 0
     follows = [
         f"{counted(clients, 'client')} must reset at the next contact; {counted(pending, 'unsynced change')} reported.",
         "Each downloads everything afresh and uploads its whole store. Rows and values that are newer there than here",

@@ -122,15 +122,15 @@ def _kept_for_review(outcome: Outcome) -> Outcome:
 
 def _rules(recovery: Recovery, upcaster: Upcaster) -> Rules:
     known = dict(LastSynced.objects.filter(client=recovery.client).values_list("model", "at"))
-    told = recovery.last_synced
+    reported = recovery.last_synced
     cursor = _cursor(recovery)
     rules = Rules(
         strategy=recovery.strategy,
         strategy_chosen=recovery.strategy_chosen,
         last_synced=upcaster.last_synced(
             {
-                model: min(told.get(model, known.get(model, 0)), known.get(model, told.get(model, 0)))
-                for model in {*known, *told}
+                model: min(reported.get(model, known.get(model, 0)), known.get(model, reported.get(model, 0)))
+                for model in {*known, *reported}
             }
         ),
         healing=recovery.healing,

@@ -101,6 +101,8 @@ def _type(described: Mapping[str, Any]) -> str:
 
 def _described_alike(old: Mapping[str, Any], new: Mapping[str, Any], aliases: Mapping[str, str]) -> bool:
     """Whether the same values fit both fields, and mean the same."""
-    told = ("type", "null", "max_length", "max_digits", "decimal_places", "choices")
+    members = ("type", "null", "max_length", "max_digits", "decimal_places", "choices")
     to = str(old.get("to"))
-    return all(old.get(name) == new.get(name) for name in told) and aliases.get(to, to) == str(new.get("to"))
+    return all(old.get(name) == new.get(name) for name in members) and aliases.get(to, to) == str(
+        new.get("to")
+    )

@@ -260,14 +260,14 @@ def _refused(device: Device, tally: Tally, plan: ResetPlan, problem: Mapping[str
 
     The app is told once of each refusal. A recovery that failed is asked for again at each sync.
     """
-    told = plan.problem is not None and plan.problem.get("code") == problem.get("code")
+    reported = plan.problem is not None and plan.problem.get("code") == problem.get("code")
     if plan.mode == "recover_or_discard":
         plan = device.advance(plan, step="finish", outcome="discarded", problem=dict(problem))
     else:
         step: Step = "wait" if plan.step == "wait" else "refused"
         plan = device.advance(plan, step=step, problem=dict(problem), refused=now())
-        tally.refused_now = not told
-    if not told:
+        tally.refused_now = not reported
+    if not reported:
         device.tell("refused", plan, problem=problem)
     return plan
 

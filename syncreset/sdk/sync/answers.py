@@ -72,8 +72,7 @@ def _edited_since(change: Change, marks: Marks, name: str) -> bool:
     """Whether a field was written again after the change was frozen."""
     if marks.base is not None and name not in marks.base:
         return False
-    told = name in change.fields or change.base is None
-    sent = change.clock(name) if told else 0
+    sent = change.clock(name) if name in change.fields or change.base is None else 0
     return marks.written(name) > sent
 
 
@@ -196,9 +195,9 @@ def _withdraw(store: Store, model: ModelSchema, change: Change, marks: Marks | N
     names = [name for name in (model.fields if marks.base is None else marks.base) if name in model.fields]
     row = store.row(model, pk) or {}
     rests = {name: rest_of(model.fields[name], marks, row.get(name), change) for name in names}
-    told = names if change.base is None else change.fields
+    sent_names = names if change.base is None else change.fields
     if all(
-        not _edited_since(change, marks, name) if rest is None else rest.settled and name in told
+        not _edited_since(change, marks, name) if rest is None else rest.settled and name in sent_names
         for name, rest in rests.items()
     ):
         store.drop_row(model, pk)
