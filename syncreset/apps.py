@@ -17,10 +17,10 @@ class SyncresetConfig(AppConfig):
         from syncreset.clients import client as clients
         from syncreset.recovery import job as recovery
         from syncreset.tracking import migrate as migrations_guard
-        from syncreset.wire import deleted_sets as buried_sets
+        from syncreset.wire import deleted_sets as deleted_sets
 
         checks.register_all()
-        buried_sets.watch_deletions()
+        deleted_sets.watch_deletions()
         signals.synced.connect(
             clients.record_synced, sender=clients.Client, dispatch_uid="syncreset.record_synced"
         )

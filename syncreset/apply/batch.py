@@ -39,11 +39,11 @@ def merge_and_write(batch: list[Prepared], author: Author, *, exchanging: bool =
             outcomes.append(outcome)
         shown = {key: slot for key, slot in slots.items() if not slot.hidden}
         stored = {key: slot.stored for key, slot in shown.items()}
-        buried = {
+        deleted_rows = {
             key: slot.tombstone.row for key, slot in shown.items() if slot.tombstone and slot.tombstone.row
         }
         states = {key: slot.row for key, slot in shown.items()}
-        for index, name, deleted in missing_targets(batch, outcomes, stored, buried, states, author):
+        for index, name, deleted in missing_targets(batch, outcomes, stored, deleted_rows, states, author):
             new_failures = True
             relation = batch[index].model.field(name)
             emptied = name in nulled.get(index, ())

@@ -26,13 +26,13 @@ def missing_targets(
     batch: Sequence[Prepared],
     outcomes: Sequence[Outcome],
     stored: Mapping[Key, Row | None],
-    buried: Mapping[Key, Row],
+    deleted_rows: Mapping[Key, Row],
     states: Mapping[Key, Row | None],
     author: Author,
 ) -> Iterator[tuple[int, str, bool]]:
     """Which references lead nowhere that the author can see: (place in the batch, field, whether it was deleted).
 
-    ``stored`` are the batch's rows as the database has them, ``buried`` those that tombstones keep, ``states`` what
+    ``stored`` are the batch's rows as the database has them, ``deleted_rows`` those that tombstones keep, ``states`` what
     the rows will be. A row that is absent, one that is invisible and one of a model that is not tracked look the same
     from outside.
     """
@@ -49,7 +49,7 @@ def missing_targets(
             if present is None or not (relation.primary_key or same(present.fields.get(relation.name), key)):
                 wanted.setdefault(_target_of(relation), {}).setdefault(key, []).append((index, relation.name))
         for name, field in prepared.model.sets.items():
-            held = present or buried.get((prepared.model, prepared.change.pk))
+            held = present or deleted_rows.get((prepared.model, prepared.change.pk))
             had = () if held is None else held.fields.get(name) or ()
             for key in {*(outcome.row.fields.get(name) or ())}.difference(had):
                 wanted.setdefault(_target_of(field), {}).setdefault(key, []).append((index, name))

@@ -57,15 +57,15 @@ def _load(batch: list[Prepared], author: Author) -> dict[Key, _Slot]:
         instances = lock_instances(model, pks)
         clocks = clocks_in_entries(model, instances.keys())
         elements = elements_of(model, [instance.pk for instance in instances.values()])
-        buried = tombstones(model.label, pks - instances.keys(), author.scopes)
+        found = tombstones(model.label, pks - instances.keys(), author.scopes)
         for pk in pks:
             slot = _Slot(instance=instances.get(pk))
             if slot.instance is not None:
                 stored = row_of(slot.instance, clocks.get(pk), elements.get(pk, {}))
                 slot.hidden = not author.operator and stored.scope not in author.scopes
                 slot.stored = slot.row = None if slot.hidden else stored.row
-            elif pk in buried:
-                slot.tombstone = _with_living_sets(model, tombstone_of(model, buried[pk]))
+            elif pk in found:
+                slot.tombstone = _with_living_sets(model, tombstone_of(model, found[pk]))
             slots[model, pk] = slot
     return slots
 

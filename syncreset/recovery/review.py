@@ -50,8 +50,8 @@ def resolve(item: Item, keep: Keep, author: Author, *, seen: Mapping[str, int] |
         if item.recovery is not None and item.recovery.kind == RecoveryKind.PREVIEW:
             raise NotParked("this item is of a preview: nothing waits for a decision")
         present = _present(item, author)
-        buried = _buried(item, author) if present is None else None
-        change = _decided(item, keep, present, buried, seen)
+        deleted_row = _deleted_row(item, author) if present is None else None
+        change = _decided(item, keep, present, deleted_row, seen)
         if change is None:
             _keep_servers(item)
         else:
@@ -68,7 +68,7 @@ def resolve(item: Item, keep: Keep, author: Author, *, seen: Mapping[str, int] |
 
 
 def _decided(
-    item: Item, keep: Keep, present: Row | None, buried: Row | None, seen: Mapping[str, int] | None
+    item: Item, keep: Keep, present: Row | None, deleted_row: Row | None, seen: Mapping[str, int] | None
 ) -> Instruction | None:
     """The change that the decision asks for, or None where the server's side stays as it is."""
     change = change_from_json(item.change)
@@ -81,12 +81,12 @@ def _decided(
             raise Malformed("a delete is decided as a whole: keep the client's or the server's side")
         return replace(change, clocks={ROW_CLOCK: now()}, base=_bases(item, [ROW_CLOCK], present, seen))
     fields = without_counted(item, keep if isinstance(keep, Mapping) else open_fields(item))
-    if present is None and buried is not None:
+    if present is None and deleted_row is not None:
         return replace(
             change,
             fields=fields,
             clocks=dict.fromkeys(fields, now()),
-            base={name: buried.clock(name) for name in fields if name in buried.fields},
+            base={name: deleted_row.clock(name) for name in fields if name in deleted_row.fields},
             whole=None,
             # Who has seen a row that is gone now is asked again.
             restores=not seen,
@@ -137,7 +137,7 @@ def _present(item: Item, author: Author) -> Row | None:
     return None
 
 
-def _buried(item: Item, author: Author) -> Row | None:
+def _deleted_row(item: Item, author: Author) -> Row | None:
     """The row that the author may see a tombstone of, as far as that keeps it."""
     model = model_labelled(item.change["model"])
     pk = item.change["pk"]

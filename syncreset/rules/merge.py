@@ -284,10 +284,10 @@ def _put_on_tombstone(tombstone: Tombstone, change: Instruction, policy: Policy)
     return replace(outcome, row=restored)
 
 
-def _brought_back(buried: Row, deleted: int, change: Instruction, policy: Policy) -> Outcome:
+def _brought_back(deleted_row: Row, deleted: int, change: Instruction, policy: Policy) -> Outcome:
     """An edit of a row that is to be there again, also where nothing of the edit is left to write."""
-    outcome = _put(buried, change, policy)
-    row = buried if outcome.row is None else outcome.row
+    outcome = _put(deleted_row, change, policy)
+    row = deleted_row if outcome.row is None else outcome.row
     restored = replace(row, updated=max(row.updated, deleted + 1))
     return replace(outcome, state=_state(outcome.decisions, written=True), row=restored)
 

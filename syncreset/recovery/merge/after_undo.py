@@ -55,19 +55,19 @@ def as_met(recovery: Recovery, met: Met) -> Met:
 
     Else what the undo wrote would seem to be what the server remembers, and nothing would be healed again.
     """
-    rows, buried = dict(met[0]), dict(met[1])
+    rows, tombstones = dict(met[0]), dict(met[1])
     for undoing in _undoings(recovery):
-        for key, known in _given_back(undoing, {*rows, *buried}).items():
+        for key, known in _given_back(undoing, {*rows, *tombstones}).items():
             if known.after is None:
-                stands = key in buried and buried[key].deleted <= known.at
+                stands = key in tombstones and tombstones[key].deleted <= known.at
             else:
                 stands = key in rows and rows[key].updated == known.after.updated
             if stands:
                 rows.pop(key, None)
-                buried.pop(key, None)
+                tombstones.pop(key, None)
                 if known.before is not None:
                     rows[key] = known.before
-    return rows, buried
+    return rows, tombstones
 
 
 def _key(change: Instruction) -> Key:

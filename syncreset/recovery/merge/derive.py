@@ -35,7 +35,7 @@ def derive(
     ``as_met`` may put in the place of what a restored server has what there was before a recovery that was undone.
     """
     batch = list(lines)
-    rows, buried = as_met(_server_side(batch, scopes)) if rules.healing else ({}, {})
+    rows, tombstones = as_met(_server_side(batch, scopes)) if rules.healing else ({}, {})
     derived: list[Derived] = []
     for item in batch:
         line = item.line
@@ -51,7 +51,7 @@ def derive(
             derived += [] if orphan is None else [orphan]
             continue
         reckoned = _reckoned(item, rules, rows)
-        changes = [] if line is None else list(_changes(line, reckoned, rules, rows, buried))
+        changes = [] if line is None else list(_changes(line, reckoned, rules, rows, tombstones))
         for part, change in enumerate(changes):
             if item.repeats:
                 derived.append(
@@ -60,7 +60,7 @@ def derive(
             elif (
                 rules.purged
                 and change.healing
-                and (change.model, change.pk) not in rows | buried
+                and (change.model, change.pk) not in rows | tombstones
                 and change.op == "put"
             ):
                 derived.append(_parked(item, change, part))
@@ -90,7 +90,7 @@ def _changes(
     reckoned: Reckoned | None,
     rules: Rules,
     rows: Mapping[tuple[str, str], Row],
-    buried: Mapping[tuple[str, str], Tombstone],
+    tombstones: Mapping[tuple[str, str], Tombstone],
 ) -> Iterable[Instruction]:
     if isinstance(line, TombstoneLine):
         deletion = tombstone_change(line, healing=rules.healing)
@@ -99,7 +99,7 @@ def _changes(
     elif isinstance(line, RowLine):
         if rules.healing:
             key = (line.model, line.pk)
-            healed = heal(line, rows.get(key), buried.get(key))
+            healed = heal(line, rows.get(key), tombstones.get(key))
             if healed is not None:
                 yield from _by_authority(healed)
         line = line if reckoned is None else reckoned.line

@@ -88,7 +88,7 @@ def _server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
         if isinstance(item.line, RowLine | TombstoneLine):
             keys.setdefault(item.line.model, set()).add(item.line.pk)
     rows: dict[tuple[str, str], Row] = {}
-    buried: dict[tuple[str, str], Tombstone] = {}
+    deleted: dict[tuple[str, str], Tombstone] = {}
     for label, pks in keys.items():
         model = model_labelled(label)
         if model is None:
@@ -97,5 +97,5 @@ def _server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
         found = stored_rows(model, scopes, typed)
         rows |= {(label, pk): stored.row for pk, stored in found.items()}
         for pk, entry in tombstones(label, typed - found.keys(), scopes).items():
-            buried[label, pk] = tombstone_of(model, entry)
-    return rows, buried
+            deleted[label, pk] = tombstone_of(model, entry)
+    return rows, deleted
