@@ -57,13 +57,13 @@ def merge_and_write(batch: list[Prepared], author: Author, *, exchanging: bool =
         for slot in slots.values():
             if slot.instance is not None and slot.row is not None:
                 let_go(slot.instance, slot.touched)
-    along = _write(slots, author)
+    cascaded = _write(slots, author)
     return [
         Applied(
             change=prepared.change,
             outcome=outcome,
             before=row,
-            along=along.pop((prepared.model, prepared.change.pk), ()) if outcome.deletes else (),
+            cascaded=cascaded.pop((prepared.model, prepared.change.pk), ()) if outcome.deletes else (),
             notes=prepared.notes,
         )
         for prepared, outcome, row in zip(batch, outcomes, before, strict=True)

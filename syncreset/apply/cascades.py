@@ -23,7 +23,7 @@ class UnseenRows(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TakenAlong:
+class Cascaded:
     """A row that a deletion changed beside its own, by a cascade, a reference set to null or a set's lost element.
 
     ``after`` is None where the row was deleted as well.
@@ -40,7 +40,7 @@ def delete_rows(
     instances: Sequence[models.Model],
     deleted_too: Mapping[WireModel, Sequence[models.Model]],
     author: Author,
-) -> dict[str, list[TakenAlong]]:
+) -> dict[str, list[Cascaded]]:
     """Delete rows of one model as Django does, cascades and signals included, and tell what went along with each.
 
     By the wire keys of the rows; ``deleted_too`` are all that are being deleted for themselves. Edits beat deletes
@@ -51,20 +51,20 @@ def delete_rows(
     own = {(kind, row.pk) for kind, rows in deleted_too.items() for row in rows}
     collector = _collected(model, instances)
     cascaded, changed = _affected(collector, own)
-    along = _united(cascaded, changed)
-    if author.gives_back and along:
+    others = _united(cascaded, changed)
+    if author.gives_back and others:
         raise UnseenRows("other rows refer to this one now")
     if not author.operator:
         _require_seen(cascaded, author)
-    if not along:
+    if not others:
         collector.delete()
         return {}
     shares = {model.key_of(row): _share(model, row, own) for row in instances}
-    before = _rows(along)
+    before = _rows(others)
     collector.delete()
-    after = _rows(along)
+    after = _rows(others)
     taken = {
-        key: TakenAlong(model=key[0].label, pk=key[1], before=row, after=after.get(key))
+        key: Cascaded(model=key[0].label, pk=key[1], before=row, after=after.get(key))
         for key, row in before.items()
         if key not in after or not same(row.fields, after[key].fields)
     }
@@ -131,13 +131,13 @@ def _share(
     model: WireModel, row: models.Model, own: Collection[tuple[Any, Any]]
 ) -> list[tuple[WireModel, str]]:
     """What hangs on one of the rows alone."""
-    along = _united(*_affected(_collected(model, [row]), own))
-    return [(kind, kind.key_text(pk)) for kind, pks in along.items() for pk in pks]
+    others = _united(*_affected(_collected(model, [row]), own))
+    return [(kind, kind.key_text(pk)) for kind, pks in others.items() for pk in pks]
 
 
-def _rows(along: Affected) -> dict[tuple[WireModel, str], Row]:
+def _rows(others: Affected) -> dict[tuple[WireModel, str], Row]:
     return {
         (kind, stored.pk): stored.row
-        for kind, pks in along.items()
+        for kind, pks in others.items()
         for stored in read_rows(kind, kind.rows.filter(pk__in=pks).order_by("pk"))
     }

@@ -13,7 +13,7 @@ from ..wire.model import WireModel, wire_models
 from ..wire.rows import lock_instances, row_of, tombstone_of
 from ..wire.sets import elements_of, living
 from .author import Author
-from .cascades import TakenAlong
+from .cascades import Cascaded
 from .prepare import Prepared
 
 #: A row: its model and its primary key on the wire.
@@ -24,14 +24,14 @@ Key = tuple[WireModel, str]
 class Applied:
     """A change and what became of it: the row before it, and the server's row after it where the client may see it.
 
-    ``along`` are the rows that a delete changed beside its own.
+    ``cascaded`` are the rows that a delete changed beside its own.
     """
 
     change: Instruction
     outcome: Outcome
     before: Row | None = None
     after: Row | None = None
-    along: tuple[TakenAlong, ...] = ()
+    cascaded: tuple[Cascaded, ...] = ()
     notes: tuple[Problem, ...] = ()
 
 

@@ -12,11 +12,11 @@ from ..wire.model import WireModel, wire_models
 from ..wire.rows import instance_of, scope_of_row
 from ..wire.sets import write_elements
 from .author import Author
-from .cascades import TakenAlong, delete_rows
+from .cascades import Cascaded, delete_rows
 from .slots import Key, _Slot
 
 
-def _write(slots: Mapping[Key, _Slot], author: Author) -> dict[Key, tuple[TakenAlong, ...]]:
+def _write(slots: Mapping[Key, _Slot], author: Author) -> dict[Key, tuple[Cascaded, ...]]:
     """Write what the slots have become. Returns what each deleted row has taken along."""
     created: dict[WireModel, list[models.Model]] = {}
     updated: dict[WireModel, list[models.Model]] = {}
@@ -55,14 +55,14 @@ def _write(slots: Mapping[Key, _Slot], author: Author) -> dict[Key, tuple[TakenA
         if model in merged:
             keep_in_entries(model, merged[model])
     _write_sets(slots, [*created.items(), *updated.items()], merged)
-    along: dict[Key, tuple[TakenAlong, ...]] = {}
+    cascaded: dict[Key, tuple[Cascaded, ...]] = {}
     for model in reversed(wire_models()):
         if model in deleted:
             taken = delete_rows(model, deleted[model], deleted, author)
-            along |= {(model, pk): tuple(rows) for pk, rows in taken.items()}
+            cascaded |= {(model, pk): tuple(rows) for pk, rows in taken.items()}
     if connection.features.supports_foreign_keys and connection.vendor == "postgresql":
         connection.check_constraints()
-    return along
+    return cascaded
 
 
 def _write_sets(

@@ -66,7 +66,7 @@ class Item(models.Model):
     before = WireField(null=True, blank=True)
     after = WireField(null=True, blank=True)
     #: The rows that a delete changed beside its own, each ``{"model", "pk", "before", "after"}``.
-    along = WireField(default=list, blank=True)
+    cascaded = WireField(default=list, blank=True)
     #: Whether anything was written: what undoing has to look at.
     wrote = models.BooleanField(default=False)
     #: How a person decided a parked item, and when (µs).

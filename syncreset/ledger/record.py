@@ -53,21 +53,21 @@ def renew_item(item: Item, result: Applied) -> None:
     }
     item.before = None if result.before is None else as_json(result.before)
     item.after = None if outcome.row is None else as_json(outcome.row)
-    item.along = [
+    item.cascaded = [
         {
             "model": row.model,
             "pk": row.pk,
             "before": as_json(row.before),
             "after": None if row.after is None else as_json(row.after),
         }
-        for row in result.along
+        for row in result.cascaded
     ]
     item.wrote = outcome.writes
 
 
 def save_renewed(items: Sequence[Item]) -> None:
     """Write items that ``renew_item`` has changed."""
-    names = ["state", "code", "problem", "fields", "before", "after", "along", "wrote"]
+    names = ["state", "code", "problem", "fields", "before", "after", "cascaded", "wrote"]
     Item.objects.bulk_update(items, names, batch_size=200)
 
 

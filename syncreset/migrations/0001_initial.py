@@ -373,7 +373,7 @@ class Migration(migrations.Migration):
                 ("change", syncreset.ledger.item.WireField(default=dict)),
                 ("before", syncreset.ledger.item.WireField(blank=True, null=True)),
                 ("after", syncreset.ledger.item.WireField(blank=True, null=True)),
-                ("along", syncreset.ledger.item.WireField(blank=True, default=list)),
+                ("cascaded", syncreset.ledger.item.WireField(blank=True, default=list)),
                 ("wrote", models.BooleanField(default=False)),
                 ("resolution", syncreset.ledger.item.WireField(blank=True, null=True)),
                 ("resolved", models.BigIntegerField(blank=True, null=True)),

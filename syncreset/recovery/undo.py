@@ -56,7 +56,7 @@ def _changes_back(recovery: Recovery) -> list[Instruction]:
             _Written(before=_row(item.before), after=_row(item.after))
         )
     for item in items:
-        for row in item.along:
+        for row in item.cascaded:
             written.setdefault((row["model"], row["pk"]), []).append(
                 _Written(before=_row(row["before"]), after=_row(row["after"]))
             )

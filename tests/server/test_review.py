@@ -253,9 +253,12 @@ def test_undo_gives_back_what_a_delete_took_along(device: DeviceFactory, shelter
     recovery = recover(phone, forced(phone), gone)
 
     assert not Visit.objects.exists()
-    alone, along = Item.objects.filter(recovery=recovery).order_by("line")
-    assert alone.along == []
-    assert {(row["model"], row["after"] is None) for row in along.along} == {(DOG, False), (VISIT, True)}
+    alone, cascaded = Item.objects.filter(recovery=recovery).order_by("line")
+    assert alone.cascaded == []
+    assert {(row["model"], row["after"] is None) for row in cascaded.cascaded} == {
+        (DOG, False),
+        (VISIT, True),
+    }
     undoing = undo(recovery)
     run(undoing.pk)
     undoing.refresh_from_db()

@@ -59,7 +59,7 @@ class ItemAdmin(RecordAdmin):
             "change",
             "before",
             "after",
-            "along",
+            "cascaded",
             "resolution",
         )
 
@@ -131,7 +131,7 @@ class ItemAdmin(RecordAdmin):
             "fields": item.fields,
             "before": item.before,
             "after": item.after,
-            "along": item.along,
+            "cascaded": item.cascaded,
             "problem": item.problem,
         }
         name = f'attachment; filename="item-{item.pk}.json"'
@@ -241,7 +241,7 @@ class ItemAdmin(RecordAdmin):
 
     def tables(self, request: HttpRequest, record: Any) -> Sequence[Table]:
         surroundings = [] if record.before is None and record.after is None else [around(record)]
-        if record.along:
+        if record.cascaded:
             surroundings.append(taken_along(record))
         if not can_decide(record):
             return [both_sides(record), *surroundings]

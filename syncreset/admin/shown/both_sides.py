@@ -94,9 +94,9 @@ def taken_along(item: Item) -> Table:
         columns=["Row", "What became of it"],
         rows=[
             [format_html("{} {}", printable(row["model"]), code(printable(row["pk"]))), _fate(row)]
-            for row in item.along[:ROWS_SHOWN]
+            for row in item.cascaded[:ROWS_SHOWN]
         ],
-        note=f"and {len(item.along) - ROWS_SHOWN:,} more" if len(item.along) > ROWS_SHOWN else "",
+        note=f"and {len(item.cascaded) - ROWS_SHOWN:,} more" if len(item.cascaded) > ROWS_SHOWN else "",
     )
 
 
