@@ -19,7 +19,7 @@ from ..rules.instruction import Instruction
 from ..wire.model import model_labelled
 from ..wire.rows import lock_instances, row_of, tombstone_of
 from .job import RecoveryKind, settle
-from .merge.steps import is_step, without_counted
+from .merge.steps import is_step, without_already_applied
 from .undo import REVIEW
 
 #: ``client``, ``server``, or a value for each field named.
@@ -80,7 +80,7 @@ def _decided(
         if keep != "client":
             raise Malformed("a delete is decided as a whole: keep the client's or the server's side")
         return replace(change, clocks={ROW_CLOCK: now()}, base=_bases(item, [ROW_CLOCK], present, seen))
-    fields = without_counted(item, keep if isinstance(keep, Mapping) else open_fields(item))
+    fields = without_already_applied(item, keep if isinstance(keep, Mapping) else open_fields(item))
     if present is None and deleted_row is not None:
         return replace(
             change,

@@ -14,7 +14,7 @@ from .heal import _by_authority, _server_side, _unclear_counts
 from .lines import Numbered
 from .rules import Met, Rules, resolve_strategy
 from .server_fields import _computed, _files, _without, _without_server_fields
-from .steps import Reckoned, reckon
+from .steps import RemainingSteps, remaining_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,8 @@ def derive(
             orphan = _orphaned(item, line, rules)
             derived += [] if orphan is None else [orphan]
             continue
-        reckoned = _reckoned(item, rules, rows)
-        changes = [] if line is None else list(_changes(line, reckoned, rules, rows, tombstones))
+        remaining = _remaining_steps(item, rules, rows)
+        changes = [] if line is None else list(_changes(line, remaining, rules, rows, tombstones))
         for part, change in enumerate(changes):
             if item.repeats:
                 derived.append(
@@ -66,7 +66,7 @@ def derive(
                 derived.append(_parked(item, change, part))
             else:
                 derived.append(Derived(number=item.number, part=part, change=change))
-        decided = () if reckoned is None or item.repeats else reckoned.decided
+        decided = () if remaining is None or item.repeats else remaining.decided
         decided = (*decided, *_unclear_counts(item, rules, rows))
         derived += [
             Derived(number=item.number, part=part, change=change, outcome=outcome)
@@ -76,18 +76,20 @@ def derive(
     return derived
 
 
-def _reckoned(item: Numbered, rules: Rules, rows: Mapping[tuple[str, str], Row]) -> Reckoned | None:
+def _remaining_steps(
+    item: Numbered, rules: Rules, rows: Mapping[tuple[str, str], Row]
+) -> RemainingSteps | None:
     """The line of a row, with the steps that are left to take. The strategies that write values take none."""
     line = item.line
     if not isinstance(line, RowLine) or not line.steps or rules.strategy_of(line.model) in BY_VALUE:
         return None
     row = rows.get((line.model, line.pk))
-    return reckon(item.number, line, rules.counted, row, healing=rules.healing)
+    return remaining_steps(item.number, line, rules.already_applied, row, healing=rules.healing)
 
 
 def _changes(
     line: Line,
-    reckoned: Reckoned | None,
+    remaining: RemainingSteps | None,
     rules: Rules,
     rows: Mapping[tuple[str, str], Row],
     tombstones: Mapping[tuple[str, str], Tombstone],
@@ -102,7 +104,7 @@ def _changes(
             healed = heal(line, rows.get(key), tombstones.get(key))
             if healed is not None:
                 yield from _by_authority(healed)
-        line = line if reckoned is None else reckoned.line
+        line = line if remaining is None else remaining.line
         change = resolve_strategy(rules.strategy_of(line.model))(line, _synced(line, rules))
         if change is not None:
             yield from _as_sent(Instruction.of(change), line)

@@ -10,7 +10,7 @@ from ...protocol.changes import Row, Tombstone
 from ...rules.strategies import STRATEGIES, Strategy
 from ...wire.model import model_labelled
 from .lines import UpdateLog
-from .steps import Counted
+from .steps import AlreadyApplied
 
 #: The rows and the tombstones that a restored server has.
 Met = tuple[dict[tuple[str, str], Row], dict[tuple[str, str], Tombstone]]
@@ -21,7 +21,7 @@ class Rules:
     """How lines become changes. ``purged``: the client is older than the purge horizon, so absence proves nothing.
 
     ``strategy`` is the snapshot's; that of a model's ``SyncMeta`` or of the settings goes before it, unless a person
-    has chosen (``strategy_chosen``). ``counted`` is what of the lines' steps must not be added again.
+    has chosen (``strategy_chosen``). ``already_applied`` is what of the lines' steps must not be added again.
     """
 
     strategy: str
@@ -30,7 +30,7 @@ class Rules:
     purged: bool
     strategy_chosen: bool = False
     updates: UpdateLog = field(default_factory=UpdateLog)
-    counted: Counted = field(default_factory=Counted)
+    already_applied: AlreadyApplied = field(default_factory=AlreadyApplied)
 
     def strategy_of(self, model: str) -> str:
         """The name of the strategy for rows of a model."""

@@ -27,7 +27,7 @@ from .after_undo import as_before_undo, as_met
 from .derive import Derived, derive
 from .lines import Numbered, _numbered, _Passed, _update_log
 from .rules import Rules
-from .steps import counted_by
+from .steps import already_applied_steps
 
 T = TypeVar("T")
 
@@ -62,9 +62,12 @@ def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> Non
     with transaction.atomic():
         hold(recovery)
         author = author_of(recovery)
-        counted = counted_by(recovery, {item.number: item.line for item in chunk})
+        already_applied = already_applied_steps(recovery, {item.number: item.line for item in chunk})
         derived = derive(
-            chunk, replace(rules, counted=counted), author.scopes, as_met=partial(as_met, recovery)
+            chunk,
+            replace(rules, already_applied=already_applied),
+            author.scopes,
+            as_met=partial(as_met, recovery),
         )
         derived = as_before_undo(recovery, derived, author)
         unchanged = len(chunk) - len({change.number for change in derived})

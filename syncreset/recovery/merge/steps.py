@@ -31,7 +31,7 @@ _WRITTEN = ("client", "function", "both")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counted:
+class AlreadyApplied:
     """``taken``: the sequence numbers of pushed changes that were processed. Of those up to ``forgotten`` and not
     among them it is not known. ``before``: the steps that earlier recoveries of the same snapshot have written.
     """
@@ -42,28 +42,28 @@ class Counted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reckoned:
+class RemainingSteps:
     """A line with the steps that are left to take, and what is decided of the others."""
 
     line: RowLine
     decided: tuple[tuple[Instruction, Outcome], ...] = ()
 
 
-def counted_by(recovery: Recovery, lines: Mapping[int, Line | None]) -> Counted:
+def already_applied_steps(recovery: Recovery, lines: Mapping[int, Line | None]) -> AlreadyApplied:
     """What is counted of the steps of lines, by their numbers. Within the caller's transaction.
 
     Recoveries of one snapshot wait for each other here, so that none misses what another is about to write.
     """
     numbers = [number for number, line in lines.items() if isinstance(line, RowLine) and line.steps]
     if not numbers:
-        return Counted()
+        return AlreadyApplied()
     Upload.objects.select_for_update().get(pk=recovery.upload_id)
     remembered = {
         seq for seq, _ in Client.objects.values_list("recent", flat=True).get(pk=recovery.client_id)
     }
     forgotten = min(remembered) - 1 if len(remembered) >= REMEMBERED else 0
     before = dict(_written_elsewhere(recovery, numbers))
-    return Counted(taken=frozenset(remembered), forgotten=forgotten, before=before)
+    return AlreadyApplied(taken=frozenset(remembered), forgotten=forgotten, before=before)
 
 
 def is_step(change: Instruction, name: str) -> bool:
@@ -74,7 +74,7 @@ def is_step(change: Instruction, name: str) -> bool:
     return change.whole is not None and not same(change.whole.fields.get(name), value)
 
 
-def without_counted(item: Item, fields: Mapping[str, Value]) -> dict[str, Value]:
+def without_already_applied(item: Item, fields: Mapping[str, Value]) -> dict[str, Value]:
     """What waits in an item, without the steps that another recovery of the same snapshot has written since."""
     if item.recovery is None or item.line is None:
         return dict(fields)
@@ -123,41 +123,43 @@ def _undone(item: Item, name: str) -> bool:
     )
 
 
-def reckon(number: int, line: RowLine, counted: Counted, row: Row | None, *, healing: bool) -> Reckoned:
+def remaining_steps(
+    number: int, line: RowLine, already_applied: AlreadyApplied, row: Row | None, *, healing: bool
+) -> RemainingSteps:
     """What is left to take of the steps of a line. ``row`` is the server's, as far as the client may see it.
 
     When a restored server is ``healing``, it has forgotten what it took, but what another device brought back may
     hold it: then a counter that has changed since the base may have been counted, or not.
     """
     line = _fitting(line)
-    rest = without_taken(line, counted.taken)
+    rest = without_taken(line, already_applied.taken)
     steps: dict[str, Step] = {}
     decided: list[tuple[Instruction, Outcome]] = []
     for name, step in rest.steps.items():
         unclear = {
             seq: part
             for seq, part in step.sent.items()
-            if seq <= counted.forgotten or (healing and is_delta(part) and _moved_on(line, name, row))
+            if seq <= already_applied.forgotten or (healing and is_delta(part) and _moved_on(line, name, row))
         }
-        before = counted.before.get((number, name, None))
+        before = already_applied.before.get((number, name, None))
         if before is not None:
-            decided.append(_counted_before(line, name, before))
+            decided.append(_applied_before(line, name, before))
             if _as_much(before, step.whole):
                 unclear = {}
         whole = step.whole
         for seq, part in sorted(unclear.items()):
             whole = without_step(whole, part)
-            again = counted.before.get((number, name, seq))
+            again = already_applied.before.get((number, name, seq))
             decided.append(
                 _unclear(line, name, seq, part, row)
                 if again is None
-                else _counted_before(line, name, again, seq)
+                else _applied_before(line, name, again, seq)
             )
         if before is None:
             steps[name] = Step(whole=whole)
         else:
             steps[name] = Step(whole=without_step(whole, whole))
-    return Reckoned(line=replace(rest, steps=steps), decided=tuple(decided))
+    return RemainingSteps(line=replace(rest, steps=steps), decided=tuple(decided))
 
 
 def _as_much(before: Value, step: Value) -> bool:
@@ -184,7 +186,7 @@ def _moved_on(line: RowLine, name: str, row: Row | None) -> bool:
     return row is not None and row.clock(name) > (line.base or {}).get(name, -1)
 
 
-def _counted_before(
+def _applied_before(
     line: RowLine, name: str, step: Value, seq: int | None = None
 ) -> tuple[Instruction, Outcome]:
     change = _change(line, name, step, seq)
