@@ -10,7 +10,7 @@ from .decide import _merge_one, _without_target
 from .prepare import Prepared
 from .references import missing_targets
 from .slots import Applied, _load, _take
-from .swaps import let_go
+from .swaps import vacate
 from .write import _write
 
 
@@ -56,7 +56,7 @@ def merge_and_write(batch: list[Prepared], author: Author, *, exchanging: bool =
     if exchanging:
         for slot in slots.values():
             if slot.instance is not None and slot.row is not None:
-                let_go(slot.instance, slot.touched)
+                vacate(slot.instance, slot.touched)
     cascaded = _write(slots, author)
     return [
         Applied(

@@ -51,7 +51,7 @@ def rings(changes: Mapping[int, Prepared], scopes: Collection[str]) -> list[list
     return found
 
 
-def let_go(instance: models.Model, touched: Collection[str]) -> None:
+def vacate(instance: models.Model, touched: Collection[str]) -> None:
     """Give a row passing values in the unique columns among those that are about to be written.
 
     To be followed, in the same transaction, by the values that shall stay. A type of which no value is sure to be free
