@@ -12,7 +12,7 @@ class Author:
 
     ``seen`` is the number of the checkpoint up to which the client knows the feed, ``offset`` the server's time minus
     the client's and ``received`` the time of receipt (both µs). An ``operator`` may write what no client can.
-    A ``policy`` goes before those of the models. One who ``gives_back`` undoes: what the server itself had is written
+    A ``policy`` goes before those of the models. One that is ``undoing`` a recovery: what the server itself had is written
     as it was, and a deletion takes nothing along.
     """
 
@@ -24,4 +24,4 @@ class Author:
     offset: int = 0
     operator: bool = False
     policy: Policy | None = None
-    gives_back: bool = False
+    undoing: bool = False

@@ -52,7 +52,7 @@ def delete_rows(
     collector = _collected(model, instances)
     cascaded, changed = _affected(collector, own)
     others = _united(cascaded, changed)
-    if author.gives_back and others:
+    if author.undoing and others:
         raise UnseenRows("other rows refer to this one now")
     if not author.operator:
         _require_seen(cascaded, author)

@@ -129,7 +129,7 @@ def _apply_unit(members: list[Prepared], author: Author) -> list[Applied]:
     while waiting:
         applied = _apply_batch([members[index] for index in waiting], author)
         results.update(zip(waiting, applied, strict=True))
-        curable = (*CURABLE, "unseen_rows") if author.gives_back else CURABLE
+        curable = (*CURABLE, "unseen_rows") if author.undoing else CURABLE
         missed = [index for index in waiting if _code(results[index]) in curable]
         if len(missed) == len(waiting):
             exchanged = _exchange({index: members[index] for index in missed}, results, author)
@@ -183,7 +183,7 @@ def _apply_batch(batch: list[Prepared], author: Author) -> list[Applied]:
 
 def _refused(prepared: Prepared, error: Exception | None, author: Author) -> Applied:
     change, problem = prepared.change, problem_of(error, prepared.model.model)
-    outdated = isinstance(error, UnseenRows) and not author.gives_back
+    outdated = isinstance(error, UnseenRows) and not author.undoing
     outcome = Outcome.superseded(change, problem) if outdated else Outcome.parked(change, problem)
     return Applied(change=change, outcome=outcome, notes=prepared.notes)
 

@@ -47,7 +47,7 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
     fields: dict[str, Any] = {}
     notes: list[Problem] = []
     known = model.fields
-    if author.gives_back and change.fields.keys() <= known.keys():
+    if author.undoing and change.fields.keys() <= known.keys():
         stored = {
             name: value
             for name, value in change.fields.items()

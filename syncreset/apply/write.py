@@ -45,7 +45,7 @@ def _write(slots: Mapping[Key, _Slot], author: Author) -> dict[Key, tuple[Cascad
         set_own_clocks(instance, clocks)
         merged.setdefault(model, {})[pk, scope_of_row(model, pk, slot.row)] = clocks
     for model in wire_models():
-        times = _own_times(model, created.get(model, ())) if author.gives_back else {}
+        times = _own_times(model, created.get(model, ())) if author.undoing else {}
         if model in created:
             model.model._base_manager.bulk_create(created[model])
         if model in updated:

@@ -27,7 +27,7 @@ def undo_items(recovery: Recovery) -> None:
     """
     with transaction.atomic():
         hold(recovery)
-        author = replace(author_of(recovery, operator=True), offset=0, policy=REVIEW, gives_back=True)
+        author = replace(author_of(recovery, operator=True), offset=0, policy=REVIEW, undoing=True)
         changes = _changes_back(recovery)
         results = apply_changes(changes, author)
         save_items(
