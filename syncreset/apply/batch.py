@@ -14,8 +14,8 @@ from .swaps import vacate
 from .write import _write
 
 
-def merge_and_write(batch: list[Prepared], author: Author, *, exchanging: bool = False) -> list[Applied]:
-    """Merge and write changes as one. ``exchanging``: their rows give up their unique values before.
+def merge_and_write(batch: list[Prepared], author: Author, *, swapping: bool = False) -> list[Applied]:
+    """Merge and write changes as one. ``swapping``: their rows give up their unique values before.
 
     What a change refers to may be gone, and what becomes of it may take away what others refer to, so they are merged
     until no reference leads nowhere. Each round ends the merging of one change more or empties one reference more,
@@ -53,7 +53,7 @@ def merge_and_write(batch: list[Prepared], author: Author, *, exchanging: bool =
                 failed[index] = _without_target(outcomes[index], name)
         if not new_failures:
             break
-    if exchanging:
+    if swapping:
         for slot in slots.values():
             if slot.instance is not None and slot.row is not None:
                 vacate(slot.instance, slot.touched)

@@ -132,11 +132,11 @@ def _apply_unit(members: list[Prepared], author: Author) -> list[Applied]:
         curable = (*CURABLE, "unseen_rows") if author.undoing else CURABLE
         missed = [index for index in waiting if _code(results[index]) in curable]
         if len(missed) == len(waiting):
-            exchanged = _exchange({index: members[index] for index in missed}, results, author)
-            if not exchanged:
+            swapped = _swap({index: members[index] for index in missed}, results, author)
+            if not swapped:
                 break
-            results |= exchanged
-            missed = [index for index in missed if index not in exchanged]
+            results |= swapped
+            missed = [index for index in missed if index not in swapped]
         waiting = missed
     return [results[index] for index in range(len(members))]
 
@@ -145,20 +145,20 @@ def _code(result: Applied) -> str:
     return "" if result.outcome.problem is None else result.outcome.problem.code
 
 
-def _exchange(
+def _swap(
     waiting: Mapping[int, Prepared], results: Mapping[int, Applied], author: Author
 ) -> dict[int, Applied]:
     """Write the rings of rows that take each other's unique values; those that even so cannot be are left out."""
     clashing = {index: prepared for index, prepared in waiting.items() if _code(results[index]) == "unique"}
-    exchanged: dict[int, Applied] = {}
+    swapped: dict[int, Applied] = {}
     for ring in rings(clashing, author.scopes):
         try:
             with transaction.atomic():
-                applied = merge_and_write([waiting[index] for index in ring], author, exchanging=True)
+                applied = merge_and_write([waiting[index] for index in ring], author, swapping=True)
         except _REFUSALS:
             continue
-        exchanged.update(zip(ring, applied, strict=True))
-    return exchanged
+        swapped.update(zip(ring, applied, strict=True))
+    return swapped
 
 
 def _rank(prepared: Prepared) -> int:

@@ -336,18 +336,18 @@ def test_what_a_device_pushes_of_any_model_is_what_the_server_holds(
 
         phone.pull()
         label = made.model._meta.label_lower
-        exchanged = exchanges(made, {pk: row["fields"] for (name, pk), row in rows.items() if name == label})
+        swapped = exchanges(made, {pk: row["fields"] for (name, pk), row in rows.items() if name == label})
         results = phone.push(
             *(
                 phone.put(label, pk, {name: value})
-                for pk, fields in exchanged.items()
+                for pk, fields in swapped.items()
                 for name, value in fields.items()
             )
         )
 
         assert [result for result in results if result["state"] not in ("applied", "identical")] == []
         written = as_wire(made.model)
-        for pk, fields in exchanged.items():
+        for pk, fields in swapped.items():
             assert exactly({name: written[pk].row.fields[name] for name in fields}) == exactly(fields)
 
 
