@@ -47,7 +47,7 @@ def _one_round(device: Device, tally: Tally, pause: float, patience: float) -> E
     yield from resetting.proceed(device, tally, patience)
     yield from push_and_pull(device.store, tally)
     device.journal.calm()
-    if device.pay("fallback", "after") and device.store.pending_count():
+    if device.call_back("fallback", "after") and device.store.pending_count():
         yield from push_and_pull(device.store, tally)
     if device.keep_backups is not None:
         before = device.store.corrected_now() - int(device.keep_backups * 1_000_000)

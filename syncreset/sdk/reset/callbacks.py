@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import CallbackFailed
 from ..reports import ResetEvent, ResetOutcome
 from ..store.store import Store
-from .journal import Owed
+from .journal import PendingCallback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +38,19 @@ class Callbacks:
         except Exception as error:
             raise CallbackFailed(f"on_manual raised: {error!r}") from error
 
-    def call(self, owed: Owed, backup: Path, live: Store) -> None:
+    def call(self, pending: PendingCallback, backup: Path, live: Store) -> None:
         """Call what is owed, with the backup at a path. Raises CallbackFailed.
 
         ``after`` may write to the live store, which is one transaction: of a callback that raised nothing is left when
         it is called again.
         """
         try:
-            if owed.callback == "before" and self.before is not None:
+            if pending.callback == "before" and self.before is not None:
                 self.before(backup)
-            elif owed.callback == "after" and self.after is not None:
+            elif pending.callback == "after" and self.after is not None:
                 with live.lent():
                     self.after(backup)
-            elif owed.callback == "fallback" and self.fallback is not None:
-                self.fallback(ResetOutcome(**{**(owed.outcome or {}), "backup": backup}))
+            elif pending.callback == "fallback" and self.fallback is not None:
+                self.fallback(ResetOutcome(**{**(pending.outcome or {}), "backup": backup}))
         except Exception as error:
-            raise CallbackFailed(f"on_{owed.callback} raised: {error!r}") from error
+            raise CallbackFailed(f"on_{pending.callback} raised: {error!r}") from error

@@ -143,13 +143,13 @@ class Device:
             )
         )
 
-    def pay(self, *kinds: str) -> bool:
+    def call_back(self, *kinds: str) -> bool:
         """Call the callbacks that are owed, the oldest first. Returns whether there was any.
 
         Raises CallbackFailed; what raised is owed still, and so is what comes after it.
         """
-        owed_now = [owed for owed in self.journal.owed if owed.callback in kinds]
-        for owed in owed_now:
-            self.callbacks.call(owed, self.journal.path(owed.backup), self.store)
-            self.journal.paid(owed)
-        return bool(owed_now)
+        due = [callback for callback in self.journal.callback if callback.callback in kinds]
+        for callback in due:
+            self.callbacks.call(callback, self.journal.path(callback.backup), self.store)
+            self.journal.called_back(callback)
+        return bool(due)

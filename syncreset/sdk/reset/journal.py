@@ -110,7 +110,7 @@ class Halt:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Owed:
+class PendingCallback:
     """A callback that has yet to return. ``before`` and ``after`` get the backup, ``fallback`` the outcome."""
 
     callback: Literal["before", "after", "fallback"]
@@ -136,7 +136,9 @@ class Journal:
         self.completed: Completed | None = None if completed is None else Completed(**completed)
         self.postponed: Postponed | None = None if postponed is None else Postponed(**postponed)
         self.halt: Halt | None = None if halt is None else Halt(**halt)
-        self.owed = tuple(Owed(**owed) for owed in value.get("owed", ()))
+        self.pending_callbacks = tuple(
+            PendingCallback(**pending_callbacks) for pending_callbacks in value.get("owed", ())
+        )
         #: The recoveries, the oldest first, whose ledgers may have something to decide. They outlive their backups.
         self.recoveries = tuple(str(recovery) for recovery in value.get("recoveries", ()))
 
@@ -146,7 +148,10 @@ class Journal:
         self._write(
             plan=plan,
             records=(*self.records, record),
-            owed=(*self.owed, Owed(callback="before", backup=plan.backup)),
+            pending_callbacks=(
+                *self.pending_callbacks,
+                PendingCallback(callback="before", backup=plan.backup),
+            ),
             postponed=None,
             halt=None,
         )
@@ -168,9 +173,11 @@ class Journal:
 
         ``fallback`` is what the app is to be told where the reset ended in a discard that was not its first choice.
         """
-        owed = [Owed(callback="after", backup=name) for name in covered]
+        pending_callbacks = [PendingCallback(callback="after", backup=name) for name in covered]
         if fallback is not None:
-            owed.insert(0, Owed(callback="fallback", backup=plan.backup, outcome=fallback))
+            pending_callbacks.insert(
+                0, PendingCallback(callback="fallback", backup=plan.backup, outcome=fallback)
+            )
         self._write(
             plan=None,
             records=tuple(
@@ -180,7 +187,7 @@ class Journal:
                 for record in self.records
             ),
             completed=Completed(reset=plan.reset, begun=plan.begun),
-            owed=(*self.owed, *owed),
+            pending_callbacks=(*self.pending_callbacks, *pending_callbacks),
             recoveries=self._with_recovery(plan),
         )
 
@@ -208,16 +215,22 @@ class Journal:
         """Forget that resets were postponed or went round in circles: the next order is followed at once."""
         self._write(halt=None, postponed=None, completed=None)
 
-    def paid(self, owed: Owed) -> None:
+    def called_back(self, pending_callbacks: PendingCallback) -> None:
         """The callback has returned."""
-        self._write(owed=tuple(each for each in self.owed if each != owed))
+        self._write(
+            pending_callbacks=tuple(each for each in self.pending_callbacks if each != pending_callbacks)
+        )
 
     def forget(self, names: Iterable[str]) -> None:
         """Backups were deleted. Nobody can be shown them any more."""
         gone = set(names)
         self._write(
             records=tuple(record for record in self.records if record.name not in gone),
-            owed=tuple(owed for owed in self.owed if owed.backup not in gone),
+            pending_callbacks=tuple(
+                pending_callbacks
+                for pending_callbacks in self.pending_callbacks
+                if pending_callbacks.backup not in gone
+            ),
         )
 
     def kept(self) -> tuple[Record, ...]:

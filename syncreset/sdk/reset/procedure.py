@@ -79,7 +79,7 @@ def prepare(device: Device) -> None:
         device.tell("noted", plan)
         device.set_store_aside()
         device.tell("backed_up", plan)
-    device.pay("before")
+    device.call_back("before")
 
 
 def proceed(device: Device, tally: Tally, patience: float) -> Exchange[None]:
@@ -290,7 +290,7 @@ def _finish(device: Device, tally: Tally, plan: ResetPlan) -> None:
         files.remove(device.journal.path(name + ".snapshot"))
     tally.resets.append(outcome_of(device.journal, plan, state))
     device.tell("done", plan, totals=plan.totals)
-    device.pay("fallback")
+    device.call_back("fallback")
 
 
 def _told_of_fallback(plan: ResetPlan) -> dict[str, Any]:
