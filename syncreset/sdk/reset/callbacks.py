@@ -39,7 +39,7 @@ class Callbacks:
             raise CallbackFailed(f"on_manual raised: {error!r}") from error
 
     def call(self, pending: PendingCallback, backup: Path, live: Store) -> None:
-        """Call what is owed, with the backup at a path. Raises CallbackFailed.
+        """Call what is pending, with the backup at a path. Raises CallbackFailed.
 
         ``after`` may write to the live store, which is one transaction: of a callback that raised nothing is left when
         it is called again.

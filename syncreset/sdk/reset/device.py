@@ -144,11 +144,11 @@ class Device:
         )
 
     def call_back(self, *kinds: str) -> bool:
-        """Call the callbacks that are owed, the oldest first. Returns whether there was any.
+        """Call the callbacks that are pending, the oldest first. Returns whether there was any.
 
-        Raises CallbackFailed; what raised is owed still, and so is what comes after it.
+        Raises CallbackFailed; what raised is pending still, and so is what comes after it.
         """
-        due = [callback for callback in self.journal.callback if callback.callback in kinds]
+        due = [callback for callback in self.journal.pending_callbacks if callback.callback in kinds]
         for callback in due:
             self.callbacks.call(callback, self.journal.path(callback.backup), self.store)
             self.journal.called_back(callback)

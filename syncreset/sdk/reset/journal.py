@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ..reports import Backup
 from .files import read_json, remove, write_json
 
-ENTRIES = ("plan", "records", "completed", "postponed", "halt", "owed", "recoveries")
+ENTRIES = ("plan", "records", "completed", "postponed", "halt", "pending_callbacks", "recoveries")
 
 #: The step to take next. Taking one again after a kill does no harm.
 Step = Literal["set_aside", "renew", "bootstrap", "hand_over", "write", "upload", "refused", "wait", "finish"]
@@ -137,7 +137,7 @@ class Journal:
         self.postponed: Postponed | None = None if postponed is None else Postponed(**postponed)
         self.halt: Halt | None = None if halt is None else Halt(**halt)
         self.pending_callbacks = tuple(
-            PendingCallback(**pending_callbacks) for pending_callbacks in value.get("owed", ())
+            PendingCallback(**pending) for pending in value.get("pending_callbacks", ())
         )
         #: The recoveries, the oldest first, whose ledgers may have something to decide. They outlive their backups.
         self.recoveries = tuple(str(recovery) for recovery in value.get("recoveries", ()))
@@ -173,11 +173,9 @@ class Journal:
 
         ``fallback`` is what the app is to be told where the reset ended in a discard that was not its first choice.
         """
-        pending_callbacks = [PendingCallback(callback="after", backup=name) for name in covered]
+        pending = [PendingCallback(callback="after", backup=name) for name in covered]
         if fallback is not None:
-            pending_callbacks.insert(
-                0, PendingCallback(callback="fallback", backup=plan.backup, outcome=fallback)
-            )
+            pending.insert(0, PendingCallback(callback="fallback", backup=plan.backup, outcome=fallback))
         self._write(
             plan=None,
             records=tuple(
@@ -187,7 +185,7 @@ class Journal:
                 for record in self.records
             ),
             completed=Completed(reset=plan.reset, begun=plan.begun),
-            pending_callbacks=(*self.pending_callbacks, *pending_callbacks),
+            pending_callbacks=(*self.pending_callbacks, *pending),
             recoveries=self._with_recovery(plan),
         )
 
@@ -215,11 +213,9 @@ class Journal:
         """Forget that resets were postponed or went round in circles: the next order is followed at once."""
         self._write(halt=None, postponed=None, completed=None)
 
-    def called_back(self, pending_callbacks: PendingCallback) -> None:
+    def called_back(self, done: PendingCallback) -> None:
         """The callback has returned."""
-        self._write(
-            pending_callbacks=tuple(each for each in self.pending_callbacks if each != pending_callbacks)
-        )
+        self._write(pending_callbacks=tuple(each for each in self.pending_callbacks if each != done))
 
     def forget(self, names: Iterable[str]) -> None:
         """Backups were deleted. Nobody can be shown them any more."""
@@ -227,9 +223,7 @@ class Journal:
         self._write(
             records=tuple(record for record in self.records if record.name not in gone),
             pending_callbacks=tuple(
-                pending_callbacks
-                for pending_callbacks in self.pending_callbacks
-                if pending_callbacks.backup not in gone
+                pending for pending in self.pending_callbacks if pending.backup not in gone
             ),
         )
 
