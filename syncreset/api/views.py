@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from .. import conf
-from ..apply.author import Author
+from ..apply.context import Context
 from ..clients.client import Client, ClientForbidden, SyncUser, find_client
 from ..clients.resets import Reset
 from ..clients.scopes import scopes_of
@@ -196,14 +196,14 @@ class ResolveView(SyncView):
         )
         if item is None:
             raise Http404
-        author = Author(
+        context = Context(
             client=item.client,
             user=user_of(request),
             scopes=scopes_of(user_of(request)),
             seen=WHOLE,
             received=now(),
         )
-        return Response(_item_as_wire(resolve(item, body.get("keep", ""), author)))
+        return Response(_item_as_wire(resolve(item, body.get("keep", ""), context)))
 
 
 def user_of(request: Request) -> SyncUser:

@@ -10,7 +10,7 @@ from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
 from ..wire.model import WireModel
 from ..wire.rows import instance_of, scope_of_row
-from .author import Author
+from .context import Context
 from .prepare import default_of
 
 
@@ -20,10 +20,10 @@ def write_problem(
     instance: Any,
     row: Row | None,
     outcome: Outcome,
-    author: Author,
+    context: Context,
 ) -> Problem | None:
     """Why the author may not write this outcome, or None if nothing forbids it."""
-    if author.operator:
+    if context.operator:
         return None
     action = "delete" if outcome.deletes else "add" if row is None else "change"
     if row is None and model.model._meta.auto_field is not None:
@@ -32,9 +32,9 @@ def write_problem(
             detail="the server numbers the rows of this model, so clients cannot make them",
         )
     permission = model.permission(action)
-    if conf.get("MODEL_PERMISSIONS") and not author.user.has_perm(permission):
+    if conf.get("MODEL_PERMISSIONS") and not context.user.has_perm(permission):
         return Problem(code="forbidden", detail=f"this user has no permission to {action} rows of this model")
-    if outcome.row is not None and scope_of_row(model, change.pk, outcome.row) not in author.scopes:
+    if outcome.row is not None and scope_of_row(model, change.pk, outcome.row) not in context.scopes:
         name = model.options.scope
         return Problem(
             code="invalid_reference", detail="the row that this field refers to is not there", field=name
@@ -42,20 +42,20 @@ def write_problem(
     can_write = model.options.can_write
     if can_write is not None:
         after = None if outcome.row is None else instance_of(model, change.pk, outcome.row, instance)
-        if any(row is not None and not can_write(author.user, row) for row in (instance, after)):
+        if any(row is not None and not can_write(context.user, row) for row in (instance, after)):
             return Problem(code="forbidden", detail="this user may not write this row")
     return None
 
 
 def forbidden_field(
-    model: WireModel, fields: Mapping[str, Any], tombstone: Tombstone | None, author: Author
+    model: WireModel, fields: Mapping[str, Any], tombstone: Tombstone | None, context: Context
 ) -> str | None:
     """A field that the author may not set and that a new row would set, or None.
 
     Whatever made the row, be it a push or a strategy: what a new row says of such a field is what its tombstone
     holds, null, or the default.
     """
-    if author.operator:
+    if context.operator:
         return None
     known = model.fields
     held: Mapping[str, Any] = {} if tombstone is None or tombstone.row is None else tombstone.row.fields

@@ -5,7 +5,7 @@ What the database refuses is raised, with nothing written; cutting the batch in 
 
 from ..protocol.changes import Row
 from ..rules.merge import Outcome
-from .author import Author
+from .context import Context
 from .decide import _merge_one, _without_target
 from .prepare import Prepared
 from .references import missing_targets
@@ -14,7 +14,7 @@ from .swaps import vacate
 from .write import _write
 
 
-def merge_and_write(batch: list[Prepared], author: Author, *, swapping: bool = False) -> list[Applied]:
+def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool = False) -> list[Applied]:
     """Merge and write changes as one. ``swapping``: their rows give up their unique values before.
 
     What a change refers to may be gone, and what becomes of it may take away what others refer to, so they are merged
@@ -24,14 +24,14 @@ def merge_and_write(batch: list[Prepared], author: Author, *, swapping: bool = F
     failed: dict[int, Outcome] = {}
     nulled: dict[int, set[str]] = {}
     while True:
-        slots = _load(batch, author)
+        slots = _load(batch, context)
         before: list[Row | None] = []
         outcomes: list[Outcome] = []
         new_failures = False
         for index, prepared in enumerate(batch):
             slot = slots[prepared.model, prepared.change.pk]
             before.append(None if slot.hidden else slot.row)
-            outcome = failed.get(index) or _merge_one(prepared, slot, author, nulled.get(index, set()))
+            outcome = failed.get(index) or _merge_one(prepared, slot, context, nulled.get(index, set()))
             if index not in failed and outcome.state == "rejected":
                 failed[index] = outcome
             if index not in failed:
@@ -43,7 +43,7 @@ def merge_and_write(batch: list[Prepared], author: Author, *, swapping: bool = F
             key: slot.tombstone.row for key, slot in shown.items() if slot.tombstone and slot.tombstone.row
         }
         states = {key: slot.row for key, slot in shown.items()}
-        for index, name, deleted in missing_targets(batch, outcomes, stored, deleted_rows, states, author):
+        for index, name, deleted in missing_targets(batch, outcomes, stored, deleted_rows, states, context):
             new_failures = True
             relation = batch[index].model.field(name)
             emptied = name in nulled.get(index, ())
@@ -57,7 +57,7 @@ def merge_and_write(batch: list[Prepared], author: Author, *, swapping: bool = F
         for slot in slots.values():
             if slot.instance is not None and slot.row is not None:
                 vacate(slot.instance, slot.touched)
-    cascaded = _write(slots, author)
+    cascaded = _write(slots, context)
     return [
         Applied(
             change=prepared.change,

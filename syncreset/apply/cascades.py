@@ -12,7 +12,7 @@ from ..protocol.changes import Row, same
 from ..tracking.registry import is_tracked
 from ..wire.model import WireModel, wire_model, wire_models
 from ..wire.rows import read_rows
-from .author import Author
+from .context import Context
 
 #: Rows by model and primary key.
 Affected = dict[WireModel, set[Any]]
@@ -39,7 +39,7 @@ def delete_rows(
     model: WireModel,
     instances: Sequence[models.Model],
     deleted_too: Mapping[WireModel, Sequence[models.Model]],
-    author: Author,
+    context: Context,
 ) -> dict[str, list[Cascaded]]:
     """Delete rows of one model as Django does, cascades and signals included, and tell what went along with each.
 
@@ -52,10 +52,10 @@ def delete_rows(
     collector = _collected(model, instances)
     cascaded, changed = _affected(collector, own)
     others = _united(cascaded, changed)
-    if author.undoing and others:
+    if context.undoing and others:
         raise UnseenRows("other rows refer to this one now")
-    if not author.operator:
-        _require_seen(cascaded, author)
+    if not context.operator:
+        _require_seen(cascaded, context)
     if not others:
         collector.delete()
         return {}
@@ -113,10 +113,10 @@ def _owners(through: type[models.Model]) -> Iterable[tuple[type[models.Model], s
                 yield model.model, through._meta.get_field(field.m2m_field_name()).attname
 
 
-def _require_seen(cascaded: Affected, author: Author) -> None:
+def _require_seen(cascaded: Affected, context: Context) -> None:
     for kind, pks in cascaded.items():
         keys = [kind.key_text(pk) for pk in pks]
-        if next(unseen(kind.label, keys, author.seen), None) is not None:
+        if next(unseen(kind.label, keys, context.seen), None) is not None:
             raise UnseenRows(f"rows of {kind.model._meta.verbose_name_plural} changed meanwhile")
 
 

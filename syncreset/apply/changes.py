@@ -13,9 +13,9 @@ from ..rules.merge import Outcome
 from ..signals import changes_applied
 from ..wire.model import wire_models
 from ..wire.rows import stored_rows
-from .author import Author
 from .batch import merge_and_write
 from .cascades import UnseenRows
+from .context import Context
 from .prepare import Prepared, prepare
 from .refusals import problem_of
 from .slots import Applied, Key
@@ -36,7 +36,7 @@ _REFUSALS = (IntegrityError, DataError, ProtectedError, RestrictedError, UnseenR
 CURABLE = ("invalid_reference", "unique")
 
 
-def apply_changes(changes: Sequence[Change], author: Author) -> list[Applied]:
+def apply_changes(changes: Sequence[Change], context: Context) -> list[Applied]:
     """Merge changes into the tables and write them, each ending in exactly one state, in the order given.
 
     Must run in a transaction. One change that the database refuses never fails the others: the batch is cut in halves
@@ -45,7 +45,7 @@ def apply_changes(changes: Sequence[Change], author: Author) -> list[Applied]:
     results: list[Applied | None] = [None] * len(changes)
     ready: list[tuple[int, Prepared]] = []
     for index, change in enumerate(changes):
-        prepared = prepare(change, author)
+        prepared = prepare(change, context)
         if isinstance(prepared, Outcome):
             results[index] = Applied(change=Instruction.of(change), outcome=prepared)
         else:
@@ -59,16 +59,16 @@ def apply_changes(changes: Sequence[Change], author: Author) -> list[Applied]:
         group = unit[0][1].change.group
         members = [prepared for _, prepared in unit]
         if group is None:
-            applied = _apply_unit(members, author)
+            applied = _apply_unit(members, context)
         elif group in broken_groups:
             applied = [_failed_with_group(prepared, parked=False) for prepared in members]
         else:
-            applied = _apply_group(members, author)
+            applied = _apply_group(members, context)
         for (index, _), result in zip(unit, applied, strict=True):
             results[index] = result
     finished = [result for result in results if result is not None]
-    _announce(finished, author)
-    return _with_rows(finished, author)
+    _announce(finished, context)
+    return _with_rows(finished, context)
 
 
 def _units(ready: list[tuple[int, Prepared]]) -> Iterable[list[tuple[int, Prepared]]]:
@@ -100,10 +100,10 @@ def _units(ready: list[tuple[int, Prepared]]) -> Iterable[list[tuple[int, Prepar
         yield run
 
 
-def _apply_group(members: list[Prepared], author: Author) -> list[Applied]:
+def _apply_group(members: list[Prepared], context: Context) -> list[Applied]:
     try:
         with transaction.atomic():
-            applied = _apply_unit(members, author)
+            applied = _apply_unit(members, context)
             if any(result.outcome.state in ("parked", "rejected") for result in applied):
                 raise _GroupFailed(applied)
             return applied
@@ -122,17 +122,17 @@ def _failed_with_group(prepared: Prepared, *, parked: bool) -> Applied:
     return Applied(change=prepared.change, outcome=outcome, notes=prepared.notes)
 
 
-def _apply_unit(members: list[Prepared], author: Author) -> list[Applied]:
+def _apply_unit(members: list[Prepared], context: Context) -> list[Applied]:
     """Apply in the order of dependency, puts before deletes; then try again what others of the unit may have cured."""
     waiting = sorted(range(len(members)), key=lambda index: _rank(members[index]))
     results: dict[int, Applied] = {}
     while waiting:
-        applied = _apply_batch([members[index] for index in waiting], author)
+        applied = _apply_batch([members[index] for index in waiting], context)
         results.update(zip(waiting, applied, strict=True))
-        curable = (*CURABLE, "unseen_rows") if author.undoing else CURABLE
+        curable = (*CURABLE, "unseen_rows") if context.undoing else CURABLE
         missed = [index for index in waiting if _code(results[index]) in curable]
         if len(missed) == len(waiting):
-            swapped = _swap({index: members[index] for index in missed}, results, author)
+            swapped = _swap({index: members[index] for index in missed}, results, context)
             if not swapped:
                 break
             results |= swapped
@@ -146,15 +146,15 @@ def _code(result: Applied) -> str:
 
 
 def _swap(
-    waiting: Mapping[int, Prepared], results: Mapping[int, Applied], author: Author
+    waiting: Mapping[int, Prepared], results: Mapping[int, Applied], context: Context
 ) -> dict[int, Applied]:
     """Write the rings of rows that take each other's unique values; those that even so cannot be are left out."""
     clashing = {index: prepared for index, prepared in waiting.items() if _code(results[index]) == "unique"}
     swapped: dict[int, Applied] = {}
-    for ring in rings(clashing, author.scopes):
+    for ring in rings(clashing, context.scopes):
         try:
             with transaction.atomic():
-                applied = merge_and_write([waiting[index] for index in ring], author, swapping=True)
+                applied = merge_and_write([waiting[index] for index in ring], context, swapping=True)
         except _REFUSALS:
             continue
         swapped.update(zip(ring, applied, strict=True))
@@ -167,28 +167,28 @@ def _rank(prepared: Prepared) -> int:
     return position if prepared.change.op == "put" else 2 * len(order) - position
 
 
-def _apply_batch(batch: list[Prepared], author: Author) -> list[Applied]:
+def _apply_batch(batch: list[Prepared], context: Context) -> list[Applied]:
     error: Exception | None = None
     for _ in range(2 if len(batch) == 1 else 1):
         try:
             with transaction.atomic():
-                return merge_and_write(batch, author)
+                return merge_and_write(batch, context)
         except _REFUSALS as refusal:
             error = refusal
     if error is None or len(batch) == 1:
-        return [_refused(batch[0], error, author)]
+        return [_refused(batch[0], error, context)]
     middle = len(batch) // 2
-    return _apply_batch(batch[:middle], author) + _apply_batch(batch[middle:], author)
+    return _apply_batch(batch[:middle], context) + _apply_batch(batch[middle:], context)
 
 
-def _refused(prepared: Prepared, error: Exception | None, author: Author) -> Applied:
+def _refused(prepared: Prepared, error: Exception | None, context: Context) -> Applied:
     change, problem = prepared.change, problem_of(error, prepared.model.model)
-    outdated = isinstance(error, UnseenRows) and not author.undoing
+    outdated = isinstance(error, UnseenRows) and not context.undoing
     outcome = Outcome.superseded(change, problem) if outdated else Outcome.parked(change, problem)
     return Applied(change=change, outcome=outcome, notes=prepared.notes)
 
 
-def _announce(results: list[Applied], author: Author) -> None:
+def _announce(results: list[Applied], context: Context) -> None:
     written: dict[str, list[str]] = {}
     deleted: dict[str, list[str]] = {}
     for result in results:
@@ -203,7 +203,7 @@ def _announce(results: list[Applied], author: Author) -> None:
             if label in written or label in deleted:
                 changes_applied.send_robust(
                     sender=model.model,
-                    client=author.client,
+                    client=context.client,
                     written=written.get(label, []),
                     deleted=deleted.get(label, []),
                 )
@@ -212,7 +212,7 @@ def _announce(results: list[Applied], author: Author) -> None:
         transaction.on_commit(send)
 
 
-def _with_rows(results: list[Applied], author: Author) -> list[Applied]:
+def _with_rows(results: list[Applied], context: Context) -> list[Applied]:
     """With the server's row, for changes that did not simply apply and whose client must be told what stands."""
     wanted: dict[str, set[str]] = {}
     for result in results:
@@ -224,7 +224,7 @@ def _with_rows(results: list[Applied], author: Author) -> list[Applied]:
         pks = model.canonical_keys(wanted.get(label, ()))
         if pks:
             found |= {
-                (label, pk): stored.row for pk, stored in stored_rows(model, author.scopes, pks).items()
+                (label, pk): stored.row for pk, stored in stored_rows(model, context.scopes, pks).items()
             }
     return [
         _with_servers_side(result, found.get((result.change.model, result.change.pk))) for result in results

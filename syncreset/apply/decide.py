@@ -14,17 +14,17 @@ from ..wire.fields.base import ValueFault
 from ..wire.fields.codec import decode, encode
 from ..wire.model import WireModel
 from .access import forbidden_field, write_problem
-from .author import Author
+from .context import Context
 from .prepare import Prepared, missing_fields, needs_unsynced_fields
 from .slots import _Slot
 
 logger = logging.getLogger(__name__)
 
 
-def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: Collection[str]) -> Outcome:
+def _merge_one(prepared: Prepared, slot: _Slot, context: Context, nulled: Collection[str]) -> Outcome:
     change, model = prepared.change, prepared.model
     failures: list[Problem] = []
-    outcome = _merge_counted(slot, change, _policy(model, author, failures), model)
+    outcome = _merge_counted(slot, change, _policy(model, context, failures), model)
     if failures and outcome.state == "parked" and outcome.problem is None:
         outcome = replace(outcome, problem=failures[0])
     if outcome.row is not None and slot.row is None:
@@ -38,13 +38,13 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: Collecti
             return _stopped(change, "row_missing", f"a new row needs a value for {', '.join(missing)}")
         if needs_unsynced_fields(model):
             return _stopped(change, "row_missing", "only the server can make rows of this model")
-        name = forbidden_field(model, outcome.row.fields, slot.tombstone, author)
+        name = forbidden_field(model, outcome.row.fields, slot.tombstone, context)
         if name is not None:
             return _stopped(change, "forbidden_field", "clients cannot set this field", name)
     if outcome.writes:
         # An invisible row is not there for the author, who is told that its key is taken where that alone is wrong.
         instance = None if slot.hidden else slot.instance
-        problem = write_problem(prepared.model, change, instance, slot.row, outcome, author)
+        problem = write_problem(prepared.model, change, instance, slot.row, outcome, context)
         if problem is None and slot.hidden:
             problem = Problem(code="pk_unavailable", detail="this primary key cannot be used")
         if problem is not None:
@@ -52,13 +52,13 @@ def _merge_one(prepared: Prepared, slot: _Slot, author: Author, nulled: Collecti
     return outcome
 
 
-def _policy(model: WireModel, author: Author, failures: list[Problem]) -> Policy:
+def _policy(model: WireModel, context: Context, failures: list[Problem]) -> Policy:
     """The author's policy, or the model's. ``failures`` takes what the project's own functions could not decide."""
     conflicts = {
         name: _guarded(model, rule, failures) if callable(rule) else rule
         for name, rule in model.options.conflicts.items()
     }
-    policy = author.policy or Policy(conflicts=conflicts, on_delete=model.options.on_delete)
+    policy = context.policy or Policy(conflicts=conflicts, on_delete=model.options.on_delete)
     return replace(policy, counters=model.counters, sets=frozenset(model.sets))
 
 

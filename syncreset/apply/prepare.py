@@ -22,7 +22,7 @@ from ..wire.fields.codec import (
     is_server_computed,
 )
 from ..wire.model import WireModel, model_labelled
-from .author import Author
+from .context import Context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Prepared:
     notes: tuple[Problem, ...] = ()
 
 
-def prepare(change: Change, author: Author) -> Prepared | Outcome:
+def prepare(change: Change, context: Context) -> Prepared | Outcome:
     """The change with everything typed and checked, or the outcome that says what is wrong with it."""
     change = Instruction.of(change)
     model = model_labelled(change.model)
@@ -47,7 +47,7 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
     fields: dict[str, Any] = {}
     notes: list[Problem] = []
     known = model.fields
-    if author.undoing and change.fields.keys() <= known.keys():
+    if context.undoing and change.fields.keys() <= known.keys():
         stored = {
             name: value
             for name, value in change.fields.items()
@@ -58,7 +58,7 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
         field = known.get(name)
         if field is None:
             return _rejected("unknown_field", "the model has no such field", name)
-        if _may_not_set(model, field, author):
+        if _may_not_set(model, field, context):
             if change.makes_row and (value is None or same(value, default_of(field))):
                 continue
             return _forbidden(change, name)
@@ -71,8 +71,8 @@ def prepare(change: Change, author: Author) -> Prepared | Outcome:
         change,
         pk=pk,
         fields=fields,
-        clocks=_believed(change, change.clocks, known, author),
-        whole=_typed_whole(change, model, fields, known, author),
+        clocks=_believed(change, change.clocks, known, context),
+        whole=_typed_whole(change, model, fields, known, context),
     )
     return Prepared(change=ready, model=model, notes=tuple(notes))
 
@@ -112,16 +112,16 @@ def _forbidden(change: Instruction, name: str) -> Outcome:
 
 
 def _believed(
-    change: Instruction, clocks: Mapping[str, int], known: Container[str], author: Author
+    change: Instruction, clocks: Mapping[str, int], known: Container[str], context: Context
 ) -> dict[str, int]:
     """The clocks of the fields that there are, as the server believes them.
 
     What a restored server has acknowledged carries the server's own time: it is not shifted, but a snapshot is
     untrusted, so nothing in it is later than its receipt.
     """
-    offset = 0 if change.healing else author.offset
+    offset = 0 if change.healing else context.offset
     own = {name: timestamp for name, timestamp in clocks.items() if name == ROW_CLOCK or name in known}
-    return corrected(own, offset=offset, received=author.received)
+    return corrected(own, offset=offset, received=context.received)
 
 
 def default_of(field: "models.Field[Any, Any]") -> Any:
@@ -136,7 +136,7 @@ def _typed_whole(
     model: WireModel,
     fields: Mapping[str, Any],
     known: Mapping[str, "models.Field[Any, Any]"],
-    author: Author,
+    context: Context,
 ) -> Row | None:
     """The snapshot's whole row with the values that its fields can hold; None where one cannot be held."""
     if change.whole is None:
@@ -151,8 +151,8 @@ def _typed_whole(
                 typed[name] = encode(known[name], decode(known[name], value, acknowledged=change.healing))
             except ValueFault:
                 return None
-    clocks = _believed(change, change.whole.clocks, known, author)
-    updated = _believed(change, {ROW_CLOCK: change.whole.updated}, known, author)[ROW_CLOCK]
+    clocks = _believed(change, change.whole.clocks, known, context)
+    updated = _believed(change, {ROW_CLOCK: change.whole.updated}, known, context)[ROW_CLOCK]
     return Row(fields=typed, updated=updated, clocks=clocks)
 
 
@@ -181,10 +181,10 @@ def needs_unsynced_fields(model: WireModel) -> bool:
     )
 
 
-def _may_not_set(model: WireModel, field: "models.Field[Any, Any]", author: Author) -> bool:
+def _may_not_set(model: WireModel, field: "models.Field[Any, Any]", context: Context) -> bool:
     if is_server_computed(field):
         return True
-    return not author.operator and field.name in model.read_only
+    return not context.operator and field.name in model.read_only
 
 
 def _notes(field: "models.Field[Any, Any]", value: Any) -> list[Problem]:

@@ -14,7 +14,7 @@ from ..wire.fields.base import ValueFault
 from ..wire.fields.codec import decode_key, encode_key
 from ..wire.model import wire_model
 from ..wire.rows import visible
-from .author import Author
+from .context import Context
 from .prepare import Prepared
 from .slots import Key
 
@@ -28,7 +28,7 @@ def missing_targets(
     stored: Mapping[Key, Row | None],
     deleted_rows: Mapping[Key, Row],
     states: Mapping[Key, Row | None],
-    author: Author,
+    context: Context,
 ) -> Iterator[tuple[int, str, bool]]:
     """Which references lead nowhere that the author can see: (place in the batch, field, whether it was deleted).
 
@@ -56,10 +56,10 @@ def missing_targets(
     for target, references in wanted.items():
         model = target.model
         there, gone = _in_batch(target, references, states)
-        there |= _visible_keys(target, references.keys() - there - gone, author)
+        there |= _visible_keys(target, references.keys() - there - gone, context)
         missing = references.keys() - there
         deleted = (
-            tombstones(wire_model(model).label, missing, author.scopes)
+            tombstones(wire_model(model).label, missing, context.scopes)
             if missing and is_tracked(model) and target.primary_key
             else {}
         )
@@ -92,7 +92,7 @@ def _in_batch(
     return {row.fields[target.name] for row in rows if row.fields.get(target.name) in keys}, set()
 
 
-def _visible_keys(target: Target, keys: set[str], author: Author) -> set[str]:
+def _visible_keys(target: Target, keys: set[str], context: Context) -> set[str]:
     model = target.model
     typed = []
     for key in keys:
@@ -102,12 +102,12 @@ def _visible_keys(target: Target, keys: set[str], author: Author) -> set[str]:
             continue
     if not typed:
         return set()
-    if author.operator:
+    if context.operator:
         rows = model._base_manager.all()
     elif is_tracked(model):
-        rows = visible(wire_model(model), author.scopes)
+        rows = visible(wire_model(model), context.scopes)
     elif issubclass(model, get_user_model()):
-        rows = model._base_manager.filter(pk=author.user.pk)
+        rows = model._base_manager.filter(pk=context.user.pk)
     else:
         return set()
     found = rows.filter(**{f"{target.attname}__in": typed}).values_list(target.attname, flat=True)

@@ -12,8 +12,8 @@ from ..wire.clocks import clocks_in_entries
 from ..wire.model import WireModel, wire_models
 from ..wire.rows import lock_instances, row_of, tombstone_of
 from ..wire.sets import elements_of, living
-from .author import Author
 from .cascades import Cascaded
+from .context import Context
 from .prepare import Prepared
 
 #: A row: its model and its primary key on the wire.
@@ -47,7 +47,7 @@ class _Slot:
     touched: set[str] = field(default_factory=set)
 
 
-def _load(batch: list[Prepared], author: Author) -> dict[Key, _Slot]:
+def _load(batch: list[Prepared], context: Context) -> dict[Key, _Slot]:
     slots: dict[Key, _Slot] = {}
     by_model: dict[WireModel, set[str]] = {}
     for prepared in batch:
@@ -57,12 +57,12 @@ def _load(batch: list[Prepared], author: Author) -> dict[Key, _Slot]:
         instances = lock_instances(model, pks)
         clocks = clocks_in_entries(model, instances.keys())
         elements = elements_of(model, [instance.pk for instance in instances.values()])
-        found = tombstones(model.label, pks - instances.keys(), author.scopes)
+        found = tombstones(model.label, pks - instances.keys(), context.scopes)
         for pk in pks:
             slot = _Slot(instance=instances.get(pk))
             if slot.instance is not None:
                 stored = row_of(slot.instance, clocks.get(pk), elements.get(pk, {}))
-                slot.hidden = not author.operator and stored.scope not in author.scopes
+                slot.hidden = not context.operator and stored.scope not in context.scopes
                 slot.stored = slot.row = None if slot.hidden else stored.row
             elif pk in found:
                 slot.tombstone = _with_living_sets(model, tombstone_of(model, found[pk]))

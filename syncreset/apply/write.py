@@ -11,12 +11,12 @@ from ..wire.fields.codec import json_null
 from ..wire.model import WireModel, wire_models
 from ..wire.rows import instance_of, scope_of_row
 from ..wire.sets import write_elements
-from .author import Author
 from .cascades import Cascaded, delete_rows
+from .context import Context
 from .slots import Key, _Slot
 
 
-def _write(slots: Mapping[Key, _Slot], author: Author) -> dict[Key, tuple[Cascaded, ...]]:
+def _write(slots: Mapping[Key, _Slot], context: Context) -> dict[Key, tuple[Cascaded, ...]]:
     """Write what the slots have become. Returns what each deleted row has taken along."""
     created: dict[WireModel, list[models.Model]] = {}
     updated: dict[WireModel, list[models.Model]] = {}
@@ -45,7 +45,7 @@ def _write(slots: Mapping[Key, _Slot], author: Author) -> dict[Key, tuple[Cascad
         set_own_clocks(instance, clocks)
         merged.setdefault(model, {})[pk, scope_of_row(model, pk, slot.row)] = clocks
     for model in wire_models():
-        times = _own_times(model, created.get(model, ())) if author.undoing else {}
+        times = _own_times(model, created.get(model, ())) if context.undoing else {}
         if model in created:
             model.model._base_manager.bulk_create(created[model])
         if model in updated:
@@ -58,7 +58,7 @@ def _write(slots: Mapping[Key, _Slot], author: Author) -> dict[Key, tuple[Cascad
     cascaded: dict[Key, tuple[Cascaded, ...]] = {}
     for model in reversed(wire_models()):
         if model in deleted:
-            taken = delete_rows(model, deleted[model], deleted, author)
+            taken = delete_rows(model, deleted[model], deleted, context)
             cascaded |= {(model, pk): tuple(rows) for pk, rows in taken.items()}
     if connection.features.supports_foreign_keys and connection.vendor == "postgresql":
         connection.check_constraints()

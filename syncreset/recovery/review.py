@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db import transaction
 
-from ..apply.author import Author
 from ..apply.changes import apply_changes
+from ..apply.context import Context
 from ..apply.slots import Applied
 from ..feed.entries import tombstones
 from ..ledger.item import Item, ItemState
@@ -33,7 +33,7 @@ class NotParked(ProtocolError):
     code = "not_parked"
 
 
-def resolve(item: Item, keep: Keep, author: Author, *, seen: Mapping[str, int] | None = None) -> Item:
+def resolve(item: Item, keep: Keep, context: Context, *, seen: Mapping[str, int] | None = None) -> Item:
     """Decide a parked item: keep the ``client``'s side, the ``server``'s, or a value for each field named.
 
     What is kept of the client's side is merged once more, based on what the person has ``seen`` of the server's row:
@@ -43,19 +43,19 @@ def resolve(item: Item, keep: Keep, author: Author, *, seen: Mapping[str, int] |
     for what is no decision.
     """
     with transaction.atomic():
-        locked = Item.objects.filter(pk=item.pk, state=ItemState.PARKED).update(resolved_by=author.user.pk)
+        locked = Item.objects.filter(pk=item.pk, state=ItemState.PARKED).update(resolved_by=context.user.pk)
         if not locked:
             raise NotParked("this item is not parked: it has been decided already")
         item.refresh_from_db()
         if item.recovery is not None and item.recovery.kind == RecoveryKind.PREVIEW:
             raise NotParked("this item is of a preview: nothing waits for a decision")
-        present = _present(item, author)
-        deleted_row = _deleted_row(item, author) if present is None else None
+        present = _present(item, context)
+        deleted_row = _deleted_row(item, context) if present is None else None
         change = _decided(item, keep, present, deleted_row, seen)
         if change is None:
             _keep_servers(item)
         else:
-            (result,) = apply_changes([change], replace(author, offset=0, policy=REVIEW))
+            (result,) = apply_changes([change], replace(context, offset=0, policy=REVIEW))
             _renew(item, result)
         if item.state != ItemState.PARKED:
             item.resolution = keep
@@ -126,22 +126,22 @@ def open_fields(item: Item) -> dict[str, Any]:
     return waiting or dict(item.change["fields"])
 
 
-def _present(item: Item, author: Author) -> Row | None:
+def _present(item: Item, context: Context) -> Row | None:
     """The row as the server has it now, or None where it has none that the author may see."""
     model = model_labelled(item.change["model"])
     if model is None:
         return None
     for instance in lock_instances(model, model.canonical_keys([item.change["pk"]])).values():
         stored = row_of(instance)
-        return stored.row if author.operator or stored.scope in author.scopes else None
+        return stored.row if context.operator or stored.scope in context.scopes else None
     return None
 
 
-def _deleted_row(item: Item, author: Author) -> Row | None:
+def _deleted_row(item: Item, context: Context) -> Row | None:
     """The row that the author may see a tombstone of, as far as that keeps it."""
     model = model_labelled(item.change["model"])
     pk = item.change["pk"]
-    entry = None if model is None else tombstones(item.change["model"], [pk], author.scopes).get(pk)
+    entry = None if model is None else tombstones(item.change["model"], [pk], context.scopes).get(pk)
     return None if model is None or entry is None else tombstone_of(model, entry).row
 
 

@@ -12,7 +12,7 @@ from ..protocol.changes import ROW_CLOCK, Row, same
 from ..protocol.clock import now
 from ..rules.instruction import Instruction
 from ..rules.merge import Policy
-from .author import author_of
+from .context import context_of
 from .job import Recovery, hold
 
 #: What was changed since is never overwritten, but asked about.
@@ -27,9 +27,9 @@ def undo_items(recovery: Recovery) -> None:
     """
     with transaction.atomic():
         hold(recovery)
-        author = replace(author_of(recovery, operator=True), offset=0, policy=REVIEW, undoing=True)
+        context = replace(context_of(recovery, operator=True), offset=0, policy=REVIEW, undoing=True)
         changes = _changes_back(recovery)
-        results = apply_changes(changes, author)
+        results = apply_changes(changes, context)
         save_items(
             [
                 item_for(recovery.client, _for_a_person(result), recovery=recovery, line=number)

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.db import transaction
 
-from ..apply.author import Author
 from ..apply.changes import apply_changes
+from ..apply.context import Context
 from ..apply.slots import Applied
 from ..clients.client import REMEMBERED, Client, SyncUser
 from ..clients.gate import require_current
@@ -54,7 +54,7 @@ def push(user: SyncUser, request: PushRequest) -> dict[str, Any]:
         client = Client.objects.get(pk=request.client)
         digests = dict(client.recent)
         fresh, results = _sort_out(request, client.acked, digests)
-        author = Author(
+        context = Context(
             client=client,
             user=user,
             scopes=scopes_of(user),
@@ -62,9 +62,9 @@ def push(user: SyncUser, request: PushRequest) -> dict[str, Any]:
             received=received,
             offset=received - request.client_time,
         )
-        applied = apply_changes([request.changes[index] for index in fresh], author)
-        results |= _record(client, applied) | _answers_to_replays(client, author.scopes, request, results)
-        _advance(client, request, digests, author.offset)
+        applied = apply_changes([request.changes[index] for index in fresh], context)
+        results |= _record(client, applied) | _answers_to_replays(client, context.scopes, request, results)
+        _advance(client, request, digests, context.offset)
     ordered = [results[change.seq] for change in request.changes if change.seq is not None]
     return {"acked": client.acked, "results": ordered, "server_time": now()}
 

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from syncreset.apply.author import Author
+from syncreset.apply.context import Context
 from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset, ResetReason, order_reset
 from syncreset.feed.checkpoints import Checkpoint
@@ -341,7 +341,7 @@ def test_a_decision_and_a_preview_are_told(
     rehearsal = preview(recovery)
     run(rehearsal.pk)
     item = Item.objects.get(recovery=recovery, state="parked")
-    author = Author(
+    context = Context(
         client=recovery.client,
         user=boss.user,
         scopes=frozenset({f"shelters.shelter:{shelter.pk}"}),
@@ -350,7 +350,7 @@ def test_a_decision_and_a_preview_are_told(
         operator=True,
     )
 
-    resolve(item, "client", author)
+    resolve(item, "client", context)
 
     assert "keep the client&#x27;s side" in boss.page_of(item)
     rehearsed = Item.objects.filter(recovery=rehearsal)[0]

@@ -22,7 +22,7 @@ from syncreset.ledger.item import Item, ItemState
 from syncreset.protocol.snapshot.lines import Header, Line, RowLine
 from syncreset.protocol.snapshot.read import SnapshotReader
 from syncreset.protocol.snapshot.write import write_snapshot
-from syncreset.recovery.author import author_of
+from syncreset.recovery.context import context_of
 from syncreset.recovery.job import Recovery
 from syncreset.recovery.orders import recover_again
 from syncreset.recovery.review import resolve
@@ -273,7 +273,7 @@ def leave_files(recovery: Recovery) -> None:
         assert all(
             value.keys() == {"name", "size", "sha256", "url"} for value in item.change["fields"].values()
         )
-        resolve(item, "server", author_of(recovery, operator=True))
+        resolve(item, "server", context_of(recovery, operator=True))
 
 
 def once_more(recovery: Recovery) -> Recovery:
@@ -288,7 +288,7 @@ def once_more(recovery: Recovery) -> Recovery:
 def decide_numbered(recovery: Recovery, made: Existing) -> set[tuple[str, str]]:
     """Rows that the database numbers wait for an operator, and with them what refers to them. Returns their keys."""
     numbered = [model for model in made.both if model._meta.auto_field is not None]
-    operator = author_of(recovery, operator=True)
+    operator = context_of(recovery, operator=True)
     parked = Item.objects.filter(recovery=recovery, state=ItemState.PARKED)
     decided = set(parked.values_list("model", "pk_text"))
     for _ in decided if numbered else ():

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from ...apply.author import Author
+from ...apply.context import Context
 from ...apply.prepare import Prepared, prepare
 from ...clients.client import SyncUser
 from ...clients.scopes import scopes_of
@@ -137,8 +137,8 @@ class DecisionForm(forms.Form):
             kept[name] = value
 
 
-def _operator(item: Item, user: SyncUser) -> Author:
-    return Author(
+def _operator(item: Item, user: SyncUser) -> Context:
+    return Context(
         client=item.client,
         user=user,
         scopes=scopes_of(item.client.user),
@@ -183,7 +183,7 @@ def _value(wanted: Any) -> forms.CharField:
     )
 
 
-def _fault(item: Item, name: str, value: Any, author: Author) -> str:
+def _fault(item: Item, name: str, value: Any, context: Context) -> str:
     """What is wrong with a value that somebody typed, by the field's codec; "" where nothing is."""
     change = Change(
         model=item.change["model"],
@@ -193,7 +193,7 @@ def _fault(item: Item, name: str, value: Any, author: Author) -> str:
         clocks={ROW_CLOCK: now()},
         base={},
     )
-    prepared = prepare(change, author)
+    prepared = prepare(change, context)
     if isinstance(prepared, Prepared):
         return ""
     return "this value cannot be kept" if prepared.problem is None else prepared.problem.detail

@@ -8,7 +8,7 @@ back, what it met before the recovery that was undone.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ...apply.author import Author
+from ...apply.context import Context
 from ...feed.entries import tombstones
 from ...ledger.item import Item
 from ...ledger.record import key_text
@@ -31,7 +31,7 @@ class _GivenBack:
     at: int
 
 
-def as_before_undo(recovery: Recovery, derived: Sequence[Derived], author: Author) -> list[Derived]:
+def as_before_undo(recovery: Recovery, derived: Sequence[Derived], context: Context) -> list[Derived]:
     """The changes, each as if neither the recoveries that were undone nor their undoing had been.
 
     What somebody has changed since an undo is a concurrent change as ever.
@@ -40,11 +40,11 @@ def as_before_undo(recovery: Recovery, derived: Sequence[Derived], author: Autho
     keys = {_key(item.change) for item in changes}
     for undoing in _undoings(recovery):
         given_back = _given_back(undoing, keys)
-        gone = _still_gone(given_back, author.scopes)
+        gone = _still_gone(given_back, context.scopes)
         changes = [
             item
             if item.outcome is not None or (known := given_back.get(_key(item.change))) is None
-            else replace(item, change=_rebased(item.change, known, author, gone=_key(item.change) in gone))
+            else replace(item, change=_rebased(item.change, known, context, gone=_key(item.change) in gone))
             for item in changes
         ]
     return changes
@@ -116,7 +116,7 @@ def _still_gone(given_back: dict[Key, _GivenBack], scopes: Collection[str]) -> s
     }
 
 
-def _rebased(change: Instruction, known: _GivenBack, author: Author, *, gone: bool) -> Instruction:
+def _rebased(change: Instruction, known: _GivenBack, context: Context, *, gone: bool) -> Instruction:
     if gone and change.op == "put":
         return replace(change, restores=True)
     if known.before is None or known.after is None:
@@ -125,14 +125,14 @@ def _rebased(change: Instruction, known: _GivenBack, author: Author, *, gone: bo
         base = (change.base or {}).get(ROW_CLOCK)
         unseen = base is None or known.before.updated > base
         return change if unseen else replace(change, base={ROW_CLOCK: known.after.updated})
-    return _rebased_put(change, known.before, known.after, author)
+    return _rebased_put(change, known.before, known.after, context)
 
 
-def _rebased_put(change: Instruction, before: Row, after: Row, author: Author) -> Instruction:
+def _rebased_put(change: Instruction, before: Row, after: Row, context: Context) -> Instruction:
     base = None if change.base is None else dict(change.base)
     own = {name: change.clock(name) for name in change.fields}
-    offset = 0 if change.healing else author.offset
-    believed = corrected(own, offset=offset, received=author.received)
+    offset = 0 if change.healing else context.offset
+    believed = corrected(own, offset=offset, received=context.received)
     for name in change.fields:
         met, stands = before.clock(name), after.clock(name)
         if base is not None and base.get(name) == met:

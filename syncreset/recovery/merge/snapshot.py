@@ -9,8 +9,8 @@ from typing import TypeVar
 from django.db import transaction
 
 from ... import conf
-from ...apply.author import Author
 from ...apply.changes import CURABLE, apply_changes
+from ...apply.context import Context
 from ...apply.slots import Applied
 from ...clients.client import LastSynced
 from ...feed.checkpoints import Checkpoint, feed_state
@@ -18,7 +18,7 @@ from ...ledger.item import Item, ItemState, totals
 from ...ledger.record import change_from_json, item_for, renew_item, save_items, save_renewed
 from ...protocol.snapshot.read import SnapshotReader
 from ...rules.merge import Outcome
-from ..author import _cursor, author_of
+from ..context import _cursor, context_of
 from ..job import Recovery, hold
 from ..upcast.carry import Upcaster, upcaster_for
 from ..uploads import open_snapshot, snapshot_limits
@@ -61,30 +61,30 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> None:
     with transaction.atomic():
         hold(recovery)
-        author = author_of(recovery)
+        context = context_of(recovery)
         already_applied = already_applied_steps(recovery, {item.number: item.line for item in chunk})
         derived = derive(
             chunk,
             replace(rules, already_applied=already_applied),
-            author.scopes,
+            context.scopes,
             as_met=partial(as_met, recovery),
         )
-        derived = as_before_undo(recovery, derived, author)
+        derived = as_before_undo(recovery, derived, context)
         unchanged = len(chunk) - len({change.number for change in derived})
-        _record(recovery, derived, author, position=chunk[-1].number, unchanged=unchanged)
+        _record(recovery, derived, context, position=chunk[-1].number, unchanged=unchanged)
 
 
 def _record(
     recovery: Recovery,
     derived: list[Derived],
-    author: Author,
+    context: Context,
     *,
     position: int,
     unchanged: int = 0,
     absent: int = 0,
 ) -> None:
     """Apply changes and keep their items and the recovery's progress, within the caller's transaction."""
-    save_items(_merge(recovery, derived, author))
+    save_items(_merge(recovery, derived, context))
     recovery.position = position
     recovery.changes += len(derived)
     recovery.unchanged += unchanged
@@ -98,9 +98,9 @@ def _record(
     )
 
 
-def _merge(recovery: Recovery, derived: list[Derived], author: Author) -> list[Item]:
+def _merge(recovery: Recovery, derived: list[Derived], context: Context) -> list[Item]:
     undecided = [item for item in derived if item.outcome is None]
-    results = iter(apply_changes([item.change for item in undecided], author))
+    results = iter(apply_changes([item.change for item in undecided], context))
     items = []
     for item in derived:
         result = next(results) if item.outcome is None else Applied(change=item.change, outcome=item.outcome)
@@ -159,8 +159,8 @@ def _delete_absent(recovery: Recovery, rules: Rules, passed: _Passed, upcaster: 
     done = set(
         Item.objects.filter(recovery=recovery, line__gt=recovery.total).values_list("model", "pk_text")
     )
-    author = author_of(recovery)
-    scopes = author.scopes.intersection(cursor.scopes)
+    context = context_of(recovery)
+    scopes = context.scopes.intersection(cursor.scopes)
     absent = (
         (change, outcome)
         for change, outcome in absent_rows(rules, scopes, passed.keys | done, cursor.number, at)
@@ -174,7 +174,7 @@ def _delete_absent(recovery: Recovery, rules: Rules, passed: _Passed, upcaster: 
                 Derived(number=number, part=0, change=change, outcome=outcome)
                 for number, (change, outcome) in enumerate(lines, start=first)
             ]
-            _record(recovery, derived, author, position=derived[-1].number, absent=len(derived))
+            _record(recovery, derived, context, position=derived[-1].number, absent=len(derived))
 
 
 def _retry_clashes(recovery: Recovery) -> None:
@@ -189,8 +189,8 @@ def _retry_clashes(recovery: Recovery) -> None:
         if not waiting:
             return
         # The ledger keeps changes with their clocks corrected, so they are not to be shifted once more.
-        author = replace(author_of(recovery), offset=0)
-        results = apply_changes([change_from_json(item.change) for item in waiting], author)
+        context = replace(context_of(recovery), offset=0)
+        results = apply_changes([change_from_json(item.change) for item in waiting], context)
         for item, result in zip(waiting, results, strict=True):
             renew_item(item, result)
         save_renewed(waiting)

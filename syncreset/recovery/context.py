@@ -1,6 +1,6 @@
 """On whose behalf a recovery merges."""
 
-from ..apply.author import Author
+from ..apply.context import Context
 from ..clients.scopes import scopes_of
 from ..feed.cursor import Cursor, decode_cursor
 from ..protocol.clock import now
@@ -8,11 +8,11 @@ from ..protocol.errors import Malformed
 from .job import Recovery
 
 
-def author_of(recovery: Recovery, *, operator: bool = False) -> Author:
+def context_of(recovery: Recovery, *, operator: bool = False) -> Context:
     """On whose behalf a recovery's changes are applied: its client's user."""
     user = recovery.client.user
     cursor = _cursor(recovery)
-    return Author(
+    return Context(
         client=recovery.client,
         user=user,
         scopes=scopes_of(user),
