@@ -18,7 +18,7 @@ from ...wire.fields.base import ValueFault
 from ...wire.fields.codec import decode, is_server_computed
 from ...wire.model import WireModel, model_labelled
 from ...wire.schema import current_schema, key_type, published
-from .plan import _CONVERSIONS, Fate, _aliases, _described_alike, _fate, _Plan, _renamed, _Step, _type
+from .plan import _CONVERSIONS, Conversion, Fate, _aliases, _described_alike, _fate, _Plan, _renamed, _type
 from .register import Function, RegisteredUpcaster, upcaster_of, upcasters
 
 logger = logging.getLogger(__name__)
@@ -178,7 +178,7 @@ class Upcaster:
 
     def _key_step(
         self, plan: _Plan, old: Mapping[str, Any], model: WireModel
-    ) -> tuple[_Step, Mapping[str, Any]]:
+    ) -> tuple[Conversion, Mapping[str, Any]]:
         """How keys are carried over. Of the same kind they are what they were, whatever the column is called."""
         name = model.key.name
         described = {
@@ -186,12 +186,12 @@ class Upcaster:
             "type": old.get("primary_key_type", key_type(model)),
         }
         if described["type"] == key_type(model):
-            return _Step(target=name, kind="same"), described
+            return Conversion(target=name, kind="same"), described
         function = upcaster_of(plan.label, name)
         if function is None:
             reason = f"the primary key of {plan.label} is of another type now"
-            return _Step(target=name, kind="parked", reason=reason), described
-        return _Step(target=name, kind="upcast", convert=function.function), described
+            return Conversion(target=name, kind="parked", reason=reason), described
+        return Conversion(target=name, kind="upcast", convert=function.function), described
 
     def _key_of(self, plan: _Plan, pk: str) -> str:
         step = plan.key_step
@@ -208,15 +208,15 @@ class Upcaster:
             ) from fault
         return str(made)
 
-    def _steps(self, plan: _Plan, name: str) -> tuple[_Step, ...]:
+    def _steps(self, plan: _Plan, name: str) -> tuple[Conversion, ...]:
         """Where values of an old field go: to its field of now, or to those that name it as their source."""
         if name not in plan.steps:
             plan.steps[name] = tuple(self._make_steps(plan, name))
         return plan.steps[name]
 
-    def _make_steps(self, plan: _Plan, name: str) -> Iterator[_Step]:
+    def _make_steps(self, plan: _Plan, name: str) -> Iterator[Conversion]:
         if plan.model is None:
-            yield _Step(target=name, kind="parked", reason=f"{plan.name} is not synced any more")
+            yield Conversion(target=name, kind="parked", reason=f"{plan.name} is not synced any more")
             return
         sourced = [
             entry
@@ -231,10 +231,10 @@ class Upcaster:
         if target in plan.now:
             yield self._field_step(plan, name, target)
         elif not sourced:
-            yield _Step(target=name, kind="parked", reason=f"{plan.label} has no field {name} any more")
+            yield Conversion(target=name, kind="parked", reason=f"{plan.label} has no field {name} any more")
 
-    def _upcast_step(self, plan: _Plan, entry: RegisteredUpcaster) -> _Step:
-        return _Step(
+    def _upcast_step(self, plan: _Plan, entry: RegisteredUpcaster) -> Conversion:
+        return Conversion(
             target=entry.field,
             kind="upcast",
             field=plan.known[entry.field],
@@ -242,11 +242,11 @@ class Upcaster:
             checked=True,
         )
 
-    def _field_step(self, plan: _Plan, name: str, target: str) -> _Step:
+    def _field_step(self, plan: _Plan, name: str, target: str) -> Conversion:
         field = plan.known.get(target)
         old, new = plan.described.get(name), plan.now[target]
         if field is not None and is_server_computed(field):
-            return _Step(target=target, kind="same", field=field)
+            return Conversion(target=target, kind="same", field=field)
         same_field = old is not None and _described_alike(old, new, self._aliases)
         entry = upcaster_of(plan.label, target)
         asked = field is not None and not (same_field and name == target)
@@ -256,32 +256,32 @@ class Upcaster:
             return self._relation_step(plan, name, target, old, new)
         kind: Literal["same", "renamed"] = "same" if name == target else "renamed"
         if same_field or old is None:
-            return _Step(target=target, kind=kind, field=field, checked=old is None)
+            return Conversion(target=target, kind=kind, field=field, checked=old is None)
         if old["type"] == new["type"] and old.get("to") == new.get("to"):
-            return _Step(target=target, kind=kind, field=field, checked=True)
+            return Conversion(target=target, kind=kind, field=field, checked=True)
         convert = _CONVERSIONS.get((old["type"], new["type"]))
         if convert is None:
             reason = f"{plan.label}.{target} is {_type(new)} now, and was {_type(old)}"
-            return _Step(target=target, kind="parked", reason=reason)
-        return _Step(target=target, kind="converted", field=field, convert=convert, checked=True)
+            return Conversion(target=target, kind="parked", reason=reason)
+        return Conversion(target=target, kind="converted", field=field, convert=convert, checked=True)
 
     def _relation_step(
         self, plan: _Plan, name: str, target: str, old: Mapping[str, Any], new: Mapping[str, Any]
-    ) -> _Step:
+    ) -> Conversion:
         """A relation is carried over if it points to the same model, by whatever name, by the keys of now."""
         pointed = self._plan(old["to"])
         if pointed.label != new["to"]:
             reason = f"{plan.label}.{target} points to {new['to']} now, and did to {old['to']}"
-            return _Step(target=target, kind="parked", reason=reason)
+            return Conversion(target=target, kind="parked", reason=reason)
         kind: Literal["same", "renamed"] = "same" if name == target else "renamed"
-        step = _Step(
+        step = Conversion(
             target=target, kind=kind, field=plan.known.get(target), checked=old["null"] != new["null"]
         )
         key_step = pointed.key_step
         if key_step is None or key_step.kind == "same":
             return step
         if key_step.reason or key_step.convert is None:
-            return _Step(target=target, kind="parked", reason=key_step.reason)
+            return Conversion(target=target, kind="parked", reason=key_step.reason)
         described, function = pointed.key, key_step.convert
         return replace(step, kind="upcast", convert=lambda value, _: function(value, described), checked=True)
 
@@ -296,7 +296,7 @@ def fates(document: Mapping[str, Any]) -> list[Fate]:
     return list(Upcaster(document).fates())
 
 
-def _carried(step: _Step, value: Any, described: Mapping[str, Any]) -> Any:
+def _carried(step: Conversion, value: Any, described: Mapping[str, Any]) -> Any:
     """The value in terms of the current schema. Raises _CannotCarry."""
     if step.reason:
         raise _CannotCarry(step.reason)
@@ -310,7 +310,7 @@ def _carried(step: _Step, value: Any, described: Mapping[str, Any]) -> Any:
     return value
 
 
-def _carried_step(step: _Step, local: Step, described: Mapping[str, Any]) -> Step:
+def _carried_step(step: Conversion, local: Step, described: Mapping[str, Any]) -> Step:
     """What was done to a counter, in the form of its field's values of now. A function may give no such thing."""
 
     def carried(value: Value) -> Value:
@@ -330,7 +330,7 @@ def _called(function: Function, value: Any, described: Mapping[str, Any]) -> Any
         raise _CannotCarry(f"its function raised {type(error).__name__}: {str(error)[:200]}") from error
 
 
-def _left_field(plan: _Plan, pk: str, line: RowLine, name: str, step: _Step, reason: str) -> Left | None:
+def _left_field(plan: _Plan, pk: str, line: RowLine, name: str, step: Conversion, reason: str) -> Left | None:
     """A field that stays behind, under its name of now where it has one. A row made here has no use for a null."""
     value = line.row.fields[name]
     if line.base is None and value is None:

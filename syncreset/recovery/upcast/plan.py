@@ -38,7 +38,7 @@ class Fate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Step:
+class Conversion:
     """Where an old field's values go and how. ``convert`` None: as they are. ``reason`` set: they are left behind."""
 
     target: str
@@ -60,11 +60,11 @@ class _Plan:
     known: Mapping[str, "models.Field[Any, Any]"] = field(default_factory=dict)
     now: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     key: Mapping[str, Any] = field(default_factory=dict)
-    key_step: _Step | None = None
-    steps: dict[str, tuple[_Step, ...]] = field(default_factory=dict)
+    key_step: Conversion | None = None
+    steps: dict[str, tuple[Conversion, ...]] = field(default_factory=dict)
 
 
-def _fate(plan: _Plan, name: str, step: _Step) -> Fate:
+def _fate(plan: _Plan, name: str, step: Conversion) -> Fate:
     details = {
         "same": "carried over as it is",
         "renamed": f"carried over to {step.target}",

@@ -14,7 +14,9 @@ from .files import read_json, remove, write_json
 ENTRIES = ("plan", "records", "completed", "postponed", "halt", "pending_callbacks", "recoveries")
 
 #: The step to take next. Taking one again after a kill does no harm.
-Step = Literal["set_aside", "renew", "bootstrap", "hand_over", "write", "upload", "refused", "wait", "finish"]
+Stage = Literal[
+    "set_aside", "renew", "bootstrap", "hand_over", "write", "upload", "refused", "wait", "finish"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class ResetPlan:
     backup: str
     begun: int = 1
     forgotten: int = 0
-    step: Step = "set_aside"
+    step: Stage = "set_aside"
     snapshot: SnapshotFile | None = None
     location: str | None = None
     checksum: str | None = None

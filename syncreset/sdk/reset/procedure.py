@@ -16,7 +16,7 @@ from ..sync.tally import Tally
 from ..transport.messages import Exchange, Request, check, member
 from . import backup, files
 from .device import Device
-from .journal import ResetPlan, Step
+from .journal import ResetPlan, Stage
 from .state import outcome_of
 from .upload import ResetForgotten, offset_of, recovery_of, snapshot_of, state_of, upload, write
 
@@ -188,7 +188,7 @@ def _ask_again(device: Device, plan: ResetPlan) -> Exchange[ResetPlan]:
     offset = None if plan.location is None else (yield from offset_of(plan))
     if offset is None:
         return device.advance(plan, step="write")
-    step: Step = "upload" if offset < snapshot_of(plan).size else "refused"
+    step: Stage = "upload" if offset < snapshot_of(plan).size else "refused"
     return device.advance(plan, step=step, refused=now())
 
 
@@ -264,7 +264,7 @@ def _refused(device: Device, tally: Tally, plan: ResetPlan, problem: Mapping[str
     if plan.mode == "recover_or_discard":
         plan = device.advance(plan, step="finish", outcome="discarded", problem=dict(problem))
     else:
-        step: Step = "wait" if plan.step == "wait" else "refused"
+        step: Stage = "wait" if plan.step == "wait" else "refused"
         plan = device.advance(plan, step=step, problem=dict(problem), refused=now())
         tally.refused_now = not reported
     if not reported:
@@ -323,5 +323,5 @@ def retry(device: Device, mode: str | None) -> None:
     if plan.mode in ("manual", "discard"):
         device.advance(plan, problem=None, **_following(plan))
     elif plan.problem is not None or plan.step in ("hand_over", "refused"):
-        step: Step = "write" if plan.step == "hand_over" else "refused"
+        step: Stage = "write" if plan.step == "hand_over" else "refused"
         device.advance(plan, step=step, problem=None, location=None, refused=0)
