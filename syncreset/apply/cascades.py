@@ -15,7 +15,7 @@ from ..wire.rows import read_rows
 from .context import Context
 
 #: Rows by model and primary key.
-Affected = dict[WireModel, set[Any]]
+RowsByModel = dict[WireModel, set[Any]]
 
 
 class UnseenRows(Exception):
@@ -77,10 +77,10 @@ def _collected(model: WireModel, instances: Sequence[models.Model]) -> Collector
     return collector
 
 
-def _affected(collector: Collector, own: Collection[tuple[Any, Any]]) -> tuple[Affected, Affected]:
+def _affected(collector: Collector, own: Collection[tuple[Any, Any]]) -> tuple[RowsByModel, RowsByModel]:
     """The rows of tracked models that would be deleted too, and those that would be changed."""
-    cascaded: Affected = {}
-    changed: Affected = {}
+    cascaded: RowsByModel = {}
+    changed: RowsByModel = {}
     gone: list[tuple[Any, Iterable[Any]]] = list(collector.data.items())
     gone += [(rows.model, list(rows)) for rows in collector.fast_deletes if hasattr(rows, "model")]
     for kind, rows in gone:
@@ -97,7 +97,7 @@ def _affected(collector: Collector, own: Collection[tuple[Any, Any]]) -> tuple[A
     return cascaded, changed
 
 
-def _add(found: Affected, kind: Any, keys: Iterable[Any], own: Collection[tuple[Any, Any]]) -> None:
+def _add(found: RowsByModel, kind: Any, keys: Iterable[Any], own: Collection[tuple[Any, Any]]) -> None:
     model = wire_model(kind)
     others = {key for key in keys if (model, key) not in own}
     if others:
@@ -113,14 +113,14 @@ def _owners(through: type[models.Model]) -> Iterable[tuple[type[models.Model], s
                 yield model.model, through._meta.get_field(field.m2m_field_name()).attname
 
 
-def _require_seen(cascaded: Affected, context: Context) -> None:
+def _require_seen(cascaded: RowsByModel, context: Context) -> None:
     for kind, pks in cascaded.items():
         keys = [kind.key_text(pk) for pk in pks]
         if next(unseen(kind.label, keys, context.seen), None) is not None:
             raise UnseenRows(f"rows of {kind.model._meta.verbose_name_plural} changed meanwhile")
 
 
-def _united(cascaded: Affected, changed: Affected) -> Affected:
+def _united(cascaded: RowsByModel, changed: RowsByModel) -> RowsByModel:
     return {
         kind: cascaded.get(kind, set()) | changed.get(kind, set())
         for kind in dict.fromkeys([*cascaded, *changed])
@@ -135,7 +135,7 @@ def _share(
     return [(kind, kind.key_text(pk)) for kind, pks in others.items() for pk in pks]
 
 
-def _rows(others: Affected) -> dict[tuple[WireModel, str], Row]:
+def _rows(others: RowsByModel) -> dict[tuple[WireModel, str], Row]:
     return {
         (kind, stored.pk): stored.row
         for kind, pks in others.items()

@@ -39,7 +39,7 @@ class Planned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Affected:
+class AffectedClients:
     """How many clients go on, must reset for the sake of the deploy, or had to anyway.
 
     ``unsynced`` of those who must reset hold ``changes`` changes that the server has not got, as they last reported.
@@ -59,7 +59,7 @@ class DeployPlan:
 
     migrations: tuple[str, ...]
     planned: tuple[Planned, ...]
-    clients: Affected
+    clients: AffectedClients
     renamed: Mapping[str, Mapping[str, str]]
     renamed_from: Mapping[str, Sequence[str]]
     upcasters: Sequence[RegisteredUpcaster]
@@ -263,7 +263,7 @@ def _advice_for_added(difference: Difference) -> str:
 # -- whom it hits -------------------------------------------------------------------------------------------------
 
 
-def _affected(old: Mapping[str, Any], new: Mapping[str, Any]) -> Affected:
+def _affected(old: Mapping[str, Any], new: Mapping[str, Any]) -> AffectedClients:
     counted = Client.objects.values("schema").annotate(
         count=Count("pk"), unsynced=Count("pk", filter=Q(pending__gt=0)), changes=Sum("pending")
     )
@@ -279,7 +279,7 @@ def _affected(old: Mapping[str, Any], new: Mapping[str, Any]) -> Affected:
             changes += group["changes"]
         else:
             go_on += group["count"]
-    return Affected(
+    return AffectedClients(
         total=total,
         go_on=go_on,
         must_reset=must_reset,

@@ -15,7 +15,7 @@ ON_DELETE = ("keep", "delete", "review")
 #: The recovery strategies that a model may ask for (protocol, "Snapshot format").
 STRATEGIES = ("by_base", "by_object", "by_field", "by_update_log", "overwrite")
 
-Policy = str | Callable[..., Any]
+ConflictRule = str | Callable[..., Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class SyncOptions:
 
     scope: str | None = None
     read_only: tuple[str, ...] = ()
-    conflicts: Mapping[str, Policy] = field(default_factory=dict)
+    conflicts: Mapping[str, ConflictRule] = field(default_factory=dict)
     on_delete: Literal["keep", "delete", "review"] = "keep"
     counters: tuple[str, ...] = ()
     can_write: Callable[[Any, Any], bool] | None = None
@@ -84,7 +84,7 @@ def _attributes(model: type[Model]) -> dict[str, Any]:
     return {name: getattr(declared, name) for name in names}
 
 
-def _policy(policy: Policy) -> Policy:
+def _policy(policy: ConflictRule) -> ConflictRule:
     if isinstance(policy, str) and "." in policy:
         return import_string(policy)  # type: ignore[no-any-return]
     return policy

@@ -56,7 +56,7 @@ class Tile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcomes:
+class DailyTotals:
     """The plot, its legend, the same numbers in words and as a table, and where the recoveries are listed."""
 
     plot: Plot
@@ -194,13 +194,13 @@ def _reset_count(count: int, days: int, reason: str, **state: str) -> str:
     return count_link(count, url)
 
 
-def _outcomes(days: Sequence[date]) -> Outcomes:
+def _outcomes(days: Sequence[date]) -> DailyTotals:
     counted = outcomes_by_day(days)
     totals = {
         state.label: sum(states.get(state.value, 0) for states in counted.values()) for state in ItemState
     }
     named = [f"{count:,} {label}" for label, count in totals.items() if count]
-    return Outcomes(
+    return DailyTotals(
         plot=stacked_bars(counted, ItemState.values),
         legend=[(state.value, state.label, totals[state.label]) for state in ItemState],
         words=f"{sum(totals.values()):,} items in {len(days)} days: {', '.join(named)}." if named else "",
