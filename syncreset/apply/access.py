@@ -1,4 +1,4 @@
-"""Whether an author may write what a merge has decided."""
+"""Whether a user may write what a merge has decided."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ def write_problem(
     outcome: Outcome,
     context: Context,
 ) -> Problem | None:
-    """Why the author may not write this outcome, or None if nothing forbids it."""
+    """Why the user may not write this outcome, or None if nothing forbids it."""
     if context.operator:
         return None
     action = "delete" if outcome.deletes else "add" if row is None else "change"
@@ -50,7 +50,7 @@ def write_problem(
 def forbidden_field(
     model: WireModel, fields: Mapping[str, Any], tombstone: Tombstone | None, context: Context
 ) -> str | None:
-    """A field that the author may not set and that a new row would set, or None.
+    """A field that the user may not set and that a new row would set, or None.
 
     Whatever made the row, be it a push or a strategy: what a new row says of such a field is what its tombstone
     holds, null, or the default.

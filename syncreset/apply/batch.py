@@ -6,12 +6,12 @@ What the database refuses is raised, with nothing written; cutting the batch in 
 from ..protocol.changes import Row
 from ..rules.merge import Outcome
 from .context import Context
-from .decide import _merge_one, _without_target
+from .decide import merge_one, without_target
 from .prepare import Prepared
 from .references import missing_targets
-from .slots import Applied, _load, _take
+from .slots import Applied, load_slots, take_outcome
 from .swaps import vacate
-from .write import _write
+from .write import write_slots
 
 
 def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool = False) -> list[Applied]:
@@ -24,18 +24,18 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
     failed: dict[int, Outcome] = {}
     nulled: dict[int, set[str]] = {}
     while True:
-        slots = _load(batch, context)
+        slots = load_slots(batch, context)
         before: list[Row | None] = []
         outcomes: list[Outcome] = []
         new_failures = False
         for index, prepared in enumerate(batch):
             slot = slots[prepared.model, prepared.change.pk]
             before.append(None if slot.hidden else slot.row)
-            outcome = failed.get(index) or _merge_one(prepared, slot, context, nulled.get(index, set()))
+            outcome = failed.get(index) or merge_one(prepared, slot, context, nulled.get(index, set()))
             if index not in failed and outcome.state == "rejected":
                 failed[index] = outcome
             if index not in failed:
-                _take(slot, outcome)
+                take_outcome(slot, outcome)
             outcomes.append(outcome)
         shown = {key: slot for key, slot in slots.items() if not slot.hidden}
         stored = {key: slot.stored for key, slot in shown.items()}
@@ -50,14 +50,14 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
             if deleted and getattr(relation, "null", False) and not emptied:
                 nulled.setdefault(index, set()).add(name)
             else:
-                failed[index] = _without_target(outcomes[index], name)
+                failed[index] = without_target(outcomes[index], name)
         if not new_failures:
             break
     if swapping:
         for slot in slots.values():
             if slot.instance is not None and slot.row is not None:
                 vacate(slot.instance, slot.touched)
-    cascaded = _write(slots, context)
+    cascaded = write_slots(slots, context)
     return [
         Applied(
             change=prepared.change,

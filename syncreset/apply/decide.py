@@ -16,12 +16,12 @@ from ..wire.model import WireModel
 from .access import forbidden_field, write_problem
 from .context import Context
 from .prepare import Prepared, missing_fields, needs_unsynced_fields
-from .slots import _Slot
+from .slots import Slot
 
 logger = logging.getLogger(__name__)
 
 
-def _merge_one(prepared: Prepared, slot: _Slot, context: Context, nulled: Collection[str]) -> Outcome:
+def merge_one(prepared: Prepared, slot: Slot, context: Context, nulled: Collection[str]) -> Outcome:
     change, model = prepared.change, prepared.model
     failures: list[Problem] = []
     outcome = _merge_counted(slot, change, _policy(model, context, failures), model)
@@ -42,7 +42,7 @@ def _merge_one(prepared: Prepared, slot: _Slot, context: Context, nulled: Collec
         if name is not None:
             return _stopped(change, "forbidden_field", "clients cannot set this field", name)
     if outcome.writes:
-        # An invisible row is not there for the author, who is told that its key is taken where that alone is wrong.
+        # An invisible row is not there for the user, who learns that its key is taken where that alone is wrong.
         instance = None if slot.hidden else slot.instance
         problem = write_problem(prepared.model, change, instance, slot.row, outcome, context)
         if problem is None and slot.hidden:
@@ -53,7 +53,7 @@ def _merge_one(prepared: Prepared, slot: _Slot, context: Context, nulled: Collec
 
 
 def _policy(model: WireModel, context: Context, failures: list[Problem]) -> Policy:
-    """The author's policy, or the model's. ``failures`` takes what the project's own functions could not decide."""
+    """The context's policy, or the model's. ``failures`` takes what the project's own functions could not decide."""
     conflicts = {
         name: _guarded(model, rule, failures) if callable(rule) else rule
         for name, rule in model.options.conflicts.items()
@@ -79,7 +79,7 @@ def _guarded(model: WireModel, rule: Resolver, failures: list[Problem]) -> Resol
     return decide
 
 
-def _merge_counted(slot: _Slot, change: Instruction, policy: Policy, model: WireModel) -> Outcome:
+def _merge_counted(slot: Slot, change: Instruction, policy: Policy, model: WireModel) -> Outcome:
     """The merge of a change. A delta whose sum its counter cannot hold waits for a person; the rest is merged."""
     outcome = merge(slot.row, slot.tombstone, change, policy)
     if outcome.row is None:
@@ -131,7 +131,7 @@ def _with_nulls(outcome: Outcome, row: Row, change: Instruction, nulled: Collect
     )
 
 
-def _without_target(outcome: Outcome, name: str) -> Outcome:
+def without_target(outcome: Outcome, name: str) -> Outcome:
     problem = Problem(
         code="invalid_reference", detail="the row that this field refers to is not there", field=name
     )

@@ -30,7 +30,7 @@ def missing_targets(
     states: Mapping[Key, Row | None],
     context: Context,
 ) -> Iterator[tuple[int, str, bool]]:
-    """Which references lead nowhere that the author can see: (place in the batch, field, whether it was deleted).
+    """Which references lead nowhere that the user can see: (place in the batch, field, whether it was deleted).
 
     ``stored`` are the batch's rows as the database has them, ``deleted_rows`` those that tombstones keep, ``states`` what
     the rows will be. A row that is absent, one that is invisible and one of a model that is not tracked look the same

@@ -36,7 +36,7 @@ class Applied:
 
 
 @dataclass(kw_only=True)
-class _Slot:
+class Slot:
     """One row while a batch is merged into it."""
 
     instance: Any = None
@@ -47,8 +47,8 @@ class _Slot:
     touched: set[str] = field(default_factory=set)
 
 
-def _load(batch: list[Prepared], context: Context) -> dict[Key, _Slot]:
-    slots: dict[Key, _Slot] = {}
+def load_slots(batch: list[Prepared], context: Context) -> dict[Key, Slot]:
+    slots: dict[Key, Slot] = {}
     by_model: dict[WireModel, set[str]] = {}
     for prepared in batch:
         by_model.setdefault(prepared.model, set()).add(prepared.change.pk)
@@ -59,7 +59,7 @@ def _load(batch: list[Prepared], context: Context) -> dict[Key, _Slot]:
         elements = elements_of(model, [instance.pk for instance in instances.values()])
         found = tombstones(model.label, pks - instances.keys(), context.scopes)
         for pk in pks:
-            slot = _Slot(instance=instances.get(pk))
+            slot = Slot(instance=instances.get(pk))
             if slot.instance is not None:
                 stored = row_of(slot.instance, clocks.get(pk), elements.get(pk, {}))
                 slot.hidden = not context.operator and stored.scope not in context.scopes
@@ -79,7 +79,7 @@ def _with_living_sets(model: WireModel, tombstone: Tombstone) -> Tombstone:
     return replace(tombstone, row=replace(tombstone.row, fields={**held, **sets}))
 
 
-def _take(slot: _Slot, outcome: Outcome) -> None:
+def take_outcome(slot: Slot, outcome: Outcome) -> None:
     if outcome.deletes:
         slot.row = None
         slot.tombstone = None

@@ -13,10 +13,10 @@ from ..wire.rows import instance_of, scope_of_row
 from ..wire.sets import write_elements
 from .cascades import Cascaded, delete_rows
 from .context import Context
-from .slots import Key, _Slot
+from .slots import Key, Slot
 
 
-def _write(slots: Mapping[Key, _Slot], context: Context) -> dict[Key, tuple[Cascaded, ...]]:
+def write_slots(slots: Mapping[Key, Slot], context: Context) -> dict[Key, tuple[Cascaded, ...]]:
     """Write what the slots have become. Returns what each deleted row has taken along."""
     created: dict[WireModel, list[models.Model]] = {}
     updated: dict[WireModel, list[models.Model]] = {}
@@ -66,7 +66,7 @@ def _write(slots: Mapping[Key, _Slot], context: Context) -> dict[Key, tuple[Casc
 
 
 def _write_sets(
-    slots: Mapping[Key, _Slot],
+    slots: Mapping[Key, Slot],
     written: Iterable[tuple[WireModel, list[models.Model]]],
     merged: Mapping[WireModel, Mapping[tuple[str, str], RowClocks]],
 ) -> None:

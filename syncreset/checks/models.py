@@ -30,7 +30,7 @@ from ..tracking.registry import is_tracked, tracked_models
 from ..tracking.triggers.table import stored_field
 from ..wire.fields.codec import is_reference_target, is_supported
 from ..wire.model import model_labelled, wire_model
-from .settings import _STRATEGY_HINT, _is_strategy
+from .settings import STRATEGY_HINT, is_strategy
 
 #: Of a primary key, as texts, in the feed and the ledger.
 LONGEST_KEY = 255
@@ -241,10 +241,10 @@ def _check_choices(model: type[Model], options: SyncOptions) -> Iterator[CheckMe
             obj=model,
             id="syncreset.E008",
         )
-    if options.recovery is not None and not _is_strategy(options.recovery):
+    if options.recovery is not None and not is_strategy(options.recovery):
         yield Error(
             f"SyncMeta.recovery = {options.recovery!r} is no strategy.",
-            hint=_STRATEGY_HINT,
+            hint=STRATEGY_HINT,
             obj=model,
             id="syncreset.E009",
         )

@@ -15,7 +15,7 @@ from ..tracking.options import STRATEGIES
 from ..tracking.register import registration_of
 from ..tracking.registry import tracked_models
 
-_STRATEGY_HINT = f"Use one of {', '.join(STRATEGIES)}, or a function's dotted path."
+STRATEGY_HINT = f"Use one of {', '.join(STRATEGIES)}, or a function's dotted path."
 
 
 def check_scopes_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -40,14 +40,14 @@ def check_scopes_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
 def check_strategy_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Whether ``SYNCRESET["STRATEGY"]`` can be used."""
     chosen = conf.get("STRATEGY")
-    if chosen is None or _is_strategy(chosen):
+    if chosen is None or is_strategy(chosen):
         return []
     return [
-        Error(f"SYNCRESET['STRATEGY'] = {chosen!r} is no strategy.", hint=_STRATEGY_HINT, id="syncreset.E017")
+        Error(f"SYNCRESET['STRATEGY'] = {chosen!r} is no strategy.", hint=STRATEGY_HINT, id="syncreset.E017")
     ]
 
 
-def _is_strategy(name: object) -> bool:
+def is_strategy(name: object) -> bool:
     if name in STRATEGIES:
         return True
     try:

@@ -11,7 +11,7 @@ from .job import Recovery
 def context_of(recovery: Recovery, *, operator: bool = False) -> Context:
     """On whose behalf a recovery's changes are applied: its client's user."""
     user = recovery.client.user
-    cursor = _cursor(recovery)
+    cursor = cursor_of(recovery)
     return Context(
         client=recovery.client,
         user=user,
@@ -23,7 +23,7 @@ def context_of(recovery: Recovery, *, operator: bool = False) -> Context:
     )
 
 
-def _cursor(recovery: Recovery) -> Cursor | None:
+def cursor_of(recovery: Recovery) -> Cursor | None:
     if recovery.checkpoint is None:
         return None
     try:

@@ -7,7 +7,7 @@ from ..clients.resets import Reset
 from ..protocol.errors import ProtocolError
 from ..wire.schema import published
 from .job import Recovery
-from .orders import _queue
+from .orders import queue
 from .reset_state import first_recovery
 from .uploads import Upload, check_snapshot
 
@@ -41,7 +41,7 @@ def finish_upload(upload: Upload) -> Recovery:
         if existing is not None:
             return existing
         Upload.objects.filter(pk=upload.pk).update(refused="")
-        return _queue(
+        return queue(
             Recovery(
                 reset=upload.reset,
                 client=upload.reset.client,

@@ -56,14 +56,14 @@ def undo(recovery: Recovery, *, by: SyncUser | None = None) -> Recovery:
     undoing.undoes = recovery
     undoing.rows = undoing.tombstones = undoing.updates = 0
     with transaction.atomic():
-        return _queue(undoing)
+        return queue(undoing)
 
 
 def _repeat(recovery: Recovery, kind: RecoveryKind, strategy: str | None, by: Any) -> Recovery:
     if recovery.kind == RecoveryKind.UNDO:
         raise CannotRepeat(f"{recovery} has no snapshot of its own: recover the one that it undoes again")
     with transaction.atomic():
-        return _queue(_copy(recovery, kind, strategy, by))
+        return queue(_copy(recovery, kind, strategy, by))
 
 
 def _copy(recovery: Recovery, kind: RecoveryKind, strategy: str | None, by: Any) -> Recovery:
@@ -87,7 +87,7 @@ def _copy(recovery: Recovery, kind: RecoveryKind, strategy: str | None, by: Any)
     )
 
 
-def _queue(recovery: Recovery) -> Recovery:
+def queue(recovery: Recovery) -> Recovery:
     recovery.save(force_insert=True)
     transaction.on_commit(lambda: recovery_queued.send_robust(sender=Recovery, recovery=recovery))
     return recovery

@@ -127,7 +127,7 @@ def open_fields(item: Item) -> dict[str, Any]:
 
 
 def _present(item: Item, context: Context) -> Row | None:
-    """The row as the server has it now, or None where it has none that the author may see."""
+    """The row as the server has it now, or None where it has none that the user may see."""
     model = model_labelled(item.change["model"])
     if model is None:
         return None
@@ -138,7 +138,7 @@ def _present(item: Item, context: Context) -> Row | None:
 
 
 def _deleted_row(item: Item, context: Context) -> Row | None:
-    """The row that the author may see a tombstone of, as far as that keeps it."""
+    """The row that the user may see a tombstone of, as far as that keeps it."""
     model = model_labelled(item.change["model"])
     pk = item.change["pk"]
     entry = None if model is None else tombstones(item.change["model"], [pk], context.scopes).get(pk)

@@ -105,11 +105,11 @@ def _repeat_confirmed(
         with transaction.atomic():
             made = repetition.queue(recovery, strategy=form.cleaned_data["strategy"] or None, by=request.user)
             model_admin.log_change(request, recovery, f"{repetition.logged} as {made}, {made.strategy}.")
-        _told_of(model_admin, request, made)
+        described(model_admin, request, made)
     return None
 
 
-def _told_of(model_admin: admin.ModelAdmin, request: HttpRequest, made: Recovery) -> None:
+def described(model_admin: admin.ModelAdmin, request: HttpRequest, made: Recovery) -> None:
     text = format_html("{} of {} is queued.", change_link(made), change_link(made.client))
     model_admin.message_user(request, text, messages.SUCCESS)
 

@@ -17,7 +17,7 @@ from ...recovery.job import Recovery, RecoveryKind, RecoveryState
 from ...recovery.orders import CannotUndo, undo
 from ..shown.html import Table, change_link, printable
 from .confirm import Confirmation, confirm, is_confirmed
-from .recover_again import IN_PROGRESS, _told_of, recovery_badge
+from .recover_again import IN_PROGRESS, described, recovery_badge
 
 
 def can_undo(recovery: Recovery) -> bool:
@@ -52,7 +52,7 @@ def _undo(model_admin: admin.ModelAdmin, request: HttpRequest, recovery: Recover
         text = format_html("{}: {}", change_link(recovery), printable(error.detail))
         model_admin.message_user(request, text, messages.ERROR)
     else:
-        _told_of(model_admin, request, undoing)
+        described(model_admin, request, undoing)
 
 
 def _undo_question(recoveries: Sequence[Recovery], left_out: int) -> Confirmation:

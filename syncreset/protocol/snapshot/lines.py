@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ..changes import Clocks, Row, Value
 
 FORMAT = "syncreset-snapshot/1"
-_GZIP = 16 + zlib.MAX_WBITS
+GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
 @dataclass(frozen=True, kw_only=True)

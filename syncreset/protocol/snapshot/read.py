@@ -14,8 +14,8 @@ from ..errors import InvalidSnapshot, Malformed, TooLarge
 from ..steps import is_delta, is_number_text
 from ..strict_json import loads
 from .lines import (
-    _GZIP,
     FORMAT,
+    GZIP_WINDOW,
     Counts,
     Header,
     Limits,
@@ -117,7 +117,7 @@ def _check_line(buffer: bytearray, limit: int) -> None:
 
 
 def _decompressed(stream: BinaryIO | Readable, limit: int) -> Iterator[bytes]:
-    decompressor = zlib.decompressobj(_GZIP)
+    decompressor = zlib.decompressobj(GZIP_WINDOW)
     total = 0
     pending = stream.read(_READ_SIZE)
     if not pending:
@@ -137,7 +137,7 @@ def _decompressed(stream: BinaryIO | Readable, limit: int) -> Iterator[bytes]:
         if decompressor.eof:
             pending = decompressor.unused_data or stream.read(_READ_SIZE)
             if pending:
-                decompressor = zlib.decompressobj(_GZIP)
+                decompressor = zlib.decompressobj(GZIP_WINDOW)
         else:
             pending = decompressor.unconsumed_tail or stream.read(_READ_SIZE)
     if not decompressor.eof:

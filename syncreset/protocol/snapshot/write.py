@@ -6,7 +6,7 @@ from typing import Any, BinaryIO, Protocol
 
 from ..steps import is_delta
 from ..strict_json import dumps
-from .lines import _GZIP, FORMAT, Counts, Header, Line, RowLine, Step, TombstoneLine, UpdateLine
+from .lines import FORMAT, GZIP_WINDOW, Counts, Header, Line, RowLine, Step, TombstoneLine, UpdateLine
 
 
 class Writable(Protocol):
@@ -18,7 +18,7 @@ def write_snapshot(target: BinaryIO | Writable, header: Header, lines: Iterable[
 
     Returns what the end line says. The bytes depend on the arguments alone, so a repeated write has the same sha256.
     """
-    compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+    compressor = zlib.compressobj(6, zlib.DEFLATED, GZIP_WINDOW)
     counts = Counts()
 
     def emit(value: Mapping[str, Any]) -> None:

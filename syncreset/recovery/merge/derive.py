@@ -10,10 +10,10 @@ from ...rules.instruction import Instruction
 from ...rules.merge import Outcome
 from ...rules.strategies import BY_VALUE, Synced, by_base, by_field, heal, tombstone_change
 from ...wire.model import model_labelled
-from .heal import _by_authority, _server_side, _unclear_counts
+from .heal import by_authority, server_side, unclear_counts
 from .lines import Numbered
 from .rules import Met, Rules, resolve_strategy
-from .server_fields import _computed, _files, _without, _without_server_fields
+from .server_fields import computed_fields, file_fields, without_fields, without_server_fields
 from .steps import RemainingSteps, remaining_steps
 
 
@@ -35,7 +35,7 @@ def derive(
     ``as_met`` may put in the place of what a restored server has what there was before a recovery that was undone.
     """
     batch = list(lines)
-    rows, tombstones = as_met(_server_side(batch, scopes)) if rules.healing else ({}, {})
+    rows, tombstones = as_met(server_side(batch, scopes)) if rules.healing else ({}, {})
     derived: list[Derived] = []
     for item in batch:
         line = item.line
@@ -67,7 +67,7 @@ def derive(
             else:
                 derived.append(Derived(number=item.number, part=part, change=change))
         decided = () if remaining is None or item.repeats else remaining.decided
-        decided = (*decided, *_unclear_counts(item, rules, rows))
+        decided = (*decided, *unclear_counts(item, rules, rows))
         derived += [
             Derived(number=item.number, part=part, change=change, outcome=outcome)
             for part, (change, outcome) in enumerate(decided, start=len(changes))
@@ -103,7 +103,7 @@ def _changes(
             key = (line.model, line.pk)
             healed = heal(line, rows.get(key), tombstones.get(key))
             if healed is not None:
-                yield from _by_authority(healed)
+                yield from by_authority(healed)
         line = line if remaining is None else remaining.line
         change = resolve_strategy(rules.strategy_of(line.model))(line, _synced(line, rules))
         if change is not None:
@@ -152,12 +152,12 @@ def _as_sent(change: Instruction, line: RowLine) -> Iterable[Instruction]:
         yield change
         return
     base = line.base
-    meant = _files(model, change.fields).keys() if base is None else base.keys()
-    refused = {name: change.fields[name] for name in _computed(model) & change.fields.keys() & meant}
-    change = _without_server_fields(change)
+    meant = file_fields(model, change.fields).keys() if base is None else base.keys()
+    refused = {name: change.fields[name] for name in computed_fields(model) & change.fields.keys() & meant}
+    change = without_server_fields(change)
     untouched = set() if base is None else model.read_only - base.keys()
     if untouched:
-        change = replace(change, fields=_without(change.fields, untouched))
+        change = replace(change, fields=without_fields(change.fields, untouched))
     if change.fields or base is None:
         yield change
     if refused:

@@ -13,11 +13,11 @@ from ...wire.model import model_labelled
 from ...wire.rows import stored_rows, tombstone_of
 from .lines import Numbered
 from .rules import Met, Rules
-from .server_fields import _files, _without_server_fields
+from .server_fields import file_fields, without_server_fields
 from .steps import CODE
 
 
-def _unclear_counts(
+def unclear_counts(
     item: Numbered, rules: Rules, rows: Mapping[tuple[str, str], Row]
 ) -> Iterator[tuple[Instruction, Outcome]]:
     """Acknowledged counts that a restored server may have forgotten, although its counter was written later.
@@ -57,7 +57,7 @@ def _unclear_counts(
         )
 
 
-def _by_authority(change: Instruction) -> Iterable[Instruction]:
+def by_authority(change: Instruction) -> Iterable[Instruction]:
     """A healing change, apart from the fields that only an operator may set, unless the row is missing as a whole.
 
     Files never come by themselves, for a snapshot could name any: they wait for the operator.
@@ -66,10 +66,10 @@ def _by_authority(change: Instruction) -> Iterable[Instruction]:
     if model is None:
         yield change
         return
-    files = _files(model, change.fields)
+    files = file_fields(model, change.fields)
     if files:
         yield replace(change, fields=files, whole=None)
-    change = _without_server_fields(change)
+    change = without_server_fields(change)
     read_only = model.read_only
     restricted = {name: value for name, value in change.fields.items() if name in read_only}
     free = {name: value for name, value in change.fields.items() if name not in restricted}
@@ -81,7 +81,7 @@ def _by_authority(change: Instruction) -> Iterable[Instruction]:
     yield replace(change, fields=restricted)
 
 
-def _server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
+def server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
     """The rows and tombstones that the server has of the keys in the batch, as far as the client may see them."""
     keys: dict[str, set[str]] = {}
     for item in batch:

@@ -35,14 +35,14 @@ class UpdateLog:
 
 
 @dataclass(kw_only=True)
-class _Passed:
+class Passed:
     """What has been read of a snapshot: the keys of its rows and tombstones, and whether a line could not be read."""
 
     keys: set[tuple[str, str]] = field(default_factory=set)
     unread: bool = False
 
 
-def _numbered(reader: SnapshotReader, passed: _Passed, upcaster: Upcaster) -> Iterator[Numbered]:
+def numbered_lines(reader: SnapshotReader, passed: Passed, upcaster: Upcaster) -> Iterator[Numbered]:
     """The lines with their places, in terms of the current schema. ``passed`` takes what they tell."""
     seen: set[tuple[str, str, str]] = set()
     for number, line in enumerate(reader, start=1):
@@ -72,7 +72,7 @@ def _under_its_key(upcast: Upcast) -> Upcast:
     return upcast if pk == line.pk else replace(upcast, line=replace(line, pk=pk))
 
 
-def _update_log(recovery: Recovery, upcaster: Upcaster) -> UpdateLog:
+def update_log(recovery: Recovery, upcaster: Upcaster) -> UpdateLog:
     """The update lines, gathered by row, for they stand behind the rows that they are about."""
     logged: dict[tuple[str, str], dict[str, int]] = {}
     held: set[tuple[str, str]] = set()

@@ -18,14 +18,14 @@ from ...ledger.item import Item, ItemState, totals
 from ...ledger.record import change_from_json, item_for, renew_item, save_items, save_renewed
 from ...protocol.snapshot.read import SnapshotReader
 from ...rules.merge import Outcome
-from ..context import _cursor, context_of
+from ..context import context_of, cursor_of
 from ..job import Recovery, hold
 from ..upcast.carry import Upcaster, upcaster_for
 from ..uploads import open_snapshot, snapshot_limits
 from .absence import absent_rows
 from .after_undo import as_before_undo, as_met
 from .derive import Derived, derive
-from .lines import Numbered, _numbered, _Passed, _update_log
+from .lines import Numbered, Passed, numbered_lines, update_log
 from .rules import Rules
 from .steps import already_applied_steps
 
@@ -39,11 +39,11 @@ def merge_snapshot(recovery: Recovery) -> None:
     """
     upcaster = upcaster_for(recovery.schema)
     rules = _rules(recovery, upcaster)
-    passed = _Passed()
+    passed = Passed()
     with open_snapshot(recovery.upload) as stream:
         lines = (
             line
-            for line in _numbered(SnapshotReader(stream, snapshot_limits()), passed, upcaster)
+            for line in numbered_lines(SnapshotReader(stream, snapshot_limits()), passed, upcaster)
             if line.number > recovery.position
         )
         for chunk in _batches(lines, conf.get("RECOVERY_CHUNK")):
@@ -126,7 +126,7 @@ def _kept_for_review(outcome: Outcome) -> Outcome:
 def _rules(recovery: Recovery, upcaster: Upcaster) -> Rules:
     known = dict(LastSynced.objects.filter(client=recovery.client).values_list("model", "at"))
     reported = recovery.last_synced
-    cursor = _cursor(recovery)
+    cursor = cursor_of(recovery)
     rules = Rules(
         strategy=recovery.strategy,
         strategy_chosen=recovery.strategy_chosen,
@@ -139,16 +139,16 @@ def _rules(recovery: Recovery, upcaster: Upcaster) -> Rules:
         healing=recovery.healing,
         purged=cursor is None or cursor.number < feed_state().horizon,
     )
-    return rules if not recovery.updates else replace(rules, updates=_update_log(recovery, upcaster))
+    return rules if not recovery.updates else replace(rules, updates=update_log(recovery, upcaster))
 
 
-def _delete_absent(recovery: Recovery, rules: Rules, passed: _Passed, upcaster: Upcaster) -> None:
+def _delete_absent(recovery: Recovery, rules: Rules, passed: Passed, upcaster: Upcaster) -> None:
     """What a full snapshot without tombstones says by absence, where the strategy reads it so.
 
     Only of rows that the client held at its checkpoint, and under the keys of now. After a divergence absence says
     nothing, nor beside a line that could not be read: the row may be in that.
     """
-    cursor = _cursor(recovery)
+    cursor = cursor_of(recovery)
     if cursor is None or recovery.healing or not recovery.full or recovery.tombstones or passed.unread:
         return
     at = (

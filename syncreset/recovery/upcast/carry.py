@@ -18,7 +18,17 @@ from ...wire.fields.base import ValueFault
 from ...wire.fields.codec import decode, is_server_computed
 from ...wire.model import WireModel, model_labelled
 from ...wire.schema import current_schema, key_type, published
-from .plan import _CONVERSIONS, Conversion, Fate, _aliases, _described_alike, _fate, _Plan, _renamed, _type
+from .plan import (
+    CONVERSIONS,
+    Conversion,
+    Fate,
+    Plan,
+    aliases_of,
+    current_name,
+    described_alike,
+    fate_of,
+    type_text,
+)
 from .register import Function, RegisteredUpcaster, upcaster_of, upcasters
 
 logger = logging.getLogger(__name__)
@@ -63,8 +73,8 @@ class Upcaster:
         self._identity = document is None
         self._old = {model["name"]: model for model in (document or {}).get("models", ())}
         self._new = {model["name"]: model for model in current_schema()["models"]}
-        self._aliases = _aliases(self._old)
-        self._plans: dict[str, _Plan] = {}
+        self.aliases_of = aliases_of(self._old)
+        self._plans: dict[str, Plan] = {}
 
     def upcast(self, line: Line) -> Upcast:
         """The line in terms of the current schema, and what of it had to be left behind."""
@@ -115,14 +125,14 @@ class Upcaster:
             if plan.key_step is not None and (
                 plan.key_step.kind != "same" or plan.key_step.target != described["primary_key"]
             ):
-                yield replace(_fate(plan, described["primary_key"], plan.key_step), field=None)
+                yield replace(fate_of(plan, described["primary_key"], plan.key_step), field=None)
             for old in described["fields"]:
                 for step in self._steps(plan, old["name"]):
-                    yield _fate(plan, old["name"], step)
+                    yield fate_of(plan, old["name"], step)
 
     # -- rows -----------------------------------------------------------------------------------------------------
 
-    def _row(self, plan: _Plan, pk: str, line: RowLine) -> Upcast:
+    def _row(self, plan: Plan, pk: str, line: RowLine) -> Upcast:
         fields: dict[str, Any] = {}
         clocks: dict[str, int] = {name: at for name, at in line.row.clocks.items() if name == ROW_CLOCK}
         base: dict[str, int] = {}
@@ -150,7 +160,7 @@ class Upcaster:
         carried = RowLine(model=plan.label, pk=pk, row=row, base=known, steps=steps)
         return Upcast(line=carried, left=tuple(left))
 
-    def _left_as_a_whole(self, plan: _Plan, line: Line, reason: str) -> Upcast:
+    def _left_as_a_whole(self, plan: Plan, line: Line, reason: str) -> Upcast:
         if isinstance(line, RowLine | TombstoneLine):
             kept = replace(line, model=plan.label)
             return Upcast(line=None, left=(Left(line=kept, problem=Problem(code=CODE, detail=reason)),))
@@ -158,16 +168,16 @@ class Upcaster:
 
     # -- plans ----------------------------------------------------------------------------------------------------
 
-    def _plan(self, name: str) -> _Plan:
+    def _plan(self, name: str) -> Plan:
         if name not in self._plans:
             self._plans[name] = self._make_plan(name)
         return self._plans[name]
 
-    def _make_plan(self, name: str) -> _Plan:
+    def _make_plan(self, name: str) -> Plan:
         old = self._old.get(name, {"name": name, "fields": []})
-        label = self._aliases.get(name, name)
+        label = self.aliases_of.get(name, name)
         model = model_labelled(label)
-        plan = _Plan(
+        plan = Plan(
             name=name, label=label, model=model, described={field["name"]: field for field in old["fields"]}
         )
         if model is not None:
@@ -177,7 +187,7 @@ class Upcaster:
         return plan
 
     def _key_step(
-        self, plan: _Plan, old: Mapping[str, Any], model: WireModel
+        self, plan: Plan, old: Mapping[str, Any], model: WireModel
     ) -> tuple[Conversion, Mapping[str, Any]]:
         """How keys are carried over. Of the same kind they are what they were, whatever the column is called."""
         name = model.key.name
@@ -193,7 +203,7 @@ class Upcaster:
             return Conversion(target=name, kind="parked", reason=reason), described
         return Conversion(target=name, kind="upcast", convert=function.function), described
 
-    def _key_of(self, plan: _Plan, pk: str) -> str:
+    def _key_of(self, plan: Plan, pk: str) -> str:
         step = plan.key_step
         if step is None or plan.model is None or (not step.reason and step.convert is None):
             return pk
@@ -208,13 +218,13 @@ class Upcaster:
             ) from fault
         return str(made)
 
-    def _steps(self, plan: _Plan, name: str) -> tuple[Conversion, ...]:
+    def _steps(self, plan: Plan, name: str) -> tuple[Conversion, ...]:
         """Where values of an old field go: to its field of now, or to those that name it as their source."""
         if name not in plan.steps:
             plan.steps[name] = tuple(self._make_steps(plan, name))
         return plan.steps[name]
 
-    def _make_steps(self, plan: _Plan, name: str) -> Iterator[Conversion]:
+    def _make_steps(self, plan: Plan, name: str) -> Iterator[Conversion]:
         if plan.model is None:
             yield Conversion(target=name, kind="parked", reason=f"{plan.name} is not synced any more")
             return
@@ -227,13 +237,13 @@ class Upcaster:
         ]
         for entry in sourced:
             yield self._upcast_step(plan, entry)
-        target = _renamed(name, plan.model.options.renamed, plan.described)
+        target = current_name(name, plan.model.options.renamed, plan.described)
         if target in plan.now:
             yield self._field_step(plan, name, target)
         elif not sourced:
             yield Conversion(target=name, kind="parked", reason=f"{plan.label} has no field {name} any more")
 
-    def _upcast_step(self, plan: _Plan, entry: RegisteredUpcaster) -> Conversion:
+    def _upcast_step(self, plan: Plan, entry: RegisteredUpcaster) -> Conversion:
         return Conversion(
             target=entry.field,
             kind="upcast",
@@ -242,12 +252,12 @@ class Upcaster:
             checked=True,
         )
 
-    def _field_step(self, plan: _Plan, name: str, target: str) -> Conversion:
+    def _field_step(self, plan: Plan, name: str, target: str) -> Conversion:
         field = plan.known.get(target)
         old, new = plan.described.get(name), plan.now[target]
         if field is not None and is_server_computed(field):
             return Conversion(target=target, kind="same", field=field)
-        same_field = old is not None and _described_alike(old, new, self._aliases)
+        same_field = old is not None and described_alike(old, new, self.aliases_of)
         entry = upcaster_of(plan.label, target)
         asked = field is not None and not (same_field and name == target)
         if entry is not None and entry.source in (None, name) and asked:
@@ -259,14 +269,14 @@ class Upcaster:
             return Conversion(target=target, kind=kind, field=field, checked=old is None)
         if old["type"] == new["type"] and old.get("to") == new.get("to"):
             return Conversion(target=target, kind=kind, field=field, checked=True)
-        convert = _CONVERSIONS.get((old["type"], new["type"]))
+        convert = CONVERSIONS.get((old["type"], new["type"]))
         if convert is None:
-            reason = f"{plan.label}.{target} is {_type(new)} now, and was {_type(old)}"
+            reason = f"{plan.label}.{target} is {type_text(new)} now, and was {type_text(old)}"
             return Conversion(target=target, kind="parked", reason=reason)
         return Conversion(target=target, kind="converted", field=field, convert=convert, checked=True)
 
     def _relation_step(
-        self, plan: _Plan, name: str, target: str, old: Mapping[str, Any], new: Mapping[str, Any]
+        self, plan: Plan, name: str, target: str, old: Mapping[str, Any], new: Mapping[str, Any]
     ) -> Conversion:
         """A relation is carried over if it points to the same model, by whatever name, by the keys of now."""
         pointed = self._plan(old["to"])
@@ -330,7 +340,7 @@ def _called(function: Function, value: Any, described: Mapping[str, Any]) -> Any
         raise _CannotCarry(f"its function raised {type(error).__name__}: {str(error)[:200]}") from error
 
 
-def _left_field(plan: _Plan, pk: str, line: RowLine, name: str, step: Conversion, reason: str) -> Left | None:
+def _left_field(plan: Plan, pk: str, line: RowLine, name: str, step: Conversion, reason: str) -> Left | None:
     """A field that stays behind, under its name of now where it has one. A row made here has no use for a null."""
     value = line.row.fields[name]
     if line.base is None and value is None:

@@ -12,7 +12,7 @@ from .register import Function
 _TEXTS = ("Char", "Text")
 
 #: Types whose values mean the same under another type, and how these are written there.
-_CONVERSIONS: Mapping[tuple[str, str], Function] = {
+CONVERSIONS: Mapping[tuple[str, str], Function] = {
     **{(old, new): lambda value, _: value for old in _TEXTS for new in _TEXTS},
     ("Integer", "BigInteger"): lambda value, _: str(value),
     ("Integer", "Decimal"): lambda value, _: str(value),
@@ -50,7 +50,7 @@ class Conversion:
 
 
 @dataclass(kw_only=True)
-class _Plan:
+class Plan:
     """What becomes of one old model: ``label`` is its model's of now; ``keys`` how its rows' keys are carried over."""
 
     name: str
@@ -64,7 +64,7 @@ class _Plan:
     steps: dict[str, tuple[Conversion, ...]] = field(default_factory=dict)
 
 
-def _fate(plan: _Plan, name: str, step: Conversion) -> Fate:
+def fate_of(plan: Plan, name: str, step: Conversion) -> Fate:
     details = {
         "same": "carried over as it is",
         "renamed": f"carried over to {step.target}",
@@ -76,7 +76,7 @@ def _fate(plan: _Plan, name: str, step: Conversion) -> Fate:
     return Fate(model=plan.name, field=name, kind=step.kind, target=target, detail=details[step.kind])
 
 
-def _renamed(name: str, renamed: Mapping[str, str], described: Iterable[str]) -> str:
+def current_name(name: str, renamed: Mapping[str, str], described: Iterable[str]) -> str:
     """What a field is called now. A name that was given away and taken again means the newer field where both are."""
     followed: set[str] = set()
     while name in renamed and name not in followed and renamed[name] not in described:
@@ -85,7 +85,7 @@ def _renamed(name: str, renamed: Mapping[str, str], described: Iterable[str]) ->
     return name
 
 
-def _aliases(old: Iterable[str]) -> dict[str, str]:
+def aliases_of(old: Iterable[str]) -> dict[str, str]:
     """From a model's old label to the one it has now, for the models that were renamed since the old schema."""
     return {
         label: model.label
@@ -95,11 +95,11 @@ def _aliases(old: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _type(described: Mapping[str, Any]) -> str:
+def type_text(described: Mapping[str, Any]) -> str:
     return f"{described['type']} to {described['to']}" if "to" in described else str(described["type"])
 
 
-def _described_alike(old: Mapping[str, Any], new: Mapping[str, Any], aliases: Mapping[str, str]) -> bool:
+def described_alike(old: Mapping[str, Any], new: Mapping[str, Any], aliases: Mapping[str, str]) -> bool:
     """Whether the same values fit both fields, and mean the same."""
     members = ("type", "null", "max_length", "max_digits", "decimal_places", "choices")
     to = str(old.get("to"))

@@ -48,7 +48,7 @@ class Deletion:
     clocks: Mapping[str, int] = field(default_factory=dict)
 
 
-def _marks(row: tuple[Any, ...]) -> Marks:
+def marks_of(row: tuple[Any, ...]) -> Marks:
     updated, clocks, base, local, known, origin = row
     return Marks(
         updated=updated,
@@ -60,6 +60,6 @@ def _marks(row: tuple[Any, ...]) -> Marks:
     )
 
 
-def _deletion(row: tuple[Any, ...]) -> Deletion:
+def deletion_of(row: tuple[Any, ...]) -> Deletion:
     at, base, pulled, clocks = row
     return Deletion(at=at, base=base, pulled=bool(pulled), clocks=json.loads(clocks))

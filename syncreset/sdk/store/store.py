@@ -12,7 +12,7 @@ from ...protocol.clock import TOLERATED_SKEW, now
 from ...protocol.strict_json import dumps
 from ..errors import ReplicaBusy, TransactionEnded
 from ..reports import Unresolved
-from .marks import Deletion, Marks, _deletion, _marks
+from .marks import Deletion, Marks, deletion_of, marks_of
 from .schema import EMPTY, ModelSchema, Schema, parse_schema
 from .tables import APPLYING, SEALED, TRACKING, create_own_tables, fit_tables, quote
 from .values import to_sql, to_wire
@@ -221,7 +221,7 @@ class Store:
             "SELECT updated, clocks, base, local, known, origin FROM _syncreset_row WHERE model = ? AND pk = ?",
             (model, pk),
         ).fetchone()
-        return None if row is None else _marks(row)
+        return None if row is None else marks_of(row)
 
     def set_marks(self, model: str, pk: str, marks: Marks) -> None:
         self.connection.execute(
@@ -248,13 +248,13 @@ class Store:
             arguments,
         )
         for row in cursor:
-            yield row[0], row[1], _marks(row[2:])
+            yield row[0], row[1], marks_of(row[2:])
 
     def deletion(self, model: str, pk: str) -> Deletion | None:
         row = self.connection.execute(
             "SELECT at, base, pulled, clocks FROM _syncreset_deleted WHERE model = ? AND pk = ?", (model, pk)
         ).fetchone()
-        return None if row is None else _deletion(row)
+        return None if row is None else deletion_of(row)
 
     def set_deletion(self, model: str, pk: str, deletion: Deletion) -> None:
         self.connection.execute(
@@ -271,7 +271,7 @@ class Store:
             (pulled,),
         )
         for row in cursor:
-            yield row[0], row[1], _deletion(row[2:])
+            yield row[0], row[1], deletion_of(row[2:])
 
     def forget_deletions(self, before: int) -> None:
         """Drop pulled deletions older than the server keeps its tombstones."""

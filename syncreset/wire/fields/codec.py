@@ -12,19 +12,19 @@ from django.core.exceptions import ValidationError
 from django.db import connection, models
 
 from .base import FieldCodec, ValueFault
-from .documents import _file_codec, _json_codec
+from .documents import file_codec, json_codec
 from .numbers import (
-    _INTEGER,
-    _NOT_FINITE,
-    _big_integer_codec,
-    _boolean_codec,
-    _decimal_codec,
-    _float_codec,
-    _integer_codec,
-    _integer_text,
+    INTEGER,
+    NOT_FINITE,
+    big_integer_codec,
+    boolean_codec,
+    decimal_codec,
+    float_codec,
+    integer_codec,
+    integer_text,
 )
-from .text import _binary_codec, _ip_codec, _text_codec, _uuid_codec
-from .times import _date_codec, _datetime_codec, _duration_codec, _time_codec
+from .text import binary_codec, ip_codec, text_codec, uuid_codec
+from .times import date_codec, datetime_codec, duration_codec, time_codec
 
 #: The types of the fields that relations may point to: each value has one spelling as a text.
 _KEY_TYPES = frozenset(
@@ -72,7 +72,7 @@ def _only_a_server_writes(field: "models.Field[Any, Any]", value: Any) -> bool:
     if not isinstance(field, models.FloatField) or not isinstance(value, str):
         return False
     # SQLite keeps null for NaN.
-    return value in _NOT_FINITE and not (value == "NaN" and connection.vendor == "sqlite")
+    return value in NOT_FINITE and not (value == "NaN" and connection.vendor == "sqlite")
 
 
 def decode_delta(field: "models.Field[Any, Any]", value: Any) -> Any:
@@ -83,13 +83,7 @@ def decode_delta(field: "models.Field[Any, Any]", value: Any) -> Any:
     if isinstance(field, models.DecimalField):
         return encode(field, codec_for(field).decode(value))
     as_text = codec_for(field).type == "BigInteger"
-    if (
-        as_text
-        and isinstance(value, str)
-        and len(value) <= 20
-        and _INTEGER.fullmatch(value)
-        and value != "-0"
-    ):
+    if as_text and isinstance(value, str) and len(value) <= 20 and INTEGER.fullmatch(value) and value != "-0":
         return value
     if as_text or not isinstance(value, int) or isinstance(value, bool):
         raise ValueFault("invalid", "a counter's delta is an integer in the form of the field's values")
@@ -183,7 +177,7 @@ def decode_key(field: "models.Field[Any, Any]", value: Any) -> Any:
         raise ValueFault("invalid_pk", "a key is a string that is not empty")
     try:
         if isinstance(field, models.IntegerField):
-            return _integer_text(field)(value)
+            return integer_text(field)(value)
         return codec_for(field).decode(value)
     except ValueFault as fault:
         raise ValueFault("invalid_pk", f"the key does not fit its field: {fault.detail}") from fault
@@ -202,7 +196,7 @@ def _factory(field: "models.Field[Any, Any]") -> Callable[[Any], FieldCodec] | N
     return next((_FACTORIES[base] for base in type(field).__mro__ if base in _FACTORIES), None)
 
 
-def _relation_codec(field: "models.ForeignKey[Any, Any]") -> FieldCodec:
+def relation_codec(field: "models.ForeignKey[Any, Any]") -> FieldCodec:
     target = target_key_field(field)
 
     def decode_relation(value: Any) -> Any:
@@ -219,7 +213,7 @@ def _relation_codec(field: "models.ForeignKey[Any, Any]") -> FieldCodec:
     )
 
 
-def _set_codec(field: Any) -> FieldCodec:
+def set_codec(field: Any) -> FieldCodec:
     key = field.related_model._meta.pk
 
     def decode_elements(value: Any) -> list[str]:
@@ -233,31 +227,31 @@ def _set_codec(field: Any) -> FieldCodec:
     return FieldCodec(type="ManyToMany", encode=sorted, decode=decode_elements)
 
 
-def _generated_codec(field: Any) -> FieldCodec:
+def generated_codec(field: Any) -> FieldCodec:
     return codec_for(field.output_field)
 
 
 _FACTORIES: Mapping[type, Callable[[Any], FieldCodec]] = {
-    models.CharField: _text_codec,
-    models.TextField: _text_codec,
-    models.FilePathField: _text_codec,
-    models.IntegerField: _integer_codec,
-    models.BigIntegerField: _big_integer_codec,
-    models.PositiveBigIntegerField: _big_integer_codec,
-    models.BigAutoField: _big_integer_codec,
-    models.FloatField: _float_codec,
-    models.BooleanField: _boolean_codec,
-    models.DecimalField: _decimal_codec,
-    models.DateTimeField: _datetime_codec,
-    models.DateField: _date_codec,
-    models.TimeField: _time_codec,
-    models.DurationField: _duration_codec,
-    models.UUIDField: _uuid_codec,
-    models.BinaryField: _binary_codec,
-    models.JSONField: _json_codec,
-    models.GenericIPAddressField: _ip_codec,
-    models.FileField: _file_codec,
-    models.ForeignKey: _relation_codec,
-    models.ManyToManyField: _set_codec,
-    models.GeneratedField: _generated_codec,
+    models.CharField: text_codec,
+    models.TextField: text_codec,
+    models.FilePathField: text_codec,
+    models.IntegerField: integer_codec,
+    models.BigIntegerField: big_integer_codec,
+    models.PositiveBigIntegerField: big_integer_codec,
+    models.BigAutoField: big_integer_codec,
+    models.FloatField: float_codec,
+    models.BooleanField: boolean_codec,
+    models.DecimalField: decimal_codec,
+    models.DateTimeField: datetime_codec,
+    models.DateField: date_codec,
+    models.TimeField: time_codec,
+    models.DurationField: duration_codec,
+    models.UUIDField: uuid_codec,
+    models.BinaryField: binary_codec,
+    models.JSONField: json_codec,
+    models.GenericIPAddressField: ip_codec,
+    models.FileField: file_codec,
+    models.ForeignKey: relation_codec,
+    models.ManyToManyField: set_codec,
+    models.GeneratedField: generated_codec,
 }

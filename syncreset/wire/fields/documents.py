@@ -17,7 +17,7 @@ MAX_JSON_INTEGER_DIGITS = 1000
 _JSON_INTEGERS_FROM = 1e16
 
 
-def _json_codec(field: "models.JSONField[Any, Any]") -> FieldCodec:
+def json_codec(field: "models.JSONField[Any, Any]") -> FieldCodec:
     def encode_json(value: Any) -> Any:
         return _plain_json(
             value if field.encoder is None else json.loads(json.dumps(value, cls=field.encoder))
@@ -62,7 +62,7 @@ def _check_json(value: Any) -> None:
             _check_json(item)
 
 
-def _file_codec(field: "models.FileField") -> FieldCodec:
+def file_codec(field: "models.FileField") -> FieldCodec:
     def encode_file(value: Any) -> Any:
         if not value:
             return None

@@ -14,8 +14,8 @@ from .base import FieldCodec, ValueFault
 #: SQLite keeps decimals as binary64, which is exact to this many digits.
 SQLITE_DECIMAL_DIGITS = 15
 #: What a 64-bit float may be besides a number.
-_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
+NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 
@@ -27,7 +27,7 @@ def _check_range(field: "models.Field[Any, Any]", value: int) -> int:
     return value
 
 
-def _integer_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+def integer_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     def decode_integer(value: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueFault("invalid", "this field takes an integer")
@@ -36,9 +36,9 @@ def _integer_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     return FieldCodec(type="Integer", encode=int, decode=decode_integer, restore=int)
 
 
-def _integer_text(field: "models.Field[Any, Any]") -> Callable[[Any], int]:
+def integer_text(field: "models.Field[Any, Any]") -> Callable[[Any], int]:
     def decode_integer_text(value: Any) -> int:
-        if not isinstance(value, str) or not _INTEGER.fullmatch(value) or value == "-0":
+        if not isinstance(value, str) or not INTEGER.fullmatch(value) or value == "-0":
             raise ValueFault("invalid", "this field takes an integer in decimal digits, as a string")
         if len(value) > 20:
             raise ValueFault("out_of_range", "the number does not fit 64 bits")
@@ -47,11 +47,11 @@ def _integer_text(field: "models.Field[Any, Any]") -> Callable[[Any], int]:
     return decode_integer_text
 
 
-def _big_integer_codec(field: "models.Field[Any, Any]") -> FieldCodec:
-    return FieldCodec(type="BigInteger", encode=str, decode=_integer_text(field), restore=int)
+def big_integer_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+    return FieldCodec(type="BigInteger", encode=str, decode=integer_text(field), restore=int)
 
 
-def _float_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+def float_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     def decode_float(value: Any) -> float:
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise ValueFault("invalid", "this field takes a number")
@@ -76,12 +76,12 @@ def _float_codec(field: "models.Field[Any, Any]") -> FieldCodec:
         return float(value) + 0.0
 
     def restore_float(value: Any) -> float:
-        return _NOT_FINITE[value] if isinstance(value, str) else float(value)
+        return NOT_FINITE[value] if isinstance(value, str) else float(value)
 
     return FieldCodec(type="Float", encode=encode_float, decode=decode_float, restore=restore_float)
 
 
-def _boolean_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+def boolean_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     def decode_boolean(value: Any) -> bool:
         if not isinstance(value, bool):
             raise ValueFault("invalid", "this field takes true or false")
@@ -90,7 +90,7 @@ def _boolean_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     return FieldCodec(type="Boolean", encode=bool, decode=decode_boolean)
 
 
-def _decimal_codec(field: "models.DecimalField[Any, Any]") -> FieldCodec:
+def decimal_codec(field: "models.DecimalField[Any, Any]") -> FieldCodec:
     places: int | None = field.decimal_places
     quantum = None if places is None else Decimal(1).scaleb(-places)
 

@@ -40,7 +40,7 @@ def _text(field: "models.Field[Any, Any]") -> Callable[[Any], str]:
     return decode_text
 
 
-def _text_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+def text_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     name = "Text" if isinstance(field, models.TextField) else "Char"
     return FieldCodec(type=name, encode=str, decode=_text(field), restore=str)
 
@@ -51,11 +51,11 @@ def _decode_uuid(value: Any) -> uuid.UUID:
     return uuid.UUID(value)
 
 
-def _uuid_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+def uuid_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     return FieldCodec(type="UUID", encode=str, decode=_decode_uuid)
 
 
-def _binary_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+def binary_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     def decode_binary(value: Any) -> bytes:
         if not isinstance(value, str):
             raise ValueFault("invalid", "this field takes a string of base64")
@@ -78,7 +78,7 @@ def _binary_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     )
 
 
-def _ip_codec(field: "models.GenericIPAddressField[Any, Any]") -> FieldCodec:
+def ip_codec(field: "models.GenericIPAddressField[Any, Any]") -> FieldCodec:
     def decode_ip(value: Any) -> str:
         if not isinstance(value, str):
             raise ValueFault("invalid", "this field takes an IP address as a string")

@@ -43,11 +43,11 @@ def _decode_date(value: Any) -> date:
         raise ValueFault("invalid", f"there is no such date: {error}") from error
 
 
-def _date_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+def date_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     return FieldCodec(type="Date", encode=lambda value: value.isoformat(), decode=_decode_date)
 
 
-def _time_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+def time_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     def decode_time(value: Any) -> time:
         if not isinstance(value, str):
             raise ValueFault("invalid", "this field takes a time, HH:MM:SS")
@@ -82,11 +82,11 @@ def _decode_datetime(value: Any) -> datetime:
         raise ValueFault("out_of_range", "the time is not within the years 1 to 9999 in UTC") from error
 
 
-def _datetime_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+def datetime_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     return FieldCodec(type="DateTime", encode=_encode_datetime, decode=_decode_datetime)
 
 
-def _duration_codec(field: "models.Field[Any, Any]") -> FieldCodec:
+def duration_codec(field: "models.Field[Any, Any]") -> FieldCodec:
     def decode_duration(value: Any) -> timedelta:
         match = _DURATION.fullmatch(value) if isinstance(value, str) else None
         if match is None:

@@ -12,11 +12,11 @@ from ..table import DELETED, DEPARTED, ENTRY_TABLE, ROW, TrackedTable, Trigger, 
 from .catalog import drop_sql, schemas_of
 from .sql import (
     NOW,
-    _empty,
     column,
     differs,
     enter_sql,
     entering,
+    is_empty,
     row_json,
     scope_text,
     truncate_body,
@@ -51,7 +51,7 @@ def backfill(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
     return f"""
 UPDATE {connection.ops.quote_name(table.name)}
 SET (last_updated, field_timestamps) = (SELECT s.ts, jsonb_build_object('*', s.ts) FROM (SELECT {NOW} AS ts) AS s)
-WHERE {_empty("field_timestamps")}"""
+WHERE {is_empty("field_timestamps")}"""
 
 
 def vanished_json(connection: BaseDatabaseWrapper, table: TrackedTable, row: str, entry: str) -> str:
@@ -77,7 +77,7 @@ UPDATE {connection.ops.quote_name(table.name)} AS t
 SET last_updated = s.ts, field_timestamps = t.field_timestamps || {clocks}
 FROM {copy} AS c, LATERAL (SELECT c.last_updated + 1 AS ts) AS s
 WHERE c.{pk} = t.{pk} AND t.field_timestamps IS NOT DISTINCT FROM c.field_timestamps
-  AND NOT {_empty("t.field_timestamps")} AND ({" OR ".join(changed.values())})"""
+  AND NOT {is_empty("t.field_timestamps")} AND ({" OR ".join(changed.values())})"""
 
 
 def rename_clock_sql(connection: BaseDatabaseWrapper, table: TrackedTable, old: str, new: str) -> str:
@@ -137,13 +137,13 @@ DECLARE
   clocks jsonb;
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    IF {_empty("NEW.field_timestamps")} THEN
+    IF {is_empty("NEW.field_timestamps")} THEN
       NEW.last_updated := ts;
       NEW.field_timestamps := jsonb_build_object('*', ts);
     END IF;
     RETURN NEW;
   END IF;
-  IF NEW.field_timestamps IS DISTINCT FROM OLD.field_timestamps AND NOT {_empty("NEW.field_timestamps")} THEN
+  IF NEW.field_timestamps IS DISTINCT FROM OLD.field_timestamps AND NOT {is_empty("NEW.field_timestamps")} THEN
     RETURN NEW;  -- a merge has decided the clocks
   END IF;
   NEW.last_updated := OLD.last_updated;
@@ -152,7 +152,7 @@ BEGIN
     RETURN NEW;
   END IF;
   ts := greatest(ts, OLD.last_updated + 1);
-  clocks := CASE WHEN {_empty("OLD.field_timestamps")} THEN jsonb_build_object('*', ts) ELSE OLD.field_timestamps END;
+  clocks := CASE WHEN {is_empty("OLD.field_timestamps")} THEN jsonb_build_object('*', ts) ELSE OLD.field_timestamps END;
 {stamps}
   NEW.last_updated := ts;
   NEW.field_timestamps := clocks;

@@ -145,5 +145,5 @@ def column(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", row: str) 
     return f"{row}.{connection.ops.quote_name(column_name(field))}"
 
 
-def _empty(clocks: str) -> str:
+def is_empty(clocks: str) -> str:
     return f"({clocks} IS NULL OR {clocks} = '{{}}'::jsonb OR {clocks} = 'null'::jsonb)"

@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..table import DELETED, DEPARTED, ENTRY_TABLE, ROW, TrackedTable, Trigger, column_name, literal, name_for
 from .catalog import drop_sql
-from .sql import _ON_CONFLICT, NOW, _empty, column, differs, patched, row_json, scope_text, wire_text
+from .sql import NOW, ON_CONFLICT, column, differs, is_empty, patched, row_json, scope_text, wire_text
 
 
 def statements(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Trigger]:
@@ -25,16 +25,16 @@ def statements(connection: BaseDatabaseWrapper, table: TrackedTable) -> list[Tri
     on = quote(table.name)
     rowid = _rowid(connection, table)
     changed = " OR ".join(differs(connection, field, "OLD", "NEW") for field in table.stamped) or "0"
-    merged = f"({_clocks_differ()} AND NOT {_empty('NEW.field_timestamps')})"
+    merged = f"({_clocks_differ()} AND NOT {is_empty('NEW.field_timestamps')})"
     pk = quote(column_name(table.pk))
     after_insert = f"{leave_other_scopes(connection, table)}" if table.moves else ""
     definitions = {
         "insert_stamp": (
-            f"AFTER INSERT ON {on} FOR EACH ROW WHEN {_empty('NEW.field_timestamps')}",
+            f"AFTER INSERT ON {on} FOR EACH ROW WHEN {is_empty('NEW.field_timestamps')}",
             _stamp_insert(connection, table, rowid),
         ),
         "insert_enter": (
-            f"AFTER INSERT ON {on} FOR EACH ROW WHEN NOT {_empty('NEW.field_timestamps')}",
+            f"AFTER INSERT ON {on} FOR EACH ROW WHEN NOT {is_empty('NEW.field_timestamps')}",
             after_insert + _enter(connection, table, "NEW", ROW),
         ),
         "update_ignore": (
@@ -74,7 +74,7 @@ def backfill(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
     return f"""
 UPDATE {connection.ops.quote_name(table.name)}
 SET (last_updated, field_timestamps) = (SELECT s.ts, json_object('*', s.ts) FROM (SELECT {NOW} AS ts) AS s)
-WHERE {_empty("field_timestamps")}"""
+WHERE {is_empty("field_timestamps")}"""
 
 
 def vanished_json(connection: BaseDatabaseWrapper, table: TrackedTable, row: str, entry: str) -> str:
@@ -97,7 +97,7 @@ UPDATE {connection.ops.quote_name(table.name)} AS t
 SET last_updated = {ts}, field_timestamps = {patched("t.field_timestamps", changed, ts)}
 FROM {copy} AS c
 WHERE c.{pk} = t.{pk} AND t.field_timestamps IS c.field_timestamps
-  AND NOT {_empty("t.field_timestamps")} AND ({" OR ".join(changed.values())})"""
+  AND NOT {is_empty("t.field_timestamps")} AND ({" OR ".join(changed.values())})"""
 
 
 def rename_clock_sql(connection: BaseDatabaseWrapper, table: TrackedTable, old: str, new: str) -> str:
@@ -142,7 +142,7 @@ def _stamp_insert(connection: BaseDatabaseWrapper, table: TrackedTable, rowid: s
 def _stamp_update(connection: BaseDatabaseWrapper, table: TrackedTable, rowid: str) -> str:
     changed = {field.name: differs(connection, field, "OLD", "NEW") for field in table.stamped}
     ts = f"max({NOW}, OLD.last_updated + 1)"
-    known = f"CASE WHEN {_empty('OLD.field_timestamps')} THEN json_object('*', {ts}) ELSE OLD.field_timestamps END"
+    known = f"CASE WHEN {is_empty('OLD.field_timestamps')} THEN json_object('*', {ts}) ELSE OLD.field_timestamps END"
     return f"""  UPDATE {connection.ops.quote_name(table.name)}
   SET last_updated = {ts}, field_timestamps = {patched(known, changed, ts)}
   WHERE {rowid} = NEW.{rowid};
@@ -154,7 +154,7 @@ def _enter(connection: BaseDatabaseWrapper, table: TrackedTable, row: str, kind:
     at = NOW if kind == ROW else f"max({NOW}, OLD.last_updated + 1)"
     kept = row_json(connection, table, row) if kind == DELETED else "NULL"
     return f"""  INSERT INTO {connection.ops.quote_name(ENTRY_TABLE)} ("model", "pk", "scope", "kind", "at", "row")
-  VALUES ({literal(table.label)}, {pk}, {scope_text(connection, table, row)}, {kind}, {at}, {kept}){_ON_CONFLICT};
+  VALUES ({literal(table.label)}, {pk}, {scope_text(connection, table, row)}, {kind}, {at}, {kept}){ON_CONFLICT};
 """
 
 

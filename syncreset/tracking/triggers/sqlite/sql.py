@@ -108,10 +108,10 @@ def enter_sql(
         )
     return f"""
 INSERT INTO {entry or connection.ops.quote_name(ENTRY_TABLE)} ("model", "pk", "scope", "kind", "at", "row"{more})
-SELECT * FROM ({source}) WHERE true{_ON_CONFLICT}{taken}"""
+SELECT * FROM ({source}) WHERE true{ON_CONFLICT}{taken}"""
 
 
-_ON_CONFLICT = """
+ON_CONFLICT = """
   ON CONFLICT ("model", "pk", "scope") DO UPDATE
   SET "checkpoint" = NULL, "kind" = excluded."kind", "at" = excluded."at", "row" = excluded."row\""""
 
@@ -139,5 +139,5 @@ def column(connection: BaseDatabaseWrapper, field: "Field[Any, Any]", row: str) 
     return f"{row}.{connection.ops.quote_name(column_name(field))}"
 
 
-def _empty(clocks: str) -> str:
+def is_empty(clocks: str) -> str:
     return f"({clocks} IS NULL OR {clocks} IN ('{{}}', 'null'))"
