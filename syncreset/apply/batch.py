@@ -3,13 +3,15 @@
 What the database refuses is raised, with nothing written; cutting the batch in halves is the caller's (``apply``).
 """
 
-from ..protocol.changes import Row
+from collections.abc import Mapping
+
+from ..protocol.changes import Row, RowKey
 from ..rules.merge import Outcome
 from .context import Context
 from .decide import merge_one, without_target
 from .prepare import Prepared
 from .references import missing_targets
-from .slots import Applied, load_slots, take_outcome
+from .slots import Applied, Slot, load_slots
 from .swaps import vacate
 from .write import write_slots
 
@@ -21,38 +23,20 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
     until no reference leads nowhere. Each round ends the merging of one change more or empties one reference more,
     and an emptied reference is never asked for again: there are at most as many rounds as changes and references.
     """
-    failed: dict[int, Outcome] = {}
-    nulled: dict[int, set[str]] = {}
+    settled: dict[int, Outcome] = {}
+    emptied: dict[int, set[str]] = {}
     while True:
         slots = load_slots(batch, context)
-        before: list[Row | None] = []
-        outcomes: list[Outcome] = []
-        new_failures = False
-        for index, prepared in enumerate(batch):
-            slot = slots[prepared.model, prepared.change.pk]
-            before.append(None if slot.hidden else slot.row)
-            outcome = failed.get(index) or merge_one(prepared, slot, context, nulled.get(index, set()))
-            if index not in failed and outcome.state == "rejected":
-                failed[index] = outcome
-            if index not in failed:
-                take_outcome(slot, outcome)
-            outcomes.append(outcome)
-        shown = {key: slot for key, slot in slots.items() if not slot.hidden}
-        stored = {key: slot.stored for key, slot in shown.items()}
-        deleted_rows = {
-            key: slot.tombstone.row for key, slot in shown.items() if slot.tombstone and slot.tombstone.row
-        }
-        states = {key: slot.row for key, slot in shown.items()}
-        for index, name, deleted in missing_targets(batch, outcomes, stored, deleted_rows, states, context):
-            new_failures = True
-            relation = batch[index].model.field(name)
-            emptied = name in nulled.get(index, ())
-            if deleted and getattr(relation, "null", False) and not emptied:
-                nulled.setdefault(index, set()).add(name)
-            else:
-                failed[index] = without_target(outcomes[index], name)
-        if not new_failures:
+        merged = _merge_all(batch, slots, context, settled, emptied)
+        dead = list(missing_targets(batch, [outcome for _, outcome in merged], slots, context))
+        if not dead:
             break
+        for index, name, deleted in dead:
+            may_be_null = getattr(batch[index].model.field(name), "null", False)
+            if deleted and may_be_null and name not in emptied.get(index, ()):
+                emptied.setdefault(index, set()).add(name)
+            else:
+                settled[index] = without_target(merged[index][1], name)
     if swapping:
         for slot in slots.values():
             if slot.instance is not None and slot.row is not None:
@@ -63,8 +47,29 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
             change=prepared.change,
             outcome=outcome,
             before=row,
-            cascaded=cascaded.pop((prepared.model, prepared.change.pk), ()) if outcome.deletes else (),
+            cascaded=cascaded.pop(prepared.change.row_key, ()) if outcome.deletes else (),
             notes=prepared.notes,
         )
-        for prepared, outcome, row in zip(batch, outcomes, before, strict=True)
+        for prepared, (row, outcome) in zip(batch, merged, strict=True)
     ]
+
+
+def _merge_all(
+    batch: list[Prepared],
+    slots: Mapping[RowKey, Slot],
+    context: Context,
+    settled: dict[int, Outcome],
+    emptied: Mapping[int, set[str]],
+) -> list[tuple[Row | None, Outcome]]:
+    """The row before each change, and what becomes of the change. What is rejected is settled for the next rounds."""
+    merged: list[tuple[Row | None, Outcome]] = []
+    for index, prepared in enumerate(batch):
+        slot = slots[prepared.change.row_key]
+        before = None if slot.hidden else slot.row
+        outcome = settled.get(index) or merge_one(prepared, slot, context, emptied.get(index, set()))
+        if index not in settled and outcome.state == "rejected":
+            settled[index] = outcome
+        if index not in settled:
+            slot.take(outcome)
+        merged.append((before, outcome))
+    return merged

@@ -6,7 +6,7 @@ from dataclasses import replace
 from django.db import DataError, IntegrityError, transaction
 from django.db.models import ProtectedError, RestrictedError
 
-from ..protocol.changes import Change, Row
+from ..protocol.changes import Change, Row, RowKey
 from ..protocol.errors import Problem
 from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
@@ -18,7 +18,7 @@ from .cascades import UnseenRows
 from .context import Context
 from .prepare import Prepared, prepare
 from .refusals import problem_of
-from .slots import Applied, Key
+from .slots import Applied
 from .swaps import rings
 
 
@@ -77,7 +77,7 @@ def _units(ready: list[tuple[int, Prepared]]) -> Iterable[list[tuple[int, Prepar
     A put that follows a delete of the same row begins a new run, so that within a run puts can go before deletes.
     """
     run: list[tuple[int, Prepared]] = []
-    deleted: set[Key] = set()
+    deleted: set[RowKey] = set()
     grouped: set[str] = set()
     for index, prepared in ready:
         change = prepared.change
@@ -89,12 +89,11 @@ def _units(ready: list[tuple[int, Prepared]]) -> Iterable[list[tuple[int, Prepar
                 run, deleted = [], set()
                 yield [item for item in ready if item[1].change.group == change.group]
             continue
-        key = (prepared.model, change.pk)
-        if change.op == "put" and key in deleted:
+        if change.op == "put" and change.row_key in deleted:
             yield run
             run, deleted = [], set()
         if change.op == "delete":
-            deleted.add(key)
+            deleted.add(change.row_key)
         run.append((index, prepared))
     if run:
         yield run
@@ -218,7 +217,7 @@ def _with_rows(results: list[Applied], context: Context) -> list[Applied]:
     for result in results:
         if result.outcome.state not in ("applied", "identical"):
             wanted.setdefault(result.change.model, set()).add(result.change.pk)
-    found: dict[tuple[str, str], Row] = {}
+    found: dict[RowKey, Row] = {}
     for model in wire_models():
         label = model.label
         pks = model.canonical_keys(wanted.get(label, ()))
@@ -226,9 +225,7 @@ def _with_rows(results: list[Applied], context: Context) -> list[Applied]:
             found |= {
                 (label, pk): stored.row for pk, stored in stored_rows(model, context.scopes, pks).items()
             }
-    return [
-        _with_servers_side(result, found.get((result.change.model, result.change.pk))) for result in results
-    ]
+    return [_with_servers_side(result, found.get(result.change.row_key)) for result in results]
 
 
 def _with_servers_side(result: Applied, row: Row | None) -> Applied:

@@ -1,4 +1,4 @@
-"""Who may write what, and whether what a row refers to is there: the tests between merging and writing."""
+"""Whether what a row refers to is there."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.db import models
 
 from ..feed.entries import tombstones
-from ..protocol.changes import Row, same
+from ..protocol.changes import Row, RowKey, same
 from ..rules.merge import Outcome
 from ..tracking.registry import is_tracked
 from ..wire.fields.base import ValueFault
@@ -16,46 +16,28 @@ from ..wire.model import wire_model
 from ..wire.rows import visible
 from .context import Context
 from .prepare import Prepared
-from .slots import Key
+from .slots import Slot
 
 #: A field of the model that has it.
 Target = Any
 
 
 def missing_targets(
-    batch: Sequence[Prepared],
-    outcomes: Sequence[Outcome],
-    stored: Mapping[Key, Row | None],
-    deleted_rows: Mapping[Key, Row],
-    states: Mapping[Key, Row | None],
-    context: Context,
+    batch: Sequence[Prepared], outcomes: Sequence[Outcome], slots: Mapping[RowKey, Slot], context: Context
 ) -> Iterator[tuple[int, str, bool]]:
     """Which references lead nowhere that the user can see: (place in the batch, field, whether it was deleted).
 
-    ``stored`` are the batch's rows as the database has them, ``deleted_rows`` those that tombstones keep, ``states`` what
-    the rows will be. A row that is absent, one that is invisible and one of a model that is not tracked look the same
-    from outside.
+    A row that is absent, one that is invisible and one of a model that is not tracked look the same from outside.
     """
     wanted: dict[Target, dict[str, list[tuple[int, str]]]] = {}
     for index, (prepared, outcome) in enumerate(zip(batch, outcomes, strict=True)):
-        if outcome.row is None:
-            continue
-        present = stored.get((prepared.model, prepared.change.pk))
-        for relation in (prepared.model.key, *prepared.model.columns.values()):
-            # A primary key that is a relation refers to a row as any other does, and never changes.
-            key = prepared.change.pk if relation.primary_key else outcome.row.fields.get(relation.name)
-            if not isinstance(relation, models.ForeignKey) or key is None:
-                continue
-            if present is None or not (relation.primary_key or same(present.fields.get(relation.name), key)):
-                wanted.setdefault(_target_of(relation), {}).setdefault(key, []).append((index, relation.name))
-        for name, field in prepared.model.sets.items():
-            held = present or deleted_rows.get((prepared.model, prepared.change.pk))
-            had = () if held is None else held.fields.get(name) or ()
-            for key in {*(outcome.row.fields.get(name) or ())}.difference(had):
-                wanted.setdefault(_target_of(field), {}).setdefault(key, []).append((index, name))
+        if outcome.row is not None:
+            for target, key, name in _new_references(prepared, outcome.row, slots[prepared.change.row_key]):
+                wanted.setdefault(target, {}).setdefault(key, []).append((index, name))
+    shown = {key: slot for key, slot in slots.items() if not slot.hidden}
     for target, references in wanted.items():
         model = target.model
-        there, gone = _in_batch(target, references, states)
+        there, gone = _in_batch(target, references, shown)
         there |= _visible_keys(target, references.keys() - there - gone, context)
         missing = references.keys() - there
         deleted = (
@@ -68,6 +50,23 @@ def missing_targets(
                 yield index, name, key in deleted or key in gone
 
 
+def _new_references(prepared: Prepared, row: Row, slot: Slot) -> Iterator[tuple[Target, str, str]]:
+    """What a row will refer to and does not yet: the field that is meant, the key, and the field that names it."""
+    model = prepared.model
+    for relation in (model.key, *model.columns.values()):
+        # A primary key that is a relation refers to a row as any other does, and never changes.
+        key = prepared.change.pk if relation.primary_key else row.fields.get(relation.name)
+        if not isinstance(relation, models.ForeignKey) or key is None:
+            continue
+        present = slot.stored
+        if present is None or not (relation.primary_key or same(present.fields.get(relation.name), key)):
+            yield _target_of(relation), key, relation.name
+    for name, field in model.sets.items():
+        had = () if slot.held is None else slot.held.fields.get(name) or ()
+        for key in {*(row.fields.get(name) or ())}.difference(had):
+            yield _target_of(field), key, name
+
+
 def _target_of(relation: Any) -> Target:
     """The field that a relation's values are values of. A proxy's rows are those of its concrete model."""
     model = relation.related_model._meta.concrete_model
@@ -77,18 +76,18 @@ def _target_of(relation: Any) -> Target:
 
 
 def _in_batch(
-    target: Target, keys: Collection[str], states: Mapping[Key, Row | None]
+    target: Target, keys: Collection[str], slots: Mapping[RowKey, Slot]
 ) -> tuple[set[str], set[str]]:
     """The keys among ``keys`` that rows of the batch will have, and those whose rows will be gone.
 
     Which row had a key that is not primary is not known once the row is gone: such a key is merely not there.
     """
+    model = wire_model(target.model)
     if target.primary_key:
-        model = wire_model(target.model)
-        known = {key: states[model, key] for key in keys if (model, key) in states}
+        known = {key: slots[model.label, key].row for key in keys if (model.label, key) in slots}
         gone = {key for key, row in known.items() if row is None}
         return known.keys() - gone, gone
-    rows = (row for (owner, _), row in states.items() if owner.model is target.model and row is not None)
+    rows = [slot.row for slot in slots.values() if slot.model is model and slot.row is not None]
     return {row.fields[target.name] for row in rows if row.fields.get(target.name) in keys}, set()
 
 

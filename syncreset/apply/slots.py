@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..feed.entries import tombstones
-from ..protocol.changes import Row, Tombstone, same
+from ..protocol.changes import Row, RowKey, Tombstone, same
 from ..protocol.errors import Problem
 from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
@@ -15,9 +15,6 @@ from ..wire.sets import elements_of, living
 from .cascades import Cascaded
 from .context import Context
 from .prepare import Prepared
-
-#: A row: its model and its primary key on the wire.
-Key = tuple[WireModel, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +34,13 @@ class Applied:
 
 @dataclass(kw_only=True)
 class Slot:
-    """One row while a batch is merged into it."""
+    """One row while a batch is merged into it.
 
+    ``stored`` is the row as the database has it and ``row`` what it has become, both None where there is none, or none
+    that the user may see (``hidden``). ``touched`` are the fields that differ.
+    """
+
+    model: WireModel
     instance: Any = None
     stored: Row | None = None
     row: Row | None = None
@@ -46,9 +48,28 @@ class Slot:
     hidden: bool = False
     touched: set[str] = field(default_factory=set)
 
+    @property
+    def held(self) -> Row | None:
+        """The row as the database has it, or as its tombstone keeps it."""
+        return self.stored or (None if self.tombstone is None else self.tombstone.row)
 
-def load_slots(batch: list[Prepared], context: Context) -> dict[Key, Slot]:
-    slots: dict[Key, Slot] = {}
+    def take(self, outcome: Outcome) -> None:
+        """Let the row become what a change makes of it."""
+        if outcome.deletes:
+            self.row = None
+            self.tombstone = None
+        elif outcome.row is not None:
+            if self.row is not None:
+                previous = self.row.fields
+                self.touched |= {
+                    name for name, value in outcome.row.fields.items() if not same(value, previous.get(name))
+                }
+            self.row = outcome.row
+
+
+def load_slots(batch: list[Prepared], context: Context) -> dict[RowKey, Slot]:
+    """The rows of a batch, locked where locks exist, parents first."""
+    slots: dict[RowKey, Slot] = {}
     by_model: dict[WireModel, set[str]] = {}
     for prepared in batch:
         by_model.setdefault(prepared.model, set()).add(prepared.change.pk)
@@ -59,14 +80,14 @@ def load_slots(batch: list[Prepared], context: Context) -> dict[Key, Slot]:
         elements = elements_of(model, [instance.pk for instance in instances.values()])
         found = tombstones(model.label, pks - instances.keys(), context.scopes)
         for pk in pks:
-            slot = Slot(instance=instances.get(pk))
+            slot = Slot(model=model, instance=instances.get(pk))
             if slot.instance is not None:
                 stored = row_of(slot.instance, clocks.get(pk), elements.get(pk, {}))
                 slot.hidden = not context.operator and stored.scope not in context.scopes
                 slot.stored = slot.row = None if slot.hidden else stored.row
             elif pk in found:
                 slot.tombstone = _with_living_sets(model, tombstone_of(model, found[pk]))
-            slots[model, pk] = slot
+            slots[model.label, pk] = slot
     return slots
 
 
@@ -77,16 +98,3 @@ def _with_living_sets(model: WireModel, tombstone: Tombstone) -> Tombstone:
     held = tombstone.row.fields
     sets = {name: living(many, held[name]) for name, many in model.sets.items() if held[name]}
     return replace(tombstone, row=replace(tombstone.row, fields={**held, **sets}))
-
-
-def take_outcome(slot: Slot, outcome: Outcome) -> None:
-    if outcome.deletes:
-        slot.row = None
-        slot.tombstone = None
-    elif outcome.row is not None:
-        if slot.row is not None:
-            previous = slot.row.fields
-            slot.touched |= {
-                name for name, value in outcome.row.fields.items() if not same(value, previous.get(name))
-            }
-        slot.row = outcome.row

@@ -1,11 +1,13 @@
 """Writing what the slots have become, in few statements."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection, models
 
-from ..protocol.changes import same
+from ..protocol.changes import RowKey, same
 from ..wire.clocks import RowClocks, clock_columns, keep_in_entries, set_own_clocks
 from ..wire.fields.codec import json_null
 from ..wire.model import WireModel, wire_models
@@ -13,87 +15,96 @@ from ..wire.rows import instance_of, scope_of_row
 from ..wire.sets import write_elements
 from .cascades import Cascaded, delete_rows
 from .context import Context
-from .slots import Key, Slot
+from .slots import Slot
 
 
-def write_slots(slots: Mapping[Key, Slot], context: Context) -> dict[Key, tuple[Cascaded, ...]]:
-    """Write what the slots have become. Returns what each deleted row has taken along."""
-    created: dict[WireModel, list[models.Model]] = {}
-    updated: dict[WireModel, list[models.Model]] = {}
-    touched: dict[WireModel, set[str]] = {}
-    deleted: dict[WireModel, list[models.Model]] = {}
-    merged: dict[WireModel, dict[tuple[str, str], RowClocks]] = {}
-    for (model, pk), slot in slots.items():
-        if slot.row is slot.stored:
-            continue
-        if slot.row is None:
-            if slot.instance is not None:
-                deleted.setdefault(model, []).append(slot.instance)
-            continue
-        fresh = instance_of(model, pk, slot.row)
-        instance: Any = fresh if slot.instance is None else slot.instance
-        if slot.instance is None:
-            created.setdefault(model, []).append(instance)
-        else:
-            written = slot.touched - model.sets.keys()
-            for name in written:
-                attname = model.field(name).attname
-                setattr(instance, attname, getattr(fresh, attname))
-            updated.setdefault(model, []).append(instance)
-            touched.setdefault(model, set()).update(written)
-        clocks = RowClocks(updated=slot.row.updated, clocks=slot.row.clocks)
-        set_own_clocks(instance, clocks)
-        merged.setdefault(model, {})[pk, scope_of_row(model, pk, slot.row)] = clocks
-    for model in wire_models():
-        times = _own_times(model, created.get(model, ())) if context.undoing else {}
-        if model in created:
-            model.model._base_manager.bulk_create(created[model])
-        if model in updated:
-            _update(model, updated[model], touched[model])
-        for key, values in times.items():
-            model.model._base_manager.filter(pk=key).update(**values)
-        if model in merged:
-            keep_in_entries(model, merged[model])
-    _write_sets(slots, [*created.items(), *updated.items()], merged)
-    cascaded: dict[Key, tuple[Cascaded, ...]] = {}
-    for model in reversed(wire_models()):
-        if model in deleted:
-            taken = delete_rows(model, deleted[model], deleted, context)
-            cascaded |= {(model, pk): tuple(rows) for pk, rows in taken.items()}
+@dataclass
+class _Written:
+    """What is to be written of one model: rows by what happens to them, and the merged clocks by key and scope."""
+
+    created: list[models.Model] = field(default_factory=list)
+    updated: list[models.Model] = field(default_factory=list)
+    deleted: list[models.Model] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
+    clocks: dict[tuple[str, str], RowClocks] = field(default_factory=dict)
+
+
+def write_slots(slots: Mapping[RowKey, Slot], context: Context) -> dict[RowKey, tuple[Cascaded, ...]]:
+    """Write what the slots have become. Returns what the deletion of each deleted row has cascaded to."""
+    written: dict[WireModel, _Written] = defaultdict(_Written)
+    for (_, pk), slot in slots.items():
+        if slot.row is not slot.stored:
+            _sort_in(written[slot.model], pk, slot)
+    order = [model for model in wire_models() if model in written]
+    for model in order:
+        _write_rows(model, written[model], context)
+    for model in order:
+        _write_sets(model, written[model], slots)
+    cascaded: dict[RowKey, tuple[Cascaded, ...]] = {}
+    deleted = {model: written[model].deleted for model in order}
+    for model in reversed(order):
+        if deleted[model]:
+            found = delete_rows(model, deleted[model], deleted, context)
+            cascaded |= {(model.label, pk): tuple(rows) for pk, rows in found.items()}
     if connection.features.supports_foreign_keys and connection.vendor == "postgresql":
         connection.check_constraints()
     return cascaded
 
 
-def _write_sets(
-    slots: Mapping[Key, Slot],
-    written: Iterable[tuple[WireModel, list[models.Model]]],
-    merged: Mapping[WireModel, Mapping[tuple[str, str], RowClocks]],
-) -> None:
+def _sort_in(written: _Written, pk: str, slot: Slot) -> None:
+    model = slot.model
+    if slot.row is None:
+        written.deleted += [] if slot.instance is None else [slot.instance]
+        return
+    fresh = instance_of(model, pk, slot.row)
+    instance: Any = fresh if slot.instance is None else slot.instance
+    if slot.instance is None:
+        written.created.append(instance)
+    else:
+        touched = slot.touched - model.sets.keys()
+        for name in touched:
+            attname = model.field(name).attname
+            setattr(instance, attname, getattr(fresh, attname))
+        written.updated.append(instance)
+        written.touched |= touched
+    clocks = RowClocks(updated=slot.row.updated, clocks=slot.row.clocks)
+    set_own_clocks(instance, clocks)
+    written.clocks[pk, scope_of_row(model, pk, slot.row)] = clocks
+
+
+def _write_rows(model: WireModel, written: _Written, context: Context) -> None:
+    times = _own_times(model, written.created) if context.undoing else {}
+    if written.created:
+        model.model._base_manager.bulk_create(written.created)
+    if written.updated:
+        _update(model, written.updated, written.touched)
+    for key, values in times.items():
+        model.rows.filter(pk=key).update(**values)
+    keep_in_entries(model, written.clocks)
+
+
+def _write_sets(model: WireModel, written: _Written, slots: Mapping[RowKey, Slot]) -> None:
     """Write the elements of rows that are in their tables now, and give the rows their merged clocks once more.
 
     Once more, because whoever writes an element has the triggers stamp its owner.
     """
-    for model, instances in written:
-        rows = {model.key_of(instance): instance for instance in instances}
-        changed: set[str] = set()
-        for name, many in model.sets.items():
-            before: dict[str, list[str]] = {}
-            after: dict[str, list[str]] = {}
-            for pk in rows:
-                slot = slots[model, pk]
-                had = [] if slot.stored is None else slot.stored.fields.get(name) or []
-                has = had if slot.row is None else slot.row.fields.get(name) or []
-                if not same(had, has):
-                    before[pk], after[pk] = had, has
-            write_elements(many, before, after)
-            changed |= after.keys()
-        if changed and model.keeps_own_clocks:
-            _update(model, [rows[pk] for pk in sorted(changed)], set())
-        elif changed:
-            keep_in_entries(
-                model, {key: clocks for key, clocks in merged[model].items() if key[0] in changed}
-            )
+    rows = {model.key_of(instance): instance for instance in (*written.created, *written.updated)}
+    changed: set[str] = set()
+    for name, many in model.sets.items():
+        before: dict[str, list[str]] = {}
+        after: dict[str, list[str]] = {}
+        for pk in rows:
+            slot = slots[model.label, pk]
+            had = [] if slot.stored is None else slot.stored.fields.get(name) or []
+            has = had if slot.row is None else slot.row.fields.get(name) or []
+            if not same(had, has):
+                before[pk], after[pk] = had, has
+        write_elements(many, before, after)
+        changed |= after.keys()
+    if changed and model.keeps_own_clocks:
+        _update(model, [rows[pk] for pk in sorted(changed)], set())
+    elif changed:
+        keep_in_entries(model, {key: clocks for key, clocks in written.clocks.items() if key[0] in changed})
 
 
 def _update(model: WireModel, instances: list[models.Model], touched: set[str]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from ...feed.entries import unseen
-from ...protocol.changes import ROW_CLOCK, Row
+from ...protocol.changes import ROW_CLOCK, Row, RowKey
 from ...protocol.errors import Problem
 from ...rules.instruction import Instruction
 from ...rules.merge import Decision, Outcome
@@ -14,7 +14,7 @@ from .rules import Rules
 
 
 def absent_rows(
-    rules: Rules, scopes: Collection[str], present: Collection[tuple[str, str]], checkpoint: int, at: int
+    rules: Rules, scopes: Collection[str], present: Collection[RowKey], checkpoint: int, at: int
 ) -> Iterator[tuple[Instruction, Outcome | None]]:
     """The deletions that a full snapshot without tombstones tells by absence, children first.
 

@@ -12,14 +12,12 @@ from ...apply.context import Context
 from ...feed.entries import tombstones
 from ...ledger.item import Item
 from ...ledger.record import key_text
-from ...protocol.changes import ROW_CLOCK, Row
+from ...protocol.changes import ROW_CLOCK, Row, RowKey
 from ...protocol.clock import corrected
 from ...rules.instruction import Instruction
 from ..job import Recovery, RecoveryKind
 from .derive import Derived
 from .rules import Met
-
-Key = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +35,14 @@ def as_before_undo(recovery: Recovery, derived: Sequence[Derived], context: Cont
     What somebody has changed since an undo is a concurrent change as ever.
     """
     changes = list(derived)
-    keys = {_key(item.change) for item in changes}
+    keys = {item.change.row_key for item in changes}
     for undoing in _undoings(recovery):
         given_back = _given_back(undoing, keys)
         gone = _still_gone(given_back, context.scopes)
         changes = [
             item
-            if item.outcome is not None or (known := given_back.get(_key(item.change))) is None
-            else replace(item, change=_rebased(item.change, known, context, gone=_key(item.change) in gone))
+            if item.outcome is not None or (known := given_back.get(item.change.row_key)) is None
+            else replace(item, change=_rebased(item.change, known, context, gone=item.change.row_key in gone))
             for item in changes
         ]
     return changes
@@ -70,21 +68,17 @@ def as_met(recovery: Recovery, met: Met) -> Met:
     return rows, tombstones
 
 
-def _key(change: Instruction) -> Key:
-    return change.model, change.pk
-
-
 def _undoings(recovery: Recovery) -> Iterable[Recovery]:
     """The finished undoings of recoveries of the same snapshot, the oldest first."""
     undoings = Recovery.objects.filter(kind=RecoveryKind.UNDO, undoes__upload=recovery.upload_id)
     return undoings.exclude(finished=None).order_by("finished")
 
 
-def _given_back(undoing: Recovery, keys: Collection[Key]) -> dict[Key, _GivenBack]:
+def _given_back(undoing: Recovery, keys: Collection[RowKey]) -> dict[RowKey, _GivenBack]:
     """What an undoing gave back, of the rows in question."""
     pks = {key_text(pk) for _, pk in keys}
     written = Item.objects.filter(wrote=True, pk_text__in=pks).order_by("line", "part")
-    before: dict[Key, Row | None] = {}
+    before: dict[RowKey, Row | None] = {}
     for item in written.filter(recovery=undoing.undoes):
         before.setdefault(_key_of(item), _row(item.before))
     return {
@@ -94,7 +88,7 @@ def _given_back(undoing: Recovery, keys: Collection[Key]) -> dict[Key, _GivenBac
     }
 
 
-def _key_of(item: Item) -> Key:
+def _key_of(item: Item) -> RowKey:
     return item.change["model"], item.change["pk"]
 
 
@@ -102,7 +96,7 @@ def _row(kept: dict[str, object] | None) -> Row | None:
     return None if kept is None else Row(**kept)  # type: ignore[arg-type]
 
 
-def _still_gone(given_back: dict[Key, _GivenBack], scopes: Collection[str]) -> set[Key]:
+def _still_gone(given_back: dict[RowKey, _GivenBack], scopes: Collection[str]) -> set[RowKey]:
     """The rows that the undoing deleted and that nobody has made and deleted anew since."""
     by_model: dict[str, set[str]] = {}
     for (label, pk), known in given_back.items():

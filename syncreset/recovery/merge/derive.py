@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ...protocol.changes import Row, Tombstone
+from ...protocol.changes import Row, RowKey, Tombstone
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import Line, MalformedLine, RowLine, TombstoneLine, UpdateLine
 from ...rules.instruction import Instruction
@@ -60,7 +60,7 @@ def derive(
             elif (
                 rules.purged
                 and change.healing
-                and (change.model, change.pk) not in rows | tombstones
+                and change.row_key not in rows | tombstones
                 and change.op == "put"
             ):
                 derived.append(_parked(item, change, part))
@@ -76,9 +76,7 @@ def derive(
     return derived
 
 
-def _remaining_steps(
-    item: Numbered, rules: Rules, rows: Mapping[tuple[str, str], Row]
-) -> RemainingSteps | None:
+def _remaining_steps(item: Numbered, rules: Rules, rows: Mapping[RowKey, Row]) -> RemainingSteps | None:
     """The line of a row, with the steps that are left to take. The strategies that write values take none."""
     line = item.line
     if not isinstance(line, RowLine) or not line.steps or rules.strategy_of(line.model) in BY_VALUE:
@@ -91,8 +89,8 @@ def _changes(
     line: Line,
     remaining: RemainingSteps | None,
     rules: Rules,
-    rows: Mapping[tuple[str, str], Row],
-    tombstones: Mapping[tuple[str, str], Tombstone],
+    rows: Mapping[RowKey, Row],
+    tombstones: Mapping[RowKey, Tombstone],
 ) -> Iterable[Instruction]:
     if isinstance(line, TombstoneLine):
         deletion = tombstone_change(line, healing=rules.healing)

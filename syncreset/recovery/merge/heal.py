@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ...feed.entries import tombstones
-from ...protocol.changes import Row, Tombstone, same
+from ...protocol.changes import Row, RowKey, Tombstone, same
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import RowLine, TombstoneLine
 from ...rules.instruction import Instruction
@@ -18,7 +18,7 @@ from .steps import CODE
 
 
 def unclear_counts(
-    item: Numbered, rules: Rules, rows: Mapping[tuple[str, str], Row]
+    item: Numbered, rules: Rules, rows: Mapping[RowKey, Row]
 ) -> Iterator[tuple[Instruction, Outcome]]:
     """Acknowledged counts that a restored server may have forgotten, although its counter was written later.
 
@@ -87,8 +87,8 @@ def server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
     for item in batch:
         if isinstance(item.line, RowLine | TombstoneLine):
             keys.setdefault(item.line.model, set()).add(item.line.pk)
-    rows: dict[tuple[str, str], Row] = {}
-    deleted: dict[tuple[str, str], Tombstone] = {}
+    rows: dict[RowKey, Row] = {}
+    deleted: dict[RowKey, Tombstone] = {}
     for label, pks in keys.items():
         model = model_labelled(label)
         if model is None:

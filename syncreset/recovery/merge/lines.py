@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from ...protocol.changes import RowKey
 from ...protocol.snapshot.lines import Line, MalformedLine, UpdateLine
 from ...protocol.snapshot.read import SnapshotReader
 from ...wire.fields.base import ValueFault
@@ -30,15 +31,15 @@ class Numbered:
 class UpdateLog:
     """The update lines of a snapshot by row: the last logged time (µs) of each field; and which rows it holds."""
 
-    fields: Mapping[tuple[str, str], Mapping[str, int]] = field(default_factory=dict)
-    held: Collection[tuple[str, str]] = frozenset()
+    fields: Mapping[RowKey, Mapping[str, int]] = field(default_factory=dict)
+    held: Collection[RowKey] = frozenset()
 
 
 @dataclass(kw_only=True)
 class Passed:
     """What has been read of a snapshot: the keys of its rows and tombstones, and whether a line could not be read."""
 
-    keys: set[tuple[str, str]] = field(default_factory=set)
+    keys: set[RowKey] = field(default_factory=set)
     unread: bool = False
 
 
@@ -74,8 +75,8 @@ def _under_its_key(upcast: Upcast) -> Upcast:
 
 def update_log(recovery: Recovery, upcaster: Upcaster) -> UpdateLog:
     """The update lines, gathered by row, for they stand behind the rows that they are about."""
-    logged: dict[tuple[str, str], dict[str, int]] = {}
-    held: set[tuple[str, str]] = set()
+    logged: dict[RowKey, dict[str, int]] = {}
+    held: set[RowKey] = set()
     with open_snapshot(recovery.upload) as stream:
         for upcast in map(upcaster.upcast, SnapshotReader(stream, snapshot_limits())):
             upcast = _under_its_key(upcast)

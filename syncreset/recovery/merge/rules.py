@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from django.utils.module_loading import import_string
 
 from ... import conf
-from ...protocol.changes import Row, Tombstone
+from ...protocol.changes import Row, RowKey, Tombstone
 from ...rules.strategies import STRATEGIES, Strategy
 from ...wire.model import model_labelled
 from .lines import UpdateLog
 from .steps import AlreadyApplied
 
 #: The rows and the tombstones that a restored server has.
-Met = tuple[dict[tuple[str, str], Row], dict[tuple[str, str], Tombstone]]
+Met = tuple[dict[RowKey, Row], dict[RowKey, Tombstone]]
 
 
 @dataclass(frozen=True, kw_only=True)
