@@ -20,7 +20,7 @@ from ..wire.model import WireModel
 from ..wire.rows import stored_rows
 from .prepare import Prepared
 
-#: Code points that Unicode leaves unassigned for good: no text of anybody's is made of these alone.
+#: Unicode's private use area: hardly any text is made of these code points alone.
 _PRIVATE_USE = (0xE000, 0xF8FF)
 _TOKEN_LENGTH = 16
 

@@ -1,7 +1,7 @@
 """The feed: entries, written by triggers without a number, are stamped with a checkpoint when somebody reads.
 
 Numbers are given out under one lock and committed in order, so a reader can never pass a row that commits late, and
-writers never wait (design, section 5).
+writers never wait.
 """
 
 import secrets

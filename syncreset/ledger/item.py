@@ -29,7 +29,7 @@ class WireField(models.TextField):  # type: ignore[type-arg]
 
 
 class ItemState(models.TextChoices):
-    """How one change ended. Exactly one of these, always (design, section 7)."""
+    """How one change ended. Exactly one of these, always."""
 
     APPLIED = "applied", "applied"
     MERGED = "merged", "merged"

@@ -7,7 +7,7 @@ The rule is that of hybrid logical clocks with the logical part folded into the 
 import time
 from collections.abc import Mapping
 
-#: A client whose clock is off by more than this (µs) has its whole batch shifted (design, "Clocks from clients").
+#: A client whose clock is off by more than this (µs) has its whole batch shifted.
 TOLERATED_SKEW = 60_000_000
 
 

@@ -1,7 +1,7 @@
 """From a snapshot's lines to changes: each recovery strategy as a pure function, and the healing of a restored server.
 
 All but by_base, which is ours and the default, come from Realm's guide "Manual Client Reset Data Recovery"; what its
-sample gets wrong is not repeated (design, section 1).
+sample gets wrong is not repeated.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -121,7 +121,7 @@ def heal(line: RowLine, row: Row | None, tombstone: Tombstone | None) -> Instruc
     """What acknowledged data of a snapshot holds and a restored server has forgotten, whoever wrote it.
 
     Fields whose clock is newer than the server's; whole rows that it lacks. A row that is merely old in the snapshot
-    (no clock newer than those of the tombstone's row) resurrects nothing (design, section 5). Of a counter or a set
+    (no clock newer than those of the tombstone's row) resurrects nothing. Of a counter or a set
     with a step it is the value before the step that was acknowledged, at the time of the base.
     """
     if line.base is None:

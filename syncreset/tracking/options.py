@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 
 from .register import registration_of
 
-#: The policies for fields that client and server both changed (design, section 4); a function is one as well.
+#: The policies for fields that client and server both changed; a function is one as well.
 POLICIES = ("newest", "client", "server", "review")
 ON_DELETE = ("keep", "delete", "review")
 #: The recovery strategies that a model may ask for (protocol, "Snapshot format").

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from syncreset.api import openapi
 from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset
 from syncreset.protocol.changes import Row
@@ -16,9 +15,12 @@ from syncreset.protocol.snapshot.lines import RowLine
 from syncreset.recovery.run import run
 from tests.shelters.models import Dog, Shelter
 from tests.support.factories import DeviceFactory
-from tests.support.pages import headings, page
+from tests.support.pages import ROOT, headings, page
+from tools.openapi import document as openapi
+from tools.openapi.operations import OPERATIONS, Operation
 
 DOG = "shelters.dog"
+TARGET = ROOT / "docs" / "reference" / "openapi.json"
 
 
 def faults(schema: str, value: Any) -> list[str]:
@@ -33,9 +35,9 @@ def without_names(path: str) -> str:
 
 
 def test_the_committed_document_is_the_codes() -> None:
-    committed = json.loads(openapi.TARGET.read_text(encoding="utf-8"))
+    committed = json.loads(TARGET.read_text(encoding="utf-8"))
 
-    assert committed == openapi.document(), "run: python -m syncreset.api.openapi"
+    assert committed == openapi.document(), "run: python -m tools.openapi"
 
 
 def test_the_protocol_page_has_every_path_and_method_and_no_other() -> None:
@@ -75,16 +77,16 @@ def test_the_document_is_well_formed() -> None:
 
 
 def test_a_path_that_is_not_described_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    fewer = {key: value for key, value in openapi._OPERATIONS.items() if key != ("pull", "post")}
-    monkeypatch.setattr(openapi, "_OPERATIONS", fewer)
+    fewer = {key: value for key, value in OPERATIONS.items() if key != ("pull", "post")}
+    monkeypatch.setattr(openapi, "OPERATIONS", fewer)
 
     with pytest.raises(LookupError, match="POST /pull"):
         openapi.document()
 
 
 def test_a_description_of_what_is_not_served_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    more = {**openapi._OPERATIONS, ("nowhere", "get"): openapi.Operation(summary="nothing")}
-    monkeypatch.setattr(openapi, "_OPERATIONS", more)
+    more = {**OPERATIONS, ("nowhere", "get"): Operation(summary="nothing")}
+    monkeypatch.setattr(openapi, "OPERATIONS", more)
 
     with pytest.raises(LookupError, match="nowhere"):
         openapi.document()

@@ -1,4 +1,4 @@
-"""The five faults of the sample in Realm's guide "Manual Client Reset Data Recovery" (design, section 1).
+"""The five faults of the sample in Realm's guide "Manual Client Reset Data Recovery".
 
 Each scenario is played twice: as syncreset does it, where nothing is lost, and with the guide's fault put in, where it
 is. So each of these tests is known to fail when its fault comes back.

@@ -1,4 +1,4 @@
-"""The guide's dog in the shelters of design.md: scopes, relations of each kind, conflict policies."""
+"""The dog of Realm's guide, in shelters: scopes, relations of each kind, conflict policies."""
 
 from django.conf import settings
 from django.db import models

@@ -95,6 +95,13 @@ def _recovery_as_json(recovery: Recovery) -> dict[str, Any]:
 
 
 def _lines(found: Overview, silent_days: int) -> Iterator[str]:
+    yield from _feed_lines(found)
+    yield from _client_lines(found, silent_days)
+    yield from _reset_lines(found)
+    yield from _recovery_lines(found)
+
+
+def _feed_lines(found: Overview) -> Iterator[str]:
     yield "Feed"
     yield from facts(
         [
@@ -114,6 +121,9 @@ def _lines(found: Overview, silent_days: int) -> Iterator[str]:
             ),
         ]
     )
+
+
+def _client_lines(found: Overview, silent_days: int) -> Iterator[str]:
     yield from ("", f"Clients: {sum(found.clients.values()):,}")
     yield from facts(
         [
@@ -140,6 +150,9 @@ def _lines(found: Overview, silent_days: int) -> Iterator[str]:
             rows,
             more=found.unsynced.clients - len(found.unsynced.oldest),
         )
+
+
+def _reset_lines(found: Overview) -> Iterator[str]:
     yield from ("", "Resets")
     shown = [state for state in RESET_STATES if any(states.get(state) for states in found.resets.values())]
     if shown:
@@ -149,6 +162,9 @@ def _lines(found: Overview, silent_days: int) -> Iterator[str]:
         )
     else:
         yield "  none"
+
+
+def _recovery_lines(found: Overview) -> Iterator[str]:
     yield from ("", "Recoveries")
     yield "  " + (
         ", ".join(f"{count:,} {state}" for state, count in found.recoveries.items() if count) or "none"

@@ -1,4 +1,4 @@
-"""The client reset, step by step (design, section 7). Each step is in the journal before it is taken.
+"""The client reset, step by step. Each step is in the journal before it is taken.
 
 Close, set aside as a backup, bootstrap, upload what the backups hold, wait for the receipt. A kill at any point is
 continued by the next sync; another reset in the middle starts over, with nothing of any backup lost. A refusal is

@@ -88,13 +88,7 @@ def _acknowledge(
     pk, newest = change.pk, max([updated, *clocks.values()])
     store.observe(newest)
     if marks is None:
-        deletion = store.deletion(model.name, pk)
-        if deletion is not None and not deletion.pulled:
-            base = newest if deletion.base is None else deletion.base
-            known = {**deletion.clocks, **clocks}
-            store.set_deletion(
-                model.name, pk, Deletion(at=deletion.at, base=base, clocks=known, pulled=False)
-            )
+        _acknowledge_deleted(store, model, pk, clocks, newest)
         return
     whole = change.base is None
     if marks.base is None and not whole:
@@ -127,6 +121,17 @@ def _acknowledge(
     store.set_marks(
         model.name, pk, Marks(updated=seen, clocks=known, base=bases, local=local, origin=origins)
     )
+
+
+def _acknowledge_deleted(
+    store: Store, model: ModelSchema, pk: str, clocks: Mapping[str, int], newest: int
+) -> None:
+    """The row was deleted here since: the deletion is based on what the server has now."""
+    deletion = store.deletion(model.name, pk)
+    if deletion is not None and not deletion.pulled:
+        base = newest if deletion.base is None else deletion.base
+        known = {**deletion.clocks, **clocks}
+        store.set_deletion(model.name, pk, Deletion(at=deletion.at, base=base, clocks=known, pulled=False))
 
 
 def _acknowledge_steps(store: Store, model: ModelSchema, change: Change, marks: Marks) -> None:

@@ -1,0 +1,232 @@
+"""The shapes of bodies, as the protocol page describes them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def object_of(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
+    return {"type": "object", "required": list(required), "properties": {**required, **(optional or {})}}
+
+
+def array_of(items: Schema, **more: Any) -> Schema:
+    return {"type": "array", "items": items, **more}
+
+
+def word(*values: str) -> Schema:
+    return {"type": "string", "enum": list(values)}
+
+
+def nullable(kind: str, **more: Any) -> Schema:
+    return {"type": [kind, "null"], **more}
+
+
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+UUID: Schema = {"type": "string", "format": "uuid"}
+FLAG: Schema = {"type": "boolean"}
+TIME = ref("Time")
+CLOCKS = ref("Clocks")
+FIELDS: Schema = {
+    "type": "object",
+    "description": "Field names to values, by the protocol's section Values.",
+    "additionalProperties": True,
+}
+STATES = ("applied", "merged", "identical", "superseded", "parked", "rejected")
+
+SCHEMAS: Mapping[str, Schema] = {
+    "Time": {"type": "integer", "description": "Microseconds since the Unix epoch."},
+    "Clocks": {
+        "type": "object",
+        "description": "Field names to times; `*` stands for the row and for all others.",
+        "additionalProperties": TIME,
+    },
+    "Decide": object_of(
+        {
+            "keep": {
+                "oneOf": [
+                    word("client", "server"),
+                    FIELDS | {"description": "A value for each field that shall not be the server's."},
+                ]
+            }
+        }
+    ),
+    "Root": object_of(
+        {
+            "protocol": {"type": "integer"},
+            "minimum_protocol": {"type": "integer"},
+            "epoch": TEXT,
+            "schema": TEXT,
+            "server_time": TIME,
+            "limits": object_of(dict.fromkeys(("changes", "page", "body", "snapshot"), COUNT)),
+            "retention": {**COUNT, "description": "Seconds."},
+        }
+    ),
+    "Schema": object_of({"hash": TEXT, "models": array_of(ref("Model"))}),
+    "Model": object_of(
+        {
+            "name": TEXT,
+            "primary_key": TEXT,
+            "primary_key_type": word("UUID", "Integer", "Char"),
+            "scope": nullable("string"),
+            "fields": array_of(ref("Field")),
+        }
+    ),
+    "Field": object_of(
+        {"name": TEXT, "type": TEXT, "null": FLAG},
+        {
+            "max_length": COUNT,
+            "max_digits": COUNT,
+            "decimal_places": COUNT,
+            "choices": array_of(array_of({}, minItems=2, maxItems=2)),
+            "to": TEXT,
+            "read_only": FLAG,
+            "counter": FLAG,
+        },
+    ),
+    "Registration": object_of({}, {"client": UUID, "name": TEXT, "platform": TEXT, "schema": TEXT}),
+    "Client": object_of({"client": UUID, "scopes": array_of(TEXT), "server_time": TIME}),
+    "PullRequest": object_of(
+        {"client": UUID, "schema": TEXT, "checkpoint": nullable("string")},
+        {
+            "limit": {"type": "integer", "minimum": 1},
+            "pending": COUNT,
+            "reset": nullable("string", format="uuid"),
+        },
+    ),
+    "Page": object_of(
+        {
+            "changes": array_of(ref("PulledChange")),
+            "checkpoint": TEXT,
+            "more": FLAG,
+            "scopes": array_of(TEXT),
+            "acked": COUNT,
+            "server_time": TIME,
+        }
+    ),
+    "PulledChange": {
+        "oneOf": [
+            object_of({"model": TEXT, "pk": TEXT, "fields": FIELDS, "updated": TIME, "clocks": CLOCKS}),
+            object_of({"model": TEXT, "pk": TEXT, "deleted": TIME}),
+            object_of({"model": TEXT, "pk": TEXT, "removed": {"const": True}}),
+        ]
+    },
+    "PushRequest": object_of(
+        {
+            "client": UUID,
+            "schema": TEXT,
+            "checkpoint": nullable("string"),
+            "client_time": TIME,
+            "changes": array_of(ref("PushedChange")),
+        }
+    ),
+    "PushedChange": object_of(
+        {
+            "seq": {"type": "integer", "minimum": 1},
+            "model": TEXT,
+            "pk": TEXT,
+            "op": word("put", "delete"),
+            "clocks": CLOCKS,
+        },
+        {"fields": FIELDS, "base": {"oneOf": [CLOCKS, {"type": "null"}]}, "group": nullable("string")},
+    ),
+    "PushAnswer": object_of({"acked": COUNT, "results": array_of(ref("Result")), "server_time": TIME}),
+    "Result": object_of(
+        {"seq": {"type": "integer", "minimum": 1}, "state": word(*STATES, "duplicate")},
+        {
+            "clocks": CLOCKS,
+            "updated": TIME,
+            "notes": array_of(ref("ChangeProblem")),
+            "problem": ref("ChangeProblem"),
+            "item": UUID,
+            "row": ref("Row"),
+            "outcome": word(*STATES),
+        },
+    ),
+    "Row": object_of({"fields": FIELDS, "updated": TIME, "clocks": CLOCKS}),
+    "ChangeProblem": object_of({"code": TEXT, "detail": TEXT}, {"field": TEXT}),
+    "Reset": object_of(
+        {
+            "id": UUID,
+            "reason": ref("Reason"),
+            "client": UUID,
+            "created": TIME,
+            "recovery": nullable("string", format="uuid"),
+            "state": word("ordered", "bootstrapped", "recovering", "done"),
+        }
+    ),
+    "Reason": word(
+        "history_diverged", "checkpoint_expired", "schema_incompatible", "client_unknown", "admin_forced"
+    ),
+    "Recovery": object_of(
+        {
+            "id": UUID,
+            "reset": UUID,
+            "state": TEXT
+            | {"description": "queued, merging, review, done, failed or undone; later servers may say more."},
+            "strategy": TEXT,
+            "progress": object_of({"done": COUNT, "total": COUNT}),
+            "totals": {
+                "type": "object",
+                "propertyNames": {"enum": list(STATES)},
+                "additionalProperties": COUNT,
+            },
+            "receipt": object_of(
+                {"sha256": TEXT, "rows": COUNT, "tombstones": COUNT, "updates": COUNT},
+            ),
+        },
+        {"problem": ref("ChangeProblem")},
+    ),
+    "Items": object_of({"items": array_of(ref("Item")), "next": nullable("integer")}),
+    "Item": object_of(
+        {
+            "id": UUID,
+            "model": TEXT,
+            "pk": TEXT,
+            "op": word("put", "delete"),
+            "state": word(*STATES),
+            "fields": {"type": "object", "additionalProperties": ref("Decision")},
+        },
+        {"problem": ref("ChangeProblem")},
+    ),
+    "Decision": object_of(
+        {
+            "client": {},
+            "server": {},
+            "base_clock": nullable("integer"),
+            "kept": word("client", "server", "review", "function", "both"),
+        },
+        {"server_clock": nullable("integer")},
+    ),
+    "Problem": object_of(
+        {
+            "type": {"type": "string", "format": "uri"},
+            "title": TEXT,
+            "status": {"type": "integer"},
+            "detail": TEXT,
+            "code": TEXT,
+        }
+    ),
+    "ClientReset": {
+        "allOf": [
+            ref("Problem"),
+            object_of(
+                {
+                    "code": {"const": "client_reset"},
+                    "reason": ref("Reason"),
+                    "reset": UUID,
+                    "mode_allowed": array_of(TEXT),
+                    "recovery": object_of(
+                        {"upload": TEXT, "full": FLAG, "max_bytes": COUNT, "deadline": TIME}
+                    ),
+                    "schema": TEXT,
+                }
+            ),
+        ]
+    },
+}
