@@ -1,9 +1,9 @@
 """A finished upload is checked, and its recovery queued."""
 
 from django.db import transaction
-from django.db.models import F
 
 from ..clients.resets import Reset
+from ..locks import lock_row
 from ..protocol.errors import ProtocolError
 from ..wire.schema import published
 from .job import Recovery
@@ -35,8 +35,8 @@ def finish_upload(upload: Upload) -> Recovery:
         Upload.objects.filter(pk=upload.pk).update(refused=f"{error.code}: {error.detail}")
         raise
     with transaction.atomic():
-        # Serialises two uploads that finish at once: the second one waits here and then finds the first one's.
-        Reset.objects.filter(pk=upload.reset_id).update(full=F("full"))
+        # Of two uploads that finish at once the second one waits here, and then finds the first one's recovery.
+        lock_row(Reset.objects.filter(pk=upload.reset_id))
         existing = first_recovery(upload.reset)
         if existing is not None:
             return existing

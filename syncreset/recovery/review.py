@@ -12,15 +12,16 @@ from ..apply.slots import Applied
 from ..feed.entries import tombstones
 from ..ledger.item import Item, ItemState
 from ..ledger.record import change_from_json, renew_item, save_renewed
+from ..locks import lock_row
 from ..protocol.changes import ROW_CLOCK, Row, same
 from ..protocol.clock import now
 from ..protocol.errors import Malformed, ProtocolError
 from ..rules.instruction import Instruction
+from ..rules.merge import REVIEW
 from ..wire.model import model_labelled
 from ..wire.rows import lock_instances, row_of, tombstone_of
 from .job import RecoveryKind, settle
 from .merge.steps import is_step, without_already_applied
-from .undo import REVIEW
 
 #: ``client``, ``server``, or a value for each field named.
 Keep = str | Mapping[str, Any]
@@ -43,8 +44,7 @@ def resolve(item: Item, keep: Keep, context: Context, *, seen: Mapping[str, int]
     for what is no decision.
     """
     with transaction.atomic():
-        locked = Item.objects.filter(pk=item.pk, state=ItemState.PARKED).update(resolved_by=context.user.pk)
-        if not locked:
+        if not lock_row(Item.objects.filter(pk=item.pk, state=ItemState.PARKED)):
             raise NotParked("this item is not parked: it has been decided already")
         item.refresh_from_db()
         if item.recovery is not None and item.recovery.kind == RecoveryKind.PREVIEW:
@@ -60,8 +60,9 @@ def resolve(item: Item, keep: Keep, context: Context, *, seen: Mapping[str, int]
         if item.state != ItemState.PARKED:
             item.resolution = keep
             item.resolved = now()
+        item.resolved_by_id = context.user.pk
         save_renewed([item])
-        Item.objects.filter(pk=item.pk).update(resolution=item.resolution, resolved=item.resolved)
+        item.save(update_fields=["resolution", "resolved", "resolved_by"])
         if item.recovery is not None and item.recovery.finished is not None:
             settle(item.recovery)
     return item

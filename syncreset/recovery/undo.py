@@ -11,12 +11,9 @@ from ..ledger.record import item_for, save_items
 from ..protocol.changes import ROW_CLOCK, Row, same
 from ..protocol.clock import now
 from ..rules.instruction import Instruction
-from ..rules.merge import Policy
+from ..rules.merge import REVIEW
 from .context import context_of
 from .job import Recovery, hold
-
-#: What was changed since is never overwritten, but asked about.
-REVIEW = Policy(conflicts={"*": "review"}, on_delete="review")
 
 
 def undo_items(recovery: Recovery) -> None:

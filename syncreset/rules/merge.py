@@ -62,6 +62,10 @@ class Policy:
     sets: Collection[str] = ()
 
 
+#: Nothing that was changed since is overwritten: a person is asked.
+REVIEW = Policy(conflicts={"*": "review"}, on_delete="review")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """One field of a change: both values, the base, the server's clock, and whose value stands afterwards."""

@@ -17,6 +17,7 @@ from ..clients.scopes import scopes_of
 from ..feed.cursor import Cursor
 from ..ledger.item import Item
 from ..ledger.record import item_for, save_items
+from ..locks import lock_row
 from ..protocol.changes import Change, Row
 from ..protocol.clock import now
 from ..protocol.errors import ProtocolError
@@ -49,8 +50,7 @@ def push(user: SyncUser, request: PushRequest) -> dict[str, Any]:
     require_current(user, request.client, schema=request.schema, cursor=request.cursor)
     received = now()
     with transaction.atomic():
-        # A write comes first: it locks the client's row on every database, so that its pushes queue up.
-        Client.objects.filter(pk=request.client).update(last_seen=received, schema=request.schema)
+        lock_row(Client.objects.filter(pk=request.client))
         client = Client.objects.get(pk=request.client)
         digests = dict(client.recent)
         fresh, results = _sort_out(request, client.acked, digests)
@@ -64,7 +64,7 @@ def push(user: SyncUser, request: PushRequest) -> dict[str, Any]:
         )
         applied = apply_changes([request.changes[index] for index in fresh], context)
         results |= _record(client, applied) | _answers_to_replays(client, context.scopes, request, results)
-        _advance(client, request, digests, context.offset)
+        _advance(client, request, digests, received=received)
     ordered = [results[change.seq] for change in request.changes if change.seq is not None]
     return {"acked": client.acked, "results": ordered, "server_time": now()}
 
@@ -152,11 +152,17 @@ def _clocks(result: Applied) -> dict[str, Any]:
     return {"clocks": {name: row.clock(name) for name in result.change.fields}, "updated": row.updated}
 
 
-def _advance(client: Client, request: PushRequest, digests: dict[int, str], offset: int) -> None:
+def _advance(client: Client, request: PushRequest, digests: dict[int, str], *, received: int) -> None:
     client.acked = max([client.acked, *(change.seq or 0 for change in request.changes)])
     client.recent = [[seq, digests[seq]] for seq in sorted(digests)[-REMEMBERED:]]
-    client.clock_offset = offset
-    Client.objects.filter(pk=client.pk).update(acked=client.acked, recent=client.recent, clock_offset=offset)
+    client.clock_offset = offset = received - request.client_time
+    Client.objects.filter(pk=client.pk).update(
+        acked=client.acked,
+        recent=client.recent,
+        clock_offset=offset,
+        last_seen=received,
+        schema=request.schema,
+    )
 
 
 def _digest(raw: Any) -> str:

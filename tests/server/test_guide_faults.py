@@ -4,9 +4,8 @@ Each scenario is played twice: as syncreset does it, where nothing is lost, and 
 is. So each of these tests is known to fail when its fault comes back.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -20,7 +19,7 @@ from syncreset.recovery.merge import rules as rules_in_force
 from syncreset.recovery.merge import snapshot as merging
 from syncreset.recovery.merge.derive import Derived
 from syncreset.recovery.merge.lines import Numbered
-from syncreset.recovery.merge.rules import Rules
+from syncreset.recovery.merge.rules import Met, Rules
 from syncreset.rules.instruction import Instruction
 from syncreset.rules.strategies import STRATEGIES, Strategy, Synced
 from tests.shelters.models import Dog, Shelter
@@ -45,9 +44,8 @@ def use_strategy(monkeypatch: pytest.MonkeyPatch, name: str, strategy: Strategy)
 
 
 def delete_what_the_backup_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    def derive(lines: Iterable[Numbered], rules: Rules, scopes: Any, **more: Any) -> list[Derived]:
-        batch = list(lines)
-        derived = deriving.derive(batch, rules, scopes, **more)
+    def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
+        derived = deriving.derive(batch, rules, met)
         held = {item.line.pk for item in batch if isinstance(item.line, RowLine)}
         for dog in Dog.objects.filter(last_updated__lte=rules.last_synced[DOG]).exclude(pk__in=held):
             change = Instruction(

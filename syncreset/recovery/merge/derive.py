@@ -1,6 +1,6 @@
 """From the lines of a snapshot to the changes that a recovery merges: the strategy's, and what heals the server."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...protocol.changes import Row, RowKey, Tombstone
@@ -10,7 +10,7 @@ from ...rules.instruction import Instruction
 from ...rules.merge import Outcome
 from ...rules.strategies import BY_VALUE, Synced, by_base, by_field, heal, tombstone_change
 from ...wire.model import model_labelled
-from .heal import by_authority, server_side, unclear_counts
+from .heal import by_authority, unclear_counts
 from .lines import Numbered
 from .rules import Met, Rules, resolve_strategy
 from .server_fields import computed_fields, file_fields, without_fields, without_server_fields
@@ -27,15 +27,12 @@ class Derived:
     outcome: Outcome | None = None
 
 
-def derive(
-    lines: Iterable[Numbered], rules: Rules, scopes: Collection[str], *, as_met: Callable[[Met], Met]
-) -> list[Derived]:
-    """The changes that the lines carry, in order. A line in which nothing is unsynced carries none.
+def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
+    """The changes that lines carry, in order. A line in which nothing is unsynced carries none.
 
-    ``as_met`` may put in the place of what a restored server has what there was before a recovery that was undone.
+    ``met`` is what a restored server has of their rows; of one that is not to be healed it is not asked.
     """
-    batch = list(lines)
-    rows, tombstones = as_met(server_side(batch, scopes)) if rules.healing else ({}, {})
+    rows, tombstones = met
     derived: list[Derived] = []
     for item in batch:
         line = item.line
@@ -60,7 +57,7 @@ def derive(
             elif (
                 rules.purged
                 and change.healing
-                and change.row_key not in rows | tombstones
+                and change.row_key not in {*rows, *tombstones}
                 and change.op == "put"
             ):
                 derived.append(_parked(item, change, part))

@@ -13,7 +13,8 @@ from .lines import UpdateLog
 from .steps import AlreadyApplied
 
 #: The rows and the tombstones that a restored server has.
-Met = tuple[dict[RowKey, Row], dict[RowKey, Tombstone]]
+Met = tuple[Mapping[RowKey, Row], Mapping[RowKey, Tombstone]]
+NOTHING_MET: Met = ({}, {})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -25,8 +24,9 @@ from ..uploads import open_snapshot, snapshot_limits
 from .absence import absent_rows
 from .after_undo import as_before_undo, as_met
 from .derive import Derived, derive
+from .heal import server_side
 from .lines import Numbered, Passed, numbered_lines, update_log
-from .rules import Rules
+from .rules import NOTHING_MET, Rules
 from .steps import already_applied_steps
 
 T = TypeVar("T")
@@ -63,12 +63,8 @@ def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> Non
         hold(recovery)
         context = context_of(recovery)
         already_applied = already_applied_steps(recovery, {item.number: item.line for item in chunk})
-        derived = derive(
-            chunk,
-            replace(rules, already_applied=already_applied),
-            context.scopes,
-            as_met=partial(as_met, recovery),
-        )
+        met = as_met(recovery, server_side(chunk, context.scopes)) if rules.healing else NOTHING_MET
+        derived = derive(chunk, replace(rules, already_applied=already_applied), met)
         derived = as_before_undo(recovery, derived, context)
         unchanged = len(chunk) - len({change.number for change in derived})
         _record(recovery, derived, context, position=chunk[-1].number, unchanged=unchanged)

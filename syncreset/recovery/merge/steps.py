@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from ...clients.client import REMEMBERED, Client
 from ...ledger.item import Item
+from ...locks import lock_row
 from ...protocol.changes import Row, Value, same
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import Line, RowLine, Step
@@ -57,7 +58,7 @@ def already_applied_steps(recovery: Recovery, lines: Mapping[int, Line | None]) 
     numbers = [number for number, line in lines.items() if isinstance(line, RowLine) and line.steps]
     if not numbers:
         return AlreadyApplied()
-    Upload.objects.select_for_update().get(pk=recovery.upload_id)
+    lock_row(Upload.objects.filter(pk=recovery.upload_id))
     remembered = {
         seq for seq, _ in Client.objects.values_list("recent", flat=True).get(pk=recovery.client_id)
     }
