@@ -11,7 +11,6 @@ from ..rules.merge import Outcome
 from ..wire.model import WireModel
 from ..wire.rows import instance_of, scope_of_row
 from .context import Context
-from .prepare import default_of
 
 
 def write_problem(
@@ -57,12 +56,11 @@ def forbidden_field(
     """
     if context.operator:
         return None
-    known = model.fields
     held: Mapping[str, Any] = {} if tombstone is None or tombstone.row is None else tombstone.row.fields
     for name in model.options.read_only:
         value = fields.get(name)
-        if value is None or name not in known or (name in held and same(value, held[name])):
+        if value is None or name not in model.fields or (name in held and same(value, held[name])):
             continue
-        if not same(value, default_of(known[name])):
+        if not same(value, model.default_of(name)):
             return name
     return None

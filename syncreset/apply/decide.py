@@ -15,7 +15,7 @@ from ..wire.fields.codec import decode, encode
 from ..wire.model import WireModel
 from .access import forbidden_field, write_problem
 from .context import Context
-from .prepare import Prepared, missing_fields, needs_unsynced_fields
+from .prepare import Prepared
 from .slots import Slot
 
 logger = logging.getLogger(__name__)
@@ -33,10 +33,10 @@ def merge_one(prepared: Prepared, slot: Slot, context: Context, nulled: Collecti
     if outcome.row is not None and nulled:
         outcome = _with_nulls(outcome, outcome.row, prepared.change, nulled)
     if outcome.row is not None and slot.row is None:
-        missing = missing_fields(model, outcome.row.fields)
+        missing = [name for name in model.required if name not in outcome.row.fields]
         if missing:
             return _stopped(change, "row_missing", f"a new row needs a value for {', '.join(missing)}")
-        if needs_unsynced_fields(model):
+        if model.needs_unsynced_fields:
             return _stopped(change, "row_missing", "only the server can make rows of this model")
         name = forbidden_field(model, outcome.row.fields, slot.tombstone, context)
         if name is not None:

@@ -4,24 +4,14 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import models
-
 from ..protocol.changes import ROW_CLOCK, Change, Row, same
 from ..protocol.clock import corrected
 from ..protocol.errors import Problem
-from ..protocol.steps import is_delta, is_set_change
 from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
-from ..tracking.fields import CLOCK_FIELDS
 from ..wire.fields.base import ValueFault
-from ..wire.fields.codec import (
-    decode,
-    decode_delta,
-    decode_set_change,
-    encode,
-    is_server_computed,
-)
 from ..wire.model import WireModel, model_labelled
+from ..wire.values import canonical_values, is_step
 from .context import Context
 
 
@@ -44,65 +34,48 @@ def prepare(change: Change, context: Context) -> Prepared | Outcome:
         pk = model.canonical(change.pk)
     except ValueFault as fault:
         return Outcome.rejected(fault.problem(None))
-    fields: dict[str, Any] = {}
-    notes: list[Problem] = []
-    known = model.fields
-    if context.undoing and change.fields.keys() <= known.keys():
-        stored = {
-            name: value
-            for name, value in change.fields.items()
-            if not getattr(known[name], "generated", False)
-        }
+    given = change.fields if change.op == "put" else {}
+    if context.undoing and given.keys() <= model.fields.keys():
+        stored = {name: value for name, value in given.items() if name not in model.generated}
         return Prepared(change=replace(change, pk=pk, fields=stored), model=model)
-    for name, value in change.fields.items() if change.op == "put" else ():
-        field = known.get(name)
-        if field is None:
-            return _rejected("unknown_field", "the model has no such field", name)
-        if _may_not_set(model, field, context):
-            if change.makes_row and (value is None or same(value, default_of(field))):
-                continue
-            return _forbidden(change, name)
-        try:
-            fields[name] = _canonical(change, model, field, value)
-        except ValueFault as fault:
-            return Outcome.rejected(fault.problem(name))
-        notes.extend(_notes(field, value))
+    settable = _settable(change, model, given, context)
+    if isinstance(settable, Outcome):
+        return settable
+    read = canonical_values(
+        model,
+        settable,
+        of_whole_row=change.whole_values(),
+        new=change.makes_row,
+        acknowledged=change.healing,
+    )
+    if read.problem is not None:
+        return Outcome.rejected(read.problem)
     ready = replace(
         change,
         pk=pk,
-        fields=fields,
-        clocks=_believed(change, change.clocks, known, context),
-        whole=_typed_whole(change, model, fields, known, context),
+        fields=read.values,
+        clocks=_believed(change, change.clocks, model.fields, context),
+        whole=_typed_whole(change, model, read.values, context),
     )
-    return Prepared(change=ready, model=model, notes=tuple(notes))
+    return Prepared(change=ready, model=model, notes=read.notes)
 
 
-def _canonical(change: Instruction, model: WireModel, field: "models.Field[Any, Any]", value: Any) -> Any:
-    """The value as the field can hold it, or a counter's delta. Raises ValueFault."""
-    if is_delta(value) and field.name in model.counters:
-        if _in_whole_row(change, field.name, value):
-            raise ValueFault("invalid", "a row that is sent as a whole has its counter's value, not a delta")
-        return {"delta": decode_delta(field, value["delta"])}
-    if isinstance(field, models.ManyToManyField):
-        if value is None and change.makes_row:
-            return []
-        if is_set_change(value):
-            if _in_whole_row(change, field.name, value):
-                raise ValueFault("invalid", "a row that is sent as a whole has its elements as an array")
-            return decode_set_change(field, value)
-    return encode(field, decode(field, value, acknowledged=change.healing))
+def _settable(
+    change: Instruction, model: WireModel, given: Mapping[str, Any], context: Context
+) -> dict[str, Any] | Outcome:
+    """The values of the fields that may be set, or what becomes of a change that holds others.
 
-
-def _in_whole_row(change: Instruction, name: str, value: Any) -> bool:
-    """Whether a value is one of a whole row's, be it a new one or a snapshot's, and not what was done to it."""
-    return change.base is None or (change.whole is not None and same(change.whole.fields.get(name), value))
-
-
-def _is_step(model: WireModel, name: str, value: Any) -> bool:
-    """Whether a change's value says what was done to a counter or a set."""
-    if name in model.counters:
-        return is_delta(value)
-    return is_set_change(value) and name in model.sets
+    A whole row may say of such a field what it would be anyway.
+    """
+    settable: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in model.fields:
+            return _rejected("unknown_field", "the model has no such field", name)
+        if name not in model.server_computed and (context.operator or name not in model.read_only):
+            settable[name] = value
+        elif not (change.makes_row and (value is None or same(value, model.default_of(name)))):
+            return _forbidden(change, name)
+    return settable
 
 
 def _forbidden(change: Instruction, name: str) -> Outcome:
@@ -124,76 +97,24 @@ def _believed(
     return corrected(own, offset=offset, received=context.received)
 
 
-def default_of(field: "models.Field[Any, Any]") -> Any:
-    """What a field of a new row is, on the wire, where nothing is said of it."""
-    if isinstance(field, models.ManyToManyField):
-        return []
-    return encode(field, field.get_default()) if field.has_default() else None
-
-
 def _typed_whole(
-    change: Instruction,
-    model: WireModel,
-    fields: Mapping[str, Any],
-    known: Mapping[str, "models.Field[Any, Any]"],
-    context: Context,
+    change: Instruction, model: WireModel, fields: Mapping[str, Any], context: Context
 ) -> Row | None:
     """The snapshot's whole row with the values that its fields can hold; None where one cannot be held."""
     if change.whole is None:
         return None
-    typed = {name: value for name, value in fields.items() if not _is_step(model, name, value)}
-    complete = change.makes_row and len(typed) == len(fields)
-    for name, value in change.whole.fields.items() if not complete else ():
-        if name not in typed:
-            if name not in known:
-                return None
-            try:
-                typed[name] = encode(known[name], decode(known[name], value, acknowledged=change.healing))
-            except ValueFault:
-                return None
-    clocks = _believed(change, change.whole.clocks, known, context)
-    updated = _believed(change, {ROW_CLOCK: change.whole.updated}, known, context)[ROW_CLOCK]
+    typed = {name: value for name, value in fields.items() if not is_step(model, name, value)}
+    if not change.makes_row or len(typed) < len(fields):
+        rest = {name: value for name, value in change.whole.fields.items() if name not in typed}
+        if not rest.keys() <= model.fields.keys():
+            return None
+        read = canonical_values(model, rest, of_whole_row=rest, acknowledged=change.healing)
+        if read.problem is not None:
+            return None
+        typed |= read.values
+    clocks = _believed(change, change.whole.clocks, model.fields, context)
+    updated = _believed(change, {ROW_CLOCK: change.whole.updated}, model.fields, context)[ROW_CLOCK]
     return Row(fields=typed, updated=updated, clocks=clocks)
-
-
-def missing_fields(model: WireModel, fields: Mapping[str, Any]) -> list[str]:
-    """The fields that a new row needs and that have neither a value here nor one of their own."""
-    return [
-        name
-        for name, field in model.columns.items()
-        if name not in fields
-        and not is_server_computed(field)
-        and name not in model.read_only
-        and not (field.null or field.has_default() or field.has_db_default())
-    ]
-
-
-def needs_unsynced_fields(model: WireModel) -> bool:
-    """Whether a new row needs values of fields that are not synced, so that no change can make one."""
-    return any(
-        not field.primary_key
-        and field.name not in model.columns
-        and field.name not in CLOCK_FIELDS
-        and not is_server_computed(field)
-        and not (field.null or field.has_default() or field.has_db_default())
-        and not (field.blank and field.empty_strings_allowed)
-        for field in model.model._meta.concrete_fields
-    )
-
-
-def _may_not_set(model: WireModel, field: "models.Field[Any, Any]", context: Context) -> bool:
-    if is_server_computed(field):
-        return True
-    return not context.operator and field.name in model.read_only
-
-
-def _notes(field: "models.Field[Any, Any]", value: Any) -> list[Problem]:
-    if isinstance(field, models.DateTimeField | models.TimeField) and isinstance(value, str):
-        _, _, fraction = value.partition(".")
-        digits = fraction.rstrip("Z").partition("+")[0].partition("-")[0]
-        if len(digits) > 6 and digits[6:].strip("0"):
-            return [Problem(code="truncated", detail="the time was cut to microseconds", field=field.name)]
-    return []
 
 
 def _rejected(code: str, detail: str, field: str | None = None) -> Outcome:

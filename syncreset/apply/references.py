@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.db import models
 
 from ..feed.entries import tombstones
-from ..protocol.changes import Row, RowKey, same
+from ..protocol.changes import Row, RowKey
 from ..rules.merge import Outcome
 from ..tracking.registry import is_tracked
 from ..wire.fields.base import ValueFault
@@ -59,7 +59,7 @@ def _new_references(prepared: Prepared, row: Row, slot: Slot) -> Iterator[tuple[
         if not isinstance(relation, models.ForeignKey) or key is None:
             continue
         present = slot.stored
-        if present is None or not (relation.primary_key or same(present.fields.get(relation.name), key)):
+        if present is None or not (relation.primary_key or present.fields.get(relation.name) == key):
             yield _target_of(relation), key, relation.name
     for name, field in model.sets.items():
         had = () if slot.held is None else slot.held.fields.get(name) or ()

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection, models
 
-from ..protocol.changes import RowKey, same
+from ..protocol.changes import RowKey
 from ..wire.clocks import RowClocks, clock_columns, keep_in_entries, set_own_clocks
 from ..wire.fields.codec import json_null
 from ..wire.model import WireModel, wire_models
@@ -97,7 +97,7 @@ def _write_sets(model: WireModel, written: _Written, slots: Mapping[RowKey, Slot
             slot = slots[model.label, pk]
             had = [] if slot.stored is None else slot.stored.fields.get(name) or []
             has = had if slot.row is None else slot.row.fields.get(name) or []
-            if not same(had, has):
+            if had != has:
                 before[pk], after[pk] = had, has
         write_elements(many, before, after)
         changed |= after.keys()

@@ -16,7 +16,6 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models import Count, Q, Sum
 
-from ..apply.prepare import missing_fields
 from ..clients.client import Client
 from ..protocol.compatibility import Difference, breaking_changes, differences
 from ..recovery.upcast.carry import fates
@@ -255,7 +254,7 @@ def _advice(difference: Difference) -> str:
 def _advice_for_added(difference: Difference) -> str:
     """A field that new rows need, and that clients of the older schema do not send."""
     model = model_labelled(difference.model)
-    if model is None or difference.field not in missing_fields(model, {}):
+    if model is None or difference.field not in model.required:
         return ""
     return "give it a default: a row that an older client makes has no value for it and is refused"
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..protocol.changes import Change, Row
+from ..protocol.changes import Change, Row, same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,3 +28,10 @@ class Instruction(Change):
     def makes_row(self) -> bool:
         """Whether it holds a whole row: one made by the client, or one that a restored server lacks."""
         return self.base is None or (self.whole is not None and len(self.fields) >= len(self.whole.fields))
+
+    def whole_values(self) -> set[str]:
+        """The fields whose values are a whole row's, be it a new one or a snapshot's, and not what was done to it."""
+        if self.base is None:
+            return set(self.fields)
+        whole = {} if self.whole is None else self.whole.fields
+        return {name for name, value in self.fields.items() if name in whole and same(whole[name], value)}

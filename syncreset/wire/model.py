@@ -1,24 +1,20 @@
 """A tracked model as the protocol has it: everything that a step needs to know of a model, asked of one object."""
 
-from collections.abc import Collection, Iterable, Mapping
-from functools import cache, lru_cache
+from collections.abc import Iterable, Mapping
+from functools import cache, cached_property
 from typing import Any
 
 from django.db import models
 
 from ..tracking import registry
+from ..tracking.fields import CLOCK_FIELDS
 from ..tracking.options import SyncOptions
 from .fields.base import ValueFault
-from .fields.codec import decode_key, encode_key
+from .fields.codec import decode_key, encode, encode_key, is_server_computed
 
 
 class WireModel:
-    """One tracked model. There is one object per model, so that it can be a key and be compared.
-
-    It keeps nothing but the model: what it tells is what the registry knows now.
-    """
-
-    __slots__ = ("model",)
+    """One tracked model. There is one object per model, so that it can be a key and be compared."""
 
     def __init__(self, model: type[models.Model]) -> None:
         self.model = model
@@ -26,7 +22,7 @@ class WireModel:
     def __repr__(self) -> str:
         return f"<WireModel {self.label}>"
 
-    @property
+    @cached_property
     def label(self) -> str:
         """Its name on the wire, such as ``shelters.dog``."""
         return self.model._meta.label_lower
@@ -36,25 +32,25 @@ class WireModel:
         """What its ``SyncMeta`` says."""
         return registry.options_for(self.model)
 
-    @property
+    @cached_property
     def key(self) -> "models.Field[Any, Any]":
         """Its primary key."""
         return self.model._meta.pk
 
-    @property
+    @cached_property
     def columns(self) -> Mapping[str, "models.Field[Any, Any]"]:
         """The fields that travel and stand in its table, by name."""
-        return _by_name(registry.synced_fields(self.model))
+        return {field.name: field for field in registry.synced_fields(self.model)}
 
-    @property
+    @cached_property
     def sets(self) -> Mapping[str, "models.ManyToManyField[Any, Any]"]:
         """The many-to-many fields that travel, by name."""
-        return _by_name(registry.many_to_many_fields(self.model))
+        return {field.name: field for field in registry.many_to_many_fields(self.model)}
 
-    @property
+    @cached_property
     def fields(self) -> Mapping[str, "models.Field[Any, Any]"]:
         """All fields that travel, by name."""
-        return _by_name((*registry.synced_fields(self.model), *registry.many_to_many_fields(self.model)))
+        return {**self.columns, **self.sets}
 
     @property
     def counters(self) -> frozenset[str]:
@@ -65,6 +61,43 @@ class WireModel:
     def read_only(self) -> frozenset[str]:
         """The fields that no client may set."""
         return frozenset(self.options.read_only)
+
+    @cached_property
+    def server_computed(self) -> frozenset[str]:
+        """The fields whose values only the server can know."""
+        return frozenset(name for name, field in self.columns.items() if is_server_computed(field))
+
+    @cached_property
+    def generated(self) -> frozenset[str]:
+        """The fields that the database computes from others."""
+        return frozenset(name for name, field in self.columns.items() if getattr(field, "generated", False))
+
+    @cached_property
+    def files(self) -> frozenset[str]:
+        """The fields that name a file."""
+        return frozenset(name for name, field in self.columns.items() if isinstance(field, models.FileField))
+
+    @property
+    def required(self) -> list[str]:
+        """The fields that a client's new row must have a value for, since they have none of their own."""
+        return [
+            name
+            for name, field in self.columns.items()
+            if name not in self.server_computed and name not in self.read_only and not _has_value(field)
+        ]
+
+    @property
+    def needs_unsynced_fields(self) -> bool:
+        """Whether a new row needs values of fields that are not synced, so that no change can make one."""
+        return any(
+            not field.primary_key
+            and field.name not in self.columns
+            and field.name not in CLOCK_FIELDS
+            and not is_server_computed(field)
+            and not _has_value(field)
+            and not (field.blank and field.empty_strings_allowed)
+            for field in self.model._meta.concrete_fields
+        )
 
     @property
     def keeps_own_clocks(self) -> bool:
@@ -86,6 +119,13 @@ class WireModel:
     def rows(self) -> "models.QuerySet[Any]":
         """All rows, whoever may see them."""
         return self.model._base_manager.all()
+
+    def default_of(self, name: str) -> Any:
+        """What a field of a new row is, on the wire, where nothing is said of it."""
+        if name in self.sets:
+            return []
+        field = self.columns[name]
+        return encode(field, field.get_default()) if field.has_default() else None
 
     def permission(self, action: str) -> str:
         """The name of Django's permission to ``add``, ``change``, ``delete`` or ``view`` rows."""
@@ -153,11 +193,10 @@ def model_labelled(label: str) -> WireModel | None:
     return None if model is None else wire_model(model)
 
 
+def _has_value(field: "models.Field[Any, Any]") -> bool:
+    return field.null or field.has_default() or field.has_db_default()
+
+
 @cache
 def _made(model: type[models.Model]) -> WireModel:
     return WireModel(model)
-
-
-@lru_cache(maxsize=1024)
-def _by_name(fields: Collection[Any]) -> Mapping[str, Any]:
-    return {field.name: field for field in fields}

@@ -32,6 +32,7 @@ from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.register import register
 from syncreset.tracking.registry import many_to_many_fields, options_for, synced_fields
 from syncreset.tracking.triggers import install as triggers
+from syncreset.wire import model as wire_models
 from syncreset.wire import schema as schemas
 from syncreset.wire.fields.codec import codec_for
 from tests.support.untracked import drop_triggers
@@ -733,7 +734,14 @@ def existing(drawn: AnyModel) -> Iterator[Existing]:
 
 
 def _forget_answers() -> None:
-    for answer in (options_for, synced_fields, many_to_many_fields, codec_for, schemas._describe):
+    for answer in (
+        options_for,
+        synced_fields,
+        many_to_many_fields,
+        codec_for,
+        schemas._describe,
+        wire_models._made,
+    ):
         answer.cache_clear()
 
 

@@ -13,7 +13,7 @@ from ...wire.model import model_labelled
 from .heal import by_authority, unclear_counts
 from .lines import Numbered
 from .rules import Met, Rules, resolve_strategy
-from .server_fields import computed_fields, file_fields, without_fields, without_server_fields
+from .server_fields import file_fields, without_fields, without_server_fields
 from .steps import RemainingSteps, remaining_steps
 
 
@@ -148,7 +148,7 @@ def _as_sent(change: Instruction, line: RowLine) -> Iterable[Instruction]:
         return
     base = line.base
     meant = file_fields(model, change.fields).keys() if base is None else base.keys()
-    refused = {name: change.fields[name] for name in computed_fields(model) & change.fields.keys() & meant}
+    refused = {name: change.fields[name] for name in model.server_computed & change.fields.keys() & meant}
     change = without_server_fields(change)
     untouched = set() if base is None else model.read_only - base.keys()
     if untouched:
