@@ -27,6 +27,7 @@ from demo_project import services
 from demo_project.postgresql import PSQL, embedded_postgresql
 from syncreset.feed.entries import Entry
 from tests.celeryapp import app as celery_app
+from tests.market.models import Product
 from tests.shelters.models import Membership, Shelter
 from tests.support.device import Device
 from tests.support.factories import DeviceFactory, UserFactory, WorkerFactory
@@ -125,6 +126,11 @@ def shelter(db: None) -> Shelter:
 @pytest.fixture
 def other_shelter(db: None) -> Shelter:
     return Shelter.objects.create(name="South", city="Rome")
+
+
+@pytest.fixture
+def apples(db: None) -> Product:
+    return Product.objects.create(name="Apples", stock=10, sold=2**53, weight="1.50")
 
 
 @pytest.fixture

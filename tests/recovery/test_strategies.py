@@ -173,7 +173,7 @@ def only_names(line: RowLine, synced: Synced) -> Change | None:
 
 
 def test_a_function_of_ones_own_may_be_the_strategy(story: Story, settings: Any) -> None:
-    settings.SYNCRESET = {**settings.SYNCRESET, "STRATEGY": "tests.server.test_strategies.only_names"}
+    settings.SYNCRESET = {**settings.SYNCRESET, "STRATEGY": "tests.recovery.test_strategies.only_names"}
 
     story.recover("overwrite")
 

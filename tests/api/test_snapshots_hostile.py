@@ -167,7 +167,7 @@ def test_metadata_that_is_no_base64_or_no_text_is_malformed(phone: Device, reset
     ("described", "code"),
     [
         ({"strategy": "by_magic"}, "malformed"),
-        ({"strategy": "tests.server.test_snapshots_hostile.strategy"}, "malformed"),
+        ({"strategy": "tests.api.test_snapshots_hostile.strategy"}, "malformed"),
         ({"strategy": "\x00"}, "malformed"),
         ({"mode": "destroy"}, "malformed"),
         ({"sha256": "x" * 64}, "malformed"),
