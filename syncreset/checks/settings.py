@@ -11,7 +11,7 @@ from django.db.models import Model
 from django.utils.module_loading import import_string
 
 from .. import conf
-from ..tracking.options import STRATEGIES
+from ..rules.strategies import STRATEGIES
 from ..tracking.register import registration_of
 from ..tracking.registry import tracked_models
 

@@ -12,8 +12,6 @@ from .register import registration_of
 #: The policies for fields that client and server both changed; a function is one as well.
 POLICIES = ("newest", "client", "server", "review")
 ON_DELETE = ("keep", "delete", "review")
-#: The recovery strategies that a model may ask for (protocol, "Snapshot format").
-STRATEGIES = ("by_base", "by_object", "by_field", "by_update_log", "overwrite")
 
 ConflictRule = str | Callable[..., Any]
 
