@@ -63,7 +63,7 @@ class SyncTrackedAdmin(admin.ModelAdmin):
         )
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """Without the items where the user may not see them."""
+        """The columns, but for the items where the user may not see them."""
         columns = super().get_list_display(request)
         if may_view(self.admin_site, request, Item):
             return columns

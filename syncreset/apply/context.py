@@ -8,20 +8,22 @@ from ..rules.merge import Policy
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """For whom changes are applied, as of when, and by which rules.
-
-    ``seen`` is the number of the checkpoint up to which the client knows the feed, ``offset`` the server's time minus
-    the client's, ``received`` the time of receipt (both µs). An ``operator`` may write what no client can. A ``policy``
-    goes before those of the models. With ``undoing``, what the server itself had is written as it was, and a deletion
-    cascades to nothing.
-    """
+    """For whom changes are applied, as of when, and by which rules."""
 
     client: Client
+    #: Whose permissions count.
     user: SyncUser
+    #: What that user may hold.
     scopes: frozenset[str]
+    #: The number of the checkpoint up to which the client knows the feed.
     seen: int
+    #: The time of receipt (µs).
     received: int
+    #: The server's time minus the client's (µs).
     offset: int = 0
+    #: Whether what no client can write may be written.
     operator: bool = False
+    #: Goes before the policies of the models.
     policy: Policy | None = None
+    #: What the server itself had is written as it was, and a deletion cascades to nothing.
     undoing: bool = False

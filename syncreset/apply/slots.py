@@ -92,7 +92,7 @@ def load_slots(batch: list[Prepared], context: Context) -> dict[RowKey, Slot]:
 
 
 def _with_living_sets(model: WireModel, tombstone: Tombstone) -> Tombstone:
-    """Without the elements that have been deleted since: they must not keep the row itself from coming back."""
+    """The tombstone less the elements deleted since: they must not keep the row itself from coming back."""
     if tombstone.row is None:
         return tombstone
     held = tombstone.row.fields

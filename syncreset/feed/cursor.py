@@ -27,13 +27,14 @@ Phase = Literal["feed", "drop", "load"]
 class Cursor:
     """What a client has: everything of ``scopes`` up to entry ``entry`` of checkpoint ``number``.
 
-    ``salt`` tells the checkpoint from another one of the same number in a restored server's history. While scopes
-    change, ``phase`` is ``drop`` (rows of the ``lost`` scopes are being removed) or ``load`` (rows of the ``gained``
-    scopes are being read from the tables, after ``pk`` of ``model``). ``reset`` names the reset whose bootstrap it is.
+    While scopes change, ``phase`` is ``drop`` (rows of the ``lost`` scopes are being removed) or ``load`` (rows of the
+    ``gained`` scopes are being read from the tables, after ``pk`` of ``model``).
     """
 
+    #: The history that it is of.
     epoch: str
     number: int
+    #: Tells the checkpoint from another one of its number in a restored server's history.
     salt: str
     entry: int = WHOLE
     scopes: tuple[str, ...] = ()
@@ -42,8 +43,9 @@ class Cursor:
     gained: tuple[str, ...] = ()
     model: str = ""
     pk: str = ""
+    #: The reset whose bootstrap it is.
     reset: str | None = None
-    #: Whether the text it was decoded from bears this server's signature; what does not is of another history.
+    #: Whether the text that it was decoded from bears this server's signature; else it is of another history.
     genuine: bool = True
 
 

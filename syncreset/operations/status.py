@@ -57,22 +57,30 @@ class Unsynced:
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """``clients``: by state, every state named. ``resets``: by reason, then by state. ``attention``: the recoveries
-    that failed or wait for a person, the newest first. ``triggers``: tables whose triggers are wrong.
-    """
+    """Everything that an operator is shown at a glance, as of one time (µs)."""
 
     at: int
     feed: FeedStatus
+    #: By state, every state named.
     clients: Mapping[str, int]
     unsynced: Unsynced
+    #: By reason, then by state.
     resets: Mapping[str, Mapping[str, int]]
+    #: By state, every state named.
     recoveries: Mapping[str, int]
+    #: The recoveries that failed or wait for a person, the newest first.
     attention: list[Recovery]
+    #: How many items wait for a person.
     parked: int
+    #: By state, those of which something may still become.
     uploads: Mapping[str, int]
+    #: The tables whose triggers are wrong.
     triggers: list[str]
+    #: The hash of the schema of now.
     schema: str
+    #: How many there have been.
     schemas_published: int
+    #: How many clients are of another one.
     old_schema_clients: int
 
 

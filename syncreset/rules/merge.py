@@ -89,17 +89,17 @@ class Outcome:
 
     @classmethod
     def parked(cls, change: Change, problem: Problem | None) -> "Outcome":
-        """Nothing is written, and all that the change holds waits for a person."""
+        """Keep all that the change holds for a person, and write nothing."""
         return cls(state="parked", problem=problem, decisions=_unmerged(change, "review"))
 
     @classmethod
     def rejected(cls, problem: Problem) -> "Outcome":
-        """Nothing is written, and nothing waits."""
+        """Write nothing, and keep nothing waiting."""
         return cls(state="rejected", problem=problem)
 
     @classmethod
     def superseded(cls, change: Change, problem: Problem) -> "Outcome":
-        """Nothing is written: the server's side stays."""
+        """Write nothing: the server's side stays."""
         return cls(state="superseded", problem=problem, decisions=_unmerged(change, "server"))
 
     @property

@@ -35,25 +35,26 @@ class PendingChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Unresolved:
-    """A change of this replica that the server did not simply apply. Kept until acknowledged by ``id``.
-
-    ``state`` is the server's word for it, or ``removed`` where the row left this replica's scopes, or ``withdrawn``
-    where the steps of counters and sets may have been counted before, by this store's later life. ``fields`` are the
-    values and steps that were sent, ``server`` the server's row at that time (None: it has none, or it is not visible),
-    ``item`` the ledger's item if there is one, ``at`` the time (µs).
-    """
+    """A change of this replica that the server did not simply apply. Kept until acknowledged by ``id``."""
 
     id: int
     model: str
     pk: str
     op: Literal["put", "delete"]
+    #: The server's word for it; ``removed`` where the row left this replica's scopes, ``withdrawn`` where the steps of
+    #: counters and sets may have been counted before, by this store's later life.
     state: str
+    #: What is wrong: a stable code, a sentence, and the field; None where nothing is.
     code: str | None
     detail: str | None
     field: str | None
+    #: The ledger's item, if there is one.
     item: str | None
+    #: The values and steps that were sent.
     fields: Mapping[str, Any]
+    #: The server's row at that time; None where it has none, or none that is visible.
     server: Mapping[str, Any] | None
+    #: When it was answered (µs).
     at: int
 
 
@@ -91,42 +92,49 @@ class Backup:
 
 @dataclass(frozen=True, kw_only=True)
 class ResetEvent:
-    """One step of a reset, for the app to show.
-
-    ``sent`` and ``total`` are bytes of the upload, or changes merged while recovering. ``totals`` counts the ledger's
-    items by state, once recovered.
-    """
+    """One step of a reset, for the app to show."""
 
     stage: Stage
     reset: str
+    #: Why the server ordered the reset.
     reason: str
+    #: What becomes of the unsynced changes.
     mode: str
+    #: The store that was set aside.
     backup: Path
+    #: Of ``total``: bytes of the upload, or changes merged while recovering.
     sent: int = 0
     total: int = 0
+    #: The ledger's items by state, once recovered.
     totals: Mapping[str, int] = field(default_factory=dict)
+    #: What the server said, where it refused.
     problem: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResetOutcome:
-    """Where a reset stands: what became of it in a sync, or what ``Replica.reset_state`` shows at any time.
+    """How far a reset is: what became of it in a sync, or what ``Replica.reset_state`` shows at any time.
 
     ``recovered``, ``discarded`` and ``handed_over`` are its ends. ``waiting``: the server is still merging.
-    ``postponed``: the server asked to start over no earlier than ``until`` (µs, this device's clock), and nothing has
-    been begun. ``unfinished``: it was interrupted. ``refused``: the server would not recover the backup, ``problem``
-    says why. ``looping``: the server orders it again though it was done. ``backup`` is the newest one, None where
-    nothing was begun.
+    ``postponed``: the server asked to start over no earlier than ``until``, and nothing has been begun.
+    ``unfinished``: it was interrupted. ``refused``: the server would not recover the backup, ``problem`` says why.
+    ``looping``: the server orders it again though it was done.
     """
 
     reset: str
+    #: Why the server ordered it.
     reason: str
+    #: What becomes of the unsynced changes.
     mode: str
     state: ResetState
+    #: The newest backup; None where nothing was begun.
     backup: Path | None = None
+    #: The server's recovery, once there is one.
     recovery: str | None = None
+    #: The ledger's items by state, once recovered.
     totals: Mapping[str, int] = field(default_factory=dict)
     problem: Mapping[str, Any] | None = None
+    #: µs, by this device's clock.
     until: int | None = None
 
     @property

@@ -37,16 +37,20 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A drawing from (0, 0) to (``width``, ``height``), with bars between the edges."""
+    """A drawing from (0, 0) to (``width``, ``height``)."""
 
     width: int
     height: int
+    #: Between these edges stand the bars.
     left: int
     right: int
     top: int
     bottom: int
+    #: One bar a day and state.
     bars: Sequence[Bar]
+    #: The lines across, with what they count.
     lines: Sequence[Mark]
+    #: The days below.
     days: Sequence[Mark]
 
 

@@ -12,16 +12,23 @@ GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The first line. Times in µs; ``last_synced`` maps models to the client's own idea of it."""
+    """The first line. Times in µs."""
 
     client: str
+    #: The reset that the snapshot answers.
     reset: str
+    #: The hash of the schema that its values are of.
     schema: str
+    #: What the client could have gone on from; None where it had not pulled to the end.
     checkpoint: str | None
+    #: How changes are found, where neither the server nor a person says otherwise.
     strategy: str
+    #: By model, the client's own idea of it.
     last_synced: Mapping[str, int] = field(default_factory=dict)
+    #: Whether every row is here; else only what is unsynced.
     full: bool = True
     created: int = 0
+    #: The client's clock when it wrote the snapshot, to be compared with the server's.
     client_time: int = 0
 
 

@@ -138,7 +138,7 @@ def _synced(line: RowLine, rules: Rules) -> Synced:
 
 
 def _as_sent(change: Instruction, line: RowLine) -> Iterable[Instruction]:
-    """Without what the client could not have meant to send: what the server computes, read-only fields left untouched.
+    """The change less what the client cannot have meant: what the server computes, read-only fields left untouched.
 
     Where it did mean to, that is a change of its own, so that its refusal stands in the ledger beside the rest.
     """

@@ -14,7 +14,7 @@ def file_fields(model: WireModel, fields: Mapping[str, Value]) -> dict[str, Valu
 
 
 def without_server_fields(change: Instruction) -> Instruction:
-    """Without what the server computes itself: generated columns, ``auto_now`` fields, files."""
+    """The instruction less what the server computes itself: generated columns, ``auto_now`` fields, files."""
     model = model_labelled(change.model)
     if model is None or not model.server_computed:
         return change

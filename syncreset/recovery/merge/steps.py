@@ -171,7 +171,7 @@ def _as_much(before: Value, step: Value) -> bool:
 
 
 def _fitting(line: RowLine) -> RowLine:
-    """Without the steps of fields that are no counters or sets any more: of those the value counts."""
+    """The line less the steps of fields that are no counters or sets any more: of those the value counts."""
     model = model_labelled(line.model)
     if model is None or not line.steps:
         return replace(line, steps={})

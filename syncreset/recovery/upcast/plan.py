@@ -51,16 +51,23 @@ class Conversion:
 
 @dataclass(kw_only=True)
 class Plan:
-    """What becomes of one old model: ``label`` is its model's of now; ``keys`` how its rows' keys are carried over."""
+    """What becomes of one old model."""
 
+    #: Its old label.
     name: str
+    #: The label of its model of now.
     label: str
     model: WireModel | None
+    #: Its fields as the old schema describes them.
     described: Mapping[str, Mapping[str, Any]]
+    #: The fields of now, by name.
     known: Mapping[str, "models.Field[Any, Any]"] = field(default_factory=dict)
+    #: The fields of now, as the schema describes them.
     now: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: The old key's description, and how keys are carried over.
     key: Mapping[str, Any] = field(default_factory=dict)
     key_step: Conversion | None = None
+    #: Where values of old fields go, as far as that was asked.
     steps: dict[str, tuple[Conversion, ...]] = field(default_factory=dict)
 
 

@@ -38,34 +38,47 @@ class SnapshotFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ResetPlan:
-    """A reset under way. Times in µs; ``backup`` is a file name.
-
-    ``begun`` counts how often this very reset began since the server last showed that it knew of a bootstrap of it.
-    ``forgotten`` counts how often the server turned out not to know the reset or its recovery.
-    ``checksum`` is the algorithm for the pieces of the upload at ``location``. ``refused`` is when the server last
-    refused the snapshot that ``problem`` is about.
-    """
+    """A reset under way, as the journal keeps it. Times in µs."""
 
     reset: str
+    #: Why the server ordered it.
     reason: str
+    #: What becomes of the unsynced changes.
     mode: str
+    #: What the app asks the recovery to use; None leaves it to the snapshot.
     strategy: str | None
+    #: The modes that the server allows.
     allowed: tuple[str, ...]
+    #: Where the snapshot goes.
     upload: str | None
+    #: Whether the snapshot must have every row.
     full: bool
+    #: When the order was noted.
     noted: int
+    #: The file name of the store that was set aside.
     backup: str
+    #: How often this very reset began since the server last showed that it knew of a bootstrap of it.
     begun: int = 1
+    #: How often the server turned out not to know the reset or its recovery.
     forgotten: int = 0
+    #: What is to be done next.
     step: Stage = "set_aside"
+    #: The snapshot's file, once it is written.
     snapshot: SnapshotFile | None = None
+    #: The upload that has been created.
     location: str | None = None
+    #: The algorithm for the pieces of the upload.
     checksum: str | None = None
+    #: The server's recovery, once the snapshot has arrived.
     recovery: str | None = None
+    #: The ledger's items by state.
     totals: Mapping[str, int] = field(default_factory=dict)
+    #: What the server says that it has received.
     receipt: Mapping[str, Any] | None = None
+    #: Why the server refused, and when it last did.
     problem: Mapping[str, Any] | None = None
     refused: int = 0
+    #: How it ended.
     outcome: str | None = None
 
 

@@ -232,7 +232,7 @@ def _delete(store: Store, model: ModelSchema, pk: str, at: int) -> None:
 
 
 def _remove(store: Store, model: ModelSchema, pk: str) -> None:
-    """No longer ours. What was not yet sent of it cannot be sent any more, and is kept for the user."""
+    """Drop a row that left the scopes. What was not sent of it cannot be sent any more, and is kept for the user."""
     marks = store.marks(model.name, pk)
     deletion = store.deletion(model.name, pk)
     if marks is not None and marks.pending:
