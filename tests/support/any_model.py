@@ -30,11 +30,8 @@ from syncreset.protocol.ids import uuid7
 from syncreset.tracking import register as registrations
 from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.register import register
-from syncreset.tracking.registry import many_to_many_fields, options_for, synced_fields
 from syncreset.tracking.triggers import install as triggers
-from syncreset.wire import model as wire_models
-from syncreset.wire import schema as schemas
-from syncreset.wire.fields.codec import codec_for
+from tests.support.registering import forget_models
 from tests.support.untracked import drop_triggers
 from tests.zoo.models import BigIntegerKeyed, CharKeyed, IntegerKeyed, UUIDKeyed
 
@@ -734,15 +731,7 @@ def existing(drawn: AnyModel) -> Iterator[Existing]:
 
 
 def _forget_answers() -> None:
-    for answer in (
-        options_for,
-        synced_fields,
-        many_to_many_fields,
-        codec_for,
-        schemas._describe,
-        wire_models._made,
-    ):
-        answer.cache_clear()
+    forget_models()
 
 
 def _classes(drawn: AnyModel) -> Existing:

@@ -20,7 +20,6 @@ from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.register import register
 from syncreset.tracking.registry import (
     is_tracked,
-    many_to_many_fields,
     options_for,
     synced_fields,
     tracked_models,
@@ -30,6 +29,7 @@ from syncreset.tracking.triggers import install as triggers
 from tests.market.models import Product, Stand, Trader
 from tests.shelters.models import Dog
 from tests.support.feed import entries_of, stamp_all, unstamped
+from tests.support.registering import forget_models
 from tests.support.untracked import drop_triggers
 
 pytestmark = pytest.mark.django_db
@@ -271,17 +271,12 @@ def registered_user(db: None) -> Iterator[Callable[..., None]]:
 
     def do(**options: Any) -> None:
         register(User, **options)
-        forget_answers()
+        forget_models()
 
     yield do
     drop_triggers(User)
     registrations._REGISTERED.pop(User, None)
-    forget_answers()
-
-
-def forget_answers() -> None:
-    for answer in (options_for, synced_fields, many_to_many_fields):
-        answer.cache_clear()
+    forget_models()
 
 
 def test_users_are_tracked_without_their_passwords(registered_user: Any) -> None:
