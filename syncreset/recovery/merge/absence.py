@@ -24,7 +24,7 @@ def absent_rows(
     """
     for model in reversed(wire_models()):
         label = model.label
-        if not deletes_by_absence(rules.strategy_of(label)):
+        if not deletes_by_absence(rules.strategy_of(model)):
             continue
         for page in pages_of_rows(model, scopes):
             absent = {stored.pk: stored.row for stored in page if (label, stored.pk) not in present}

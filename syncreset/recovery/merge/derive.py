@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...protocol.changes import Row, RowKey, Tombstone
+from ...protocol.changes import Row, RowKey
 from ...protocol.errors import Problem
-from ...protocol.snapshot.lines import Line, MalformedLine, RowLine, TombstoneLine, UpdateLine
+from ...protocol.snapshot.lines import MalformedLine, RowLine, TombstoneLine, UpdateLine
 from ...rules.instruction import Instruction
 from ...rules.merge import Outcome
 from ...rules.strategies import BY_VALUE, Synced, by_base, by_field, heal, tombstone_change
-from ...wire.model import model_labelled
+from ...wire.model import WireModel, model_labelled
 from .heal import by_authority, unclear_counts
 from .lines import Numbered
 from .rules import Met, Rules, resolve_strategy
@@ -48,7 +48,7 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
             derived += [] if orphan is None else [orphan]
             continue
         remaining = _remaining_steps(item, rules, rows)
-        changes = [] if line is None else list(_changes(line, remaining, rules, rows, tombstones))
+        changes = list(_changes(item, remaining, rules, met))
         for part, change in enumerate(changes):
             if item.repeats:
                 derived.append(
@@ -57,7 +57,8 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
             elif (
                 rules.purged
                 and change.healing
-                and change.row_key not in {*rows, *tombstones}
+                and change.row_key not in rows
+                and change.row_key not in tombstones
                 and change.op == "put"
             ):
                 derived.append(_parked(item, change, part))
@@ -76,19 +77,18 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
 def _remaining_steps(item: Numbered, rules: Rules, rows: Mapping[RowKey, Row]) -> RemainingSteps | None:
     """The line of a row, with the steps that are left to take. The strategies that write values take none."""
     line = item.line
-    if not isinstance(line, RowLine) or not line.steps or rules.strategy_of(line.model) in BY_VALUE:
+    if not isinstance(line, RowLine) or not line.steps or rules.strategy_of(item.model) in BY_VALUE:
         return None
+    if item.model is None:
+        return RemainingSteps(line=replace(line, steps={}))
     row = rows.get((line.model, line.pk))
-    return remaining_steps(item.number, line, rules.already_applied, row, healing=rules.healing)
+    return remaining_steps(item.number, line, item.model, rules.already_applied, row, healing=rules.healing)
 
 
 def _changes(
-    line: Line,
-    remaining: RemainingSteps | None,
-    rules: Rules,
-    rows: Mapping[RowKey, Row],
-    tombstones: Mapping[RowKey, Tombstone],
+    item: Numbered, remaining: RemainingSteps | None, rules: Rules, met: Met
 ) -> Iterable[Instruction]:
+    line, (rows, tombstones) = item.line, met
     if isinstance(line, TombstoneLine):
         deletion = tombstone_change(line, healing=rules.healing)
         if deletion is not None and not (line.pulled and (line.model, line.pk) not in rows):
@@ -98,11 +98,11 @@ def _changes(
             key = (line.model, line.pk)
             healed = heal(line, rows.get(key), tombstones.get(key))
             if healed is not None:
-                yield from by_authority(healed)
+                yield from by_authority(healed, item.model)
         line = line if remaining is None else remaining.line
-        change = resolve_strategy(rules.strategy_of(line.model))(line, _synced(line, rules))
+        change = resolve_strategy(rules.strategy_of(item.model))(line, _synced(line, rules))
         if change is not None:
-            yield from _as_sent(Instruction.of(change), line)
+            yield from _as_sent(Instruction.of(change), line, item.model)
 
 
 def _left_behind(item: Numbered, rules: Rules, first: int) -> Iterator[Derived]:
@@ -123,7 +123,7 @@ def _left_change(line: RowLine | TombstoneLine, rules: Rules) -> Instruction | N
     if isinstance(line, TombstoneLine):
         return tombstone_change(line, healing=False)
     synced = _synced(line, rules)
-    strategy = rules.strategy_of(line.model)
+    strategy = rules.strategy_of(model_labelled(line.model))
     # By this one every row would be left behind, also where nothing of it is unsynced.
     chosen = by_field if strategy == "overwrite" else resolve_strategy(strategy)
     change = by_base(line, synced) or chosen(line, synced)
@@ -137,19 +137,18 @@ def _synced(line: RowLine, rules: Rules) -> Synced:
     return Synced(last_synced=rules.last_synced.get(line.model, 0), updates=logged)
 
 
-def _as_sent(change: Instruction, line: RowLine) -> Iterable[Instruction]:
+def _as_sent(change: Instruction, line: RowLine, model: WireModel | None) -> Iterable[Instruction]:
     """The change less what the client cannot have meant: what the server computes, read-only fields left untouched.
 
     Where it did mean to, that is a change of its own, so that its refusal stands in the ledger beside the rest.
     """
-    model = model_labelled(change.model)
     if model is None:
         yield change
         return
     base = line.base
     meant = file_fields(model, change.fields).keys() if base is None else base.keys()
     refused = {name: change.fields[name] for name in model.server_computed & change.fields.keys() & meant}
-    change = without_server_fields(change)
+    change = without_server_fields(change, model)
     untouched = set() if base is None else model.read_only - base.keys()
     if untouched:
         change = replace(change, fields=without_fields(change.fields, untouched))
@@ -164,7 +163,7 @@ def _orphaned(item: Numbered, line: UpdateLine, rules: Rules) -> Derived | None:
     logged_late = line.at > rules.last_synced.get(line.model, 0)
     if (line.model, line.pk) in rules.updates.held or not logged_late:
         return None
-    if rules.strategy_of(line.model) != "by_update_log":
+    if rules.strategy_of(item.model) != "by_update_log":
         return None
     change = Instruction(
         model=line.model, pk=line.pk, op="put", fields={line.field: None}, clocks={line.field: line.at}

@@ -9,7 +9,7 @@ from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import RowLine, TombstoneLine
 from ...rules.instruction import Instruction
 from ...rules.merge import Decision, Outcome
-from ...wire.model import model_labelled
+from ...wire.model import WireModel
 from ...wire.rows import stored_rows, tombstone_of
 from .lines import Numbered
 from .rules import Met, Rules
@@ -28,7 +28,7 @@ def unclear_counts(
     line = item.line
     if not rules.healing or item.repeats or not isinstance(line, RowLine) or line.base is None:
         return
-    row, model = rows.get((line.model, line.pk)), model_labelled(line.model)
+    row, model = rows.get((line.model, line.pk)), item.model
     if row is None or model is None:
         return
     for name in model.options.counters:
@@ -57,19 +57,18 @@ def unclear_counts(
         )
 
 
-def by_authority(change: Instruction) -> Iterable[Instruction]:
+def by_authority(change: Instruction, model: WireModel | None) -> Iterable[Instruction]:
     """A healing change, apart from the fields that only an operator may set, unless the row is missing as a whole.
 
     Files never come by themselves, for a snapshot could name any: they wait for the operator.
     """
-    model = model_labelled(change.model)
     if model is None:
         yield change
         return
     files = file_fields(model, change.fields)
     if files:
         yield replace(change, fields=files, whole=None)
-    change = without_server_fields(change)
+    change = without_server_fields(change, model)
     read_only = model.read_only
     restricted = {name: value for name, value in change.fields.items() if name in read_only}
     free = {name: value for name, value in change.fields.items() if name not in restricted}
@@ -83,19 +82,16 @@ def by_authority(change: Instruction) -> Iterable[Instruction]:
 
 def server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
     """The rows and tombstones that the server has of the keys in the batch, as far as the client may see them."""
-    keys: dict[str, set[str]] = {}
+    keys: dict[WireModel, set[str]] = {}
     for item in batch:
-        if isinstance(item.line, RowLine | TombstoneLine):
-            keys.setdefault(item.line.model, set()).add(item.line.pk)
+        if item.model is not None and isinstance(item.line, RowLine | TombstoneLine):
+            keys.setdefault(item.model, set()).add(item.line.pk)
     rows: dict[RowKey, Row] = {}
     deleted: dict[RowKey, Tombstone] = {}
-    for label, pks in keys.items():
-        model = model_labelled(label)
-        if model is None:
-            continue
+    for model, pks in keys.items():
         typed = model.canonical_keys(pks)
         found = stored_rows(model, scopes, typed)
-        rows |= {(label, pk): stored.row for pk, stored in found.items()}
-        for pk, entry in tombstones(label, typed - found.keys(), scopes).items():
-            deleted[label, pk] = tombstone_of(model, entry)
+        rows |= {(model.label, pk): stored.row for pk, stored in found.items()}
+        for pk, entry in tombstones(model.label, typed - found.keys(), scopes).items():
+            deleted[model.label, pk] = tombstone_of(model, entry)
     return rows, deleted

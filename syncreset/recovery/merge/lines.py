@@ -7,7 +7,7 @@ from ...protocol.changes import RowKey
 from ...protocol.snapshot.lines import Line, MalformedLine, UpdateLine
 from ...protocol.snapshot.read import SnapshotReader
 from ...wire.fields.base import ValueFault
-from ...wire.model import model_labelled
+from ...wire.model import WireModel, model_labelled
 from ..job import Recovery
 from ..upcast.carry import Left, Upcast, Upcaster
 from ..uploads import open_snapshot, snapshot_limits
@@ -17,12 +17,13 @@ from ..uploads import open_snapshot, snapshot_limits
 class Numbered:
     """A line of a snapshot with its place (the first one after the header is 1). ``repeats``: its key came before.
 
-    The line is in terms of the current schema; ``left`` is what of it could not be carried over to it, which may be
-    all (``line`` None).
+    The line is in terms of the current schema, and of a row of ``model``, unless that is not tracked; ``left`` is what
+    of it could not be carried over to it, which may be all (``line`` None).
     """
 
     number: int
     line: Line | None
+    model: WireModel | None
     repeats: bool
     left: tuple[Left, ...] = ()
 
@@ -47,7 +48,7 @@ def numbered_lines(reader: SnapshotReader, passed: Passed, upcaster: Upcaster) -
     """The lines with their places, in terms of the current schema. ``passed`` takes what they tell."""
     seen: set[tuple[str, str, str]] = set()
     for number, line in enumerate(reader, start=1):
-        upcast = _under_its_key(upcaster.upcast(line))
+        upcast, model = _under_its_key(upcaster.upcast(line))
         repeats = False
         if upcast.key is not None and not isinstance(line, UpdateLine):
             key = (type(line).__name__, *upcast.key)
@@ -55,22 +56,22 @@ def numbered_lines(reader: SnapshotReader, passed: Passed, upcaster: Upcaster) -
             seen.add(key)
             passed.keys.add(upcast.key)
         passed.unread = passed.unread or isinstance(line, MalformedLine)
-        yield Numbered(number=number, line=upcast.line, repeats=repeats, left=upcast.left)
+        yield Numbered(number=number, line=upcast.line, model=model, repeats=repeats, left=upcast.left)
 
 
-def _under_its_key(upcast: Upcast) -> Upcast:
-    """The line under its key as the server writes it: a UUID may come in capitals, and is the same row's."""
+def _under_its_key(upcast: Upcast) -> tuple[Upcast, WireModel | None]:
+    """The line under its key as the server writes it: a UUID may come in capitals, and is the same row's. Its model."""
     line = upcast.line
     if line is None or isinstance(line, MalformedLine):
-        return upcast
+        return upcast, None
     model = model_labelled(line.model)
     if model is None:
-        return upcast
+        return upcast, None
     try:
         pk = model.canonical(line.pk)
     except ValueFault:
-        return upcast
-    return upcast if pk == line.pk else replace(upcast, line=replace(line, pk=pk))
+        return upcast, model
+    return (upcast if pk == line.pk else replace(upcast, line=replace(line, pk=pk))), model
 
 
 def update_log(recovery: Recovery, upcaster: Upcaster) -> UpdateLog:
@@ -79,7 +80,7 @@ def update_log(recovery: Recovery, upcaster: Upcaster) -> UpdateLog:
     held: set[RowKey] = set()
     with open_snapshot(recovery.upload) as stream:
         for upcast in map(upcaster.upcast, SnapshotReader(stream, snapshot_limits())):
-            upcast = _under_its_key(upcast)
+            upcast, _ = _under_its_key(upcast)
             line = upcast.line
             if isinstance(line, UpdateLine):
                 fields = logged.setdefault((line.model, line.pk), {})

@@ -8,7 +8,7 @@ from django.utils.module_loading import import_string
 from ... import conf
 from ...protocol.changes import Row, RowKey, Tombstone
 from ...rules.strategies import STRATEGIES, Strategy
-from ...wire.model import model_labelled
+from ...wire.model import WireModel
 from .lines import UpdateLog
 from .steps import AlreadyApplied
 
@@ -33,12 +33,11 @@ class Rules:
     updates: UpdateLog = field(default_factory=UpdateLog)
     already_applied: AlreadyApplied = field(default_factory=AlreadyApplied)
 
-    def strategy_of(self, model: str) -> str:
-        """The name of the strategy for rows of a model."""
+    def strategy_of(self, model: WireModel | None) -> str:
+        """The name of the strategy for rows of a model; None is one that is not tracked."""
         if self.strategy_chosen:
             return self.strategy
-        tracked = model_labelled(model)
-        own = None if tracked is None else tracked.options.recovery
+        own = None if model is None else model.options.recovery
         return str(own or conf.get("STRATEGY") or self.strategy)
 
 

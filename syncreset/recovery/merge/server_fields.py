@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ...protocol.changes import Value
 from ...rules.instruction import Instruction
-from ...wire.model import WireModel, model_labelled
+from ...wire.model import WireModel
 
 
 def file_fields(model: WireModel, fields: Mapping[str, Value]) -> dict[str, Value]:
@@ -13,10 +13,9 @@ def file_fields(model: WireModel, fields: Mapping[str, Value]) -> dict[str, Valu
     return {name: fields[name] for name in model.files & fields.keys() if fields[name] is not None}
 
 
-def without_server_fields(change: Instruction) -> Instruction:
+def without_server_fields(change: Instruction, model: WireModel) -> Instruction:
     """The instruction less what the server computes itself: generated columns, ``auto_now`` fields, files."""
-    model = model_labelled(change.model)
-    if model is None or not model.server_computed:
+    if not model.server_computed:
         return change
     whole = change.whole
     if whole is not None:

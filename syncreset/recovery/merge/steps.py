@@ -17,7 +17,7 @@ from ...protocol.steps import is_delta, is_set_change, without_step
 from ...rules.instruction import Instruction
 from ...rules.merge import Decision, Outcome
 from ...rules.strategies import without_taken
-from ...wire.model import model_labelled
+from ...wire.model import WireModel
 from ..job import Recovery, RecoveryKind, RecoveryState
 from ..uploads import Upload
 
@@ -125,14 +125,20 @@ def _undone(item: Item, name: str) -> bool:
 
 
 def remaining_steps(
-    number: int, line: RowLine, already_applied: AlreadyApplied, row: Row | None, *, healing: bool
+    number: int,
+    line: RowLine,
+    model: WireModel,
+    already_applied: AlreadyApplied,
+    row: Row | None,
+    *,
+    healing: bool,
 ) -> RemainingSteps:
     """What is left to take of the steps of a line. ``row`` is the server's, as far as the client may see it.
 
     When a restored server is ``healing``, it has forgotten what it took, but what another device brought back may
     hold it: then a counter that has changed since the base may have been counted, or not.
     """
-    line = _fitting(line)
+    line = _fitting(line, model)
     rest = without_taken(line, already_applied.taken)
     steps: dict[str, Step] = {}
     decided: list[tuple[Instruction, Outcome]] = []
@@ -170,11 +176,8 @@ def _as_much(before: Value, step: Value) -> bool:
     return True
 
 
-def _fitting(line: RowLine) -> RowLine:
+def _fitting(line: RowLine, model: WireModel) -> RowLine:
     """The line less the steps of fields that are no counters or sets any more: of those the value counts."""
-    model = model_labelled(line.model)
-    if model is None or not line.steps:
-        return replace(line, steps={})
     steps = {
         name: step
         for name, step in line.steps.items()
