@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import conf
-from ..protocol.changes import Row, Tombstone, same
+from ..protocol.changes import Row, Tombstone
 from ..protocol.errors import Problem
 from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
@@ -56,11 +56,8 @@ def forbidden_field(
     """
     if context.operator:
         return None
-    held: Mapping[str, Any] = {} if tombstone is None or tombstone.row is None else tombstone.row.fields
+    held = None if tombstone is None or tombstone.row is None else tombstone.row.fields
     for name in model.options.read_only:
-        value = fields.get(name)
-        if value is None or name not in model.fields or (name in held and same(value, held[name])):
-            continue
-        if not same(value, model.default_of(name)):
+        if name in model.fields and not model.is_unset(name, fields.get(name), held):
             return name
     return None

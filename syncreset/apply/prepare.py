@@ -4,14 +4,14 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..protocol.changes import ROW_CLOCK, Change, Row, same
+from ..protocol.changes import ROW_CLOCK, Change, Row
 from ..protocol.clock import corrected
 from ..protocol.errors import Problem
 from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
 from ..wire.fields.base import ValueFault
 from ..wire.model import WireModel, model_labelled
-from ..wire.values import canonical_values, is_step
+from ..wire.values import CanonicalValues, canonical_values
 from .context import Context
 
 
@@ -55,7 +55,7 @@ def prepare(change: Change, context: Context) -> Prepared | Outcome:
         pk=pk,
         fields=read.values,
         clocks=_believed(change, change.clocks, model.fields, context),
-        whole=_typed_whole(change, model, read.values, context),
+        whole=_typed_whole(change, model, read, context),
     )
     return Prepared(change=ready, model=model, notes=read.notes)
 
@@ -73,7 +73,7 @@ def _settable(
             return _rejected("unknown_field", "the model has no such field", name)
         if name not in model.server_computed and (context.operator or name not in model.read_only):
             settable[name] = value
-        elif not (change.makes_row and (value is None or same(value, model.default_of(name)))):
+        elif not (change.makes_row and model.is_unset(name, value)):
             return _forbidden(change, name)
     return settable
 
@@ -97,14 +97,12 @@ def _believed(
     return corrected(own, offset=offset, received=context.received)
 
 
-def _typed_whole(
-    change: Instruction, model: WireModel, fields: Mapping[str, Any], context: Context
-) -> Row | None:
+def _typed_whole(change: Instruction, model: WireModel, own: CanonicalValues, context: Context) -> Row | None:
     """The snapshot's whole row with the values that its fields can hold; None where one cannot be held."""
     if change.whole is None:
         return None
-    typed = {name: value for name, value in fields.items() if not is_step(model, name, value)}
-    if not change.makes_row or len(typed) < len(fields):
+    typed = {name: value for name, value in own.values.items() if name not in own.steps}
+    if not change.makes_row or own.steps:
         rest = {name: value for name, value in change.whole.fields.items() if name not in typed}
         if not rest.keys() <= model.fields.keys():
             return None

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..feed.entries import tombstones
-from ..protocol.changes import Row, RowKey, Tombstone, same
+from ..protocol.changes import Row, RowKey, Tombstone
 from ..protocol.errors import Problem
 from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
@@ -60,9 +60,9 @@ class Slot:
             self.tombstone = None
         elif outcome.row is not None:
             if self.row is not None:
-                previous = self.row.fields
+                known = self.row
                 self.touched |= {
-                    name for name, value in outcome.row.fields.items() if not same(value, previous.get(name))
+                    name for name in outcome.row.fields if outcome.row.clock(name) != known.clock(name)
                 }
             self.row = outcome.row
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 
+from ..protocol.changes import same
 from ..tracking import registry
 from ..tracking.fields import CLOCK_FIELDS
 from ..tracking.options import SyncOptions
@@ -120,12 +121,14 @@ class WireModel:
         """All rows, whoever may see them."""
         return self.model._base_manager.all()
 
-    def default_of(self, name: str) -> Any:
-        """What a field of a new row is, on the wire, where nothing is said of it."""
+    def is_unset(self, name: str, value: Any, held: Mapping[str, Any] | None = None) -> bool:
+        """Whether a value is what a new row has of a field that nobody sets: null, the default, or what it ``held``."""
+        if value is None or (held is not None and name in held and same(value, held[name])):
+            return True
         if name in self.sets:
-            return []
+            return same(value, [])
         field = self.columns[name]
-        return encode(field, field.get_default()) if field.has_default() else None
+        return field.has_default() and same(value, encode(field, field.get_default()))
 
     def permission(self, action: str) -> str:
         """The name of Django's permission to ``add``, ``change``, ``delete`` or ``view`` rows."""

@@ -18,10 +18,11 @@ from .model import WireModel
 class CanonicalValues:
     """The ``values`` up to the first that its field cannot hold, of which ``problem`` tells, or all of them.
 
-    ``notes`` tell where a value was not kept to its last digit.
+    ``steps`` are the names of those that are steps. ``notes`` tell where a value was not kept to its last digit.
     """
 
     values: Mapping[str, Value]
+    steps: Collection[str] = ()
     problem: Problem | None = None
     notes: tuple[Problem, ...] = ()
 
@@ -41,15 +42,17 @@ def canonical_values(
     """
     fields = model.fields
     read: dict[str, Value] = {}
+    steps: set[str] = set()
     notes: list[Problem] = []
     for name, value in values.items():
         try:
-            if is_step(model, name, value):
+            if _is_step(model, name, value):
                 if name in of_whole_row:
                     raise ValueFault(
                         "invalid", "a row that is sent as a whole has values, and no steps to them"
                     )
                 read[name] = _canonical_step(fields[name], value)
+                steps.add(name)
             elif value is None and new and name in model.sets:
                 read[name] = []
             else:
@@ -57,10 +60,10 @@ def canonical_values(
         except ValueFault as fault:
             return CanonicalValues(values=read, problem=fault.problem(name), notes=tuple(notes))
         notes += _notes(fields[name], value)
-    return CanonicalValues(values=read, notes=tuple(notes))
+    return CanonicalValues(values=read, steps=steps, notes=tuple(notes))
 
 
-def is_step(model: WireModel, name: str, value: Value) -> bool:
+def _is_step(model: WireModel, name: str, value: Value) -> bool:
     """Whether a value of a change says what was done to a counter or a set."""
     if name in model.counters:
         return is_delta(value)
