@@ -76,6 +76,13 @@ class Decision:
     kept: Kept
     server_clock: int | None = None
 
+    @property
+    def is_conflict(self) -> bool:
+        """Whether both sides have written, and not the same. Steps never conflict: they add up."""
+        if self.server_clock is None or self.base_clock == self.server_clock:
+            return False
+        return not (is_delta(self.client) or is_set_change(self.client) or same(self.client, self.server))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -105,6 +112,14 @@ class Outcome:
     @property
     def writes(self) -> bool:
         return self.deletes or self.row is not None
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether the client's side won where somebody else had written since: what lost is nowhere but here."""
+        if self.deletes:
+            decision = self.decisions.get(ROW_CLOCK)
+            return decision is not None and (decision.base_clock or 0) < (decision.server_clock or 0)
+        return self.row is not None and any(decision.is_conflict for decision in self.decisions.values())
 
 
 def _unmerged(change: Change, kept: Kept) -> dict[str, Decision]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from ..apply.changes import apply_changes
 from ..apply.context import Context
@@ -15,7 +16,7 @@ from ..clients.client import REMEMBERED, Client, SyncUser
 from ..clients.gate import require_current
 from ..clients.scopes import scopes_of
 from ..feed.cursor import Cursor
-from ..ledger.item import Item
+from ..ledger.item import Item, ItemState
 from ..ledger.record import item_for, save_items
 from ..locks import lock_row
 from ..protocol.changes import Change, Row
@@ -108,6 +109,9 @@ def _record(client: Client, applied: Sequence[Applied]) -> dict[int, dict[str, A
                     "updated": result.after.updated,
                     "clocks": result.after.clocks,
                 }
+        elif result.outcome.overwrites:
+            # Whose value lost finds it in the history of the row; this client is told of nothing.
+            items.append(item_for(client, result))
         results[seq] = wire
     save_items(items)
     return results
@@ -119,7 +123,8 @@ def _answers_to_replays(
     """The answers to replays of changes that were not simply applied: what became of them, and the row as it is now."""
     answers: dict[int, dict[str, Any]] = {}
     changes = {change.seq: change for change in request.changes}
-    for item in Item.objects.filter(client=client, recovery=None, seq__in=replays):
+    simply_applied = Q(state=ItemState.APPLIED, before__isnull=False)
+    for item in Item.objects.filter(client=client, recovery=None, seq__in=replays).exclude(simply_applied):
         result = {**replays[item.seq or 0], "outcome": item.state, "item": str(item.pk)}
         if item.problem is not None:
             result["problem"] = item.problem
