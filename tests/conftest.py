@@ -31,6 +31,9 @@ from tests.market.models import Product
 from tests.shelters.models import Membership, Shelter
 from tests.support.device import Device
 from tests.support.factories import DeviceFactory, UserFactory, WorkerFactory
+from tests.support.properties import load_profile
+
+load_profile()
 
 # What `outside_sql` runs for SQLite: the statements on its standard input, each row printed as `a|b`.
 SQLITE_SHELL = """

@@ -3,6 +3,7 @@
 import uuid
 from typing import Any
 
+from django.db import transaction
 from django.http import Http404
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
@@ -45,6 +46,12 @@ class SyncView(APIView):
 
     permission_classes = (IsAuthenticated,)
     renderer_classes = (JSONRenderer,)
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        """The view, apart from ``ATOMIC_REQUESTS``: a pull reads one snapshot, in a transaction that it begins itself,
+        and what a refused push has ordered must be committed."""
+        return transaction.non_atomic_requests(super().as_view(**initkwargs))
 
     def handle_exception(self, exc: Exception) -> Response:
         try:

@@ -3,7 +3,12 @@
 from django.core.checks import Tags, register
 
 from .models import check_models, check_upcasters
-from .settings import check_scopes_setting, check_strategy_setting
+from .settings import (
+    check_scopes_setting,
+    check_storage_setting,
+    check_strategy_setting,
+    check_time_zones,
+)
 from .tables import check_databases, check_triggers
 
 
@@ -12,6 +17,8 @@ def register_all() -> None:
     register(check_models, Tags.models)
     register(check_scopes_setting)
     register(check_strategy_setting)
+    register(check_storage_setting)
+    register(check_time_zones)
     register(check_upcasters)
     register(check_databases)
     register(check_triggers, Tags.database)

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import FileSystemStorage, InvalidStorageError, storages
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
@@ -44,6 +46,38 @@ def check_strategy_setting(app_configs: Sequence[AppConfig] | None, **kwargs: An
         return []
     return [
         Error(f"SYNCRESET['STRATEGY'] = {chosen!r} is no strategy.", hint=STRATEGY_HINT, id="syncreset.E017")
+    ]
+
+
+def check_storage_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether another process finds the snapshots that one has stored."""
+    alias = conf.get("STORAGE")
+    try:
+        storage = storages[alias]
+    except InvalidStorageError as error:
+        hint = "Name an alias of STORAGES."
+        return [Error(f"SYNCRESET['STORAGE'] = {alias!r}: {error}", hint=hint, id="syncreset.E027")]
+    if not isinstance(storage, FileSystemStorage) or storage.base_location:
+        return []
+    return [
+        CheckWarning(
+            f"Snapshots are stored in whatever directory a process runs in: the storage {alias!r} has no place.",
+            hint="Set MEDIA_ROOT, or the storage's `location`: a worker that was started elsewhere finds no snapshot.",
+            id="syncreset.W008",
+        )
+    ]
+
+
+def check_time_zones(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether times are instants: a device in another zone would read them otherwise."""
+    if settings.USE_TZ:
+        return []
+    return [
+        Error(
+            "USE_TZ is off, so the times in the database are of no zone, and devices cannot know what they mean.",
+            hint="Set USE_TZ = True.",
+            id="syncreset.E028",
+        )
     ]
 
 

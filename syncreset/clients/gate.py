@@ -35,6 +35,23 @@ class ServerOutdated(ProtocolError):
     code = "server_outdated"
 
 
+class Overtaken(ProtocolError):
+    """The client has started over since it sent this, and goes on from there: nobody waits for the answer."""
+
+    status = 409
+    code = "overtaken"
+
+
+def require_not_overtaken(client: Client, cursor: Cursor | None) -> None:
+    """Refuse what was sent before the client's newest bootstrap. To be asked under the lock of the client's row.
+
+    A request may hang on its way for longer than the client waits. Raises Overtaken.
+    """
+    number = 0 if cursor is None else cursor.number
+    if client.resets.filter(checkpoint__gt=number).exists():
+        raise Overtaken("the client has started over since this was sent: pull, and send it again")
+
+
 def require_current(
     user: SyncUser,
     client_id: uuid.UUID,

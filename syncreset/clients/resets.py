@@ -84,6 +84,8 @@ class Reset(models.Model):
     not_before = models.BigIntegerField(default=now)
     deadline = models.BigIntegerField()
     bootstrapped = models.BigIntegerField(null=True, blank=True)
+    #: The number of the checkpoint that the bootstrap ended on: what was sent on an earlier one is overtaken.
+    checkpoint = models.BigIntegerField(null=True, blank=True)
     #: Set when another reset took this one's place before the client had bootstrapped.
     replaced = models.BigIntegerField(null=True, blank=True)
 
@@ -190,6 +192,8 @@ def _deadline(due: int) -> int:
     return max(now(), due) + int(conf.get("RESET_DEADLINE") * 1_000_000)
 
 
-def mark_bootstrapped(client: Client, reset_id: str) -> None:
-    """The last page of the reset's bootstrap has been served: the client may continue."""
-    Reset.objects.filter(pk=reset_id, client=client, bootstrapped__isnull=True).update(bootstrapped=now())
+def mark_bootstrapped(client: Client, reset_id: str, checkpoint: int) -> None:
+    """The last page of the reset's bootstrap has been served, up to a checkpoint: the client may continue."""
+    Reset.objects.filter(pk=reset_id, client=client, bootstrapped__isnull=True).update(
+        bootstrapped=now(), checkpoint=checkpoint
+    )

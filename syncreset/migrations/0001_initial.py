@@ -140,6 +140,7 @@ class Migration(migrations.Migration):
                 ("not_before", models.BigIntegerField(default=syncreset.protocol.clock.now)),
                 ("deadline", models.BigIntegerField()),
                 ("bootstrapped", models.BigIntegerField(blank=True, null=True)),
+                ("checkpoint", models.BigIntegerField(blank=True, null=True)),
                 ("replaced", models.BigIntegerField(blank=True, null=True)),
                 (
                     "client",

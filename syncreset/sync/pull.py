@@ -12,7 +12,7 @@ from ..clients.client import Client, SyncUser
 from ..clients.gate import require_current
 from ..clients.resets import mark_bootstrapped
 from ..clients.scopes import scopes_of
-from ..feed.checkpoints import Checkpoint, feed_state, stamp
+from ..feed.checkpoints import Checkpoint, continuation, feed_state, stamp
 from ..feed.cursor import WHOLE, Cursor, encode_cursor
 from ..feed.entries import Entry, EntryKind, entries_after
 from ..protocol.clock import now
@@ -36,8 +36,8 @@ class Page:
 
 def read_page(
     cursor: Cursor | None, scopes: frozenset[str], *, limit: int, reset_id: str | None = None
-) -> Page:
-    """The next page after a cursor, or the first one of a bootstrap.
+) -> Page | None:
+    """The next page after a cursor, or the first one of a bootstrap; None where the feed no longer goes on from there.
 
     Everything on the last page is read in one snapshot, together with what is committed and not stamped yet, so that
     the client ends on a consistent state.
@@ -45,6 +45,8 @@ def read_page(
     newest = stamp()
     with transaction.atomic():
         _read_one_snapshot()
+        if cursor is not None and continuation(cursor.epoch, cursor.number, cursor.salt) != "possible":
+            return None
         page = Page(cursor=_start(newest, scopes, reset_id) if cursor is None else _noticing(cursor, scopes))
         while len(page.changes) < limit:
             step = {"drop": _drop, "load": _load, "feed": _feed}[page.cursor.phase]
@@ -221,12 +223,15 @@ class PullRequest:
 
 def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
     """Serve one page. Raises ClientResetRequired and ClientForbidden."""
-    client = require_current(
-        user, request.client, schema=request.schema, cursor=request.cursor, reset_id=request.reset
-    )
     scopes = scopes_of(user)
     limit = min(request.limit, conf.get("PAGE_LIMIT"))
-    page = read_page(request.cursor, scopes, limit=limit, reset_id=request.reset)
+    page = None
+    while page is None:
+        # At most twice: what a purge or a new epoch took away in between stays away, and the gate says so then.
+        client = require_current(
+            user, request.client, schema=request.schema, cursor=request.cursor, reset_id=request.reset
+        )
+        page = read_page(request.cursor, scopes, limit=limit, reset_id=request.reset)
     reported: dict[str, Any] = {
         "last_seen": now(),
         "pending": request.pending,
@@ -236,7 +241,7 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
     if not page.more:
         reported["checkpoint"] = page.cursor.number
         if request.reset is not None:
-            mark_bootstrapped(client, request.reset)
+            mark_bootstrapped(client, request.reset, page.cursor.number)
         _send_synced(client, page.cursor.number)
     Client.objects.filter(pk=client.pk).update(**reported)
     return {

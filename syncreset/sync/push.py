@@ -13,7 +13,7 @@ from ..apply.changes import apply_changes
 from ..apply.context import Context
 from ..apply.slots import Applied
 from ..clients.client import REMEMBERED, Client, SyncUser
-from ..clients.gate import require_current
+from ..clients.gate import ClientResetRequired, require_current, require_not_overtaken
 from ..clients.scopes import scopes_of
 from ..feed.cursor import Cursor
 from ..ledger.item import Item, ItemState
@@ -47,27 +47,45 @@ class SeqReused(ProtocolError):
 
 
 def push(user: SyncUser, request: PushRequest) -> dict[str, Any]:
-    """Apply a client's changes, each on its own. Raises ClientResetRequired, ClientForbidden and SeqReused."""
-    require_current(user, request.client, schema=request.schema, cursor=request.cursor)
+    """Apply a client's changes, each on its own.
+
+    Whether the client may go on is decided under the lock of its row, so that nothing overtakes the answer. Raises
+    ClientResetRequired, ClientForbidden, Overtaken and SeqReused.
+    """
     received = now()
+    required: ClientResetRequired | None = None
+    answer: dict[str, Any] = {}
     with transaction.atomic():
         lock_row(Client.objects.filter(pk=request.client))
-        client = Client.objects.get(pk=request.client)
-        digests = dict(client.recent)
-        fresh, results = _sort_out(request, client.acked, digests)
-        context = Context(
-            client=client,
-            user=user,
-            scopes=scopes_of(user),
-            seen=0 if request.cursor is None else request.cursor.number,
-            received=received,
-            offset=received - request.client_time,
-        )
-        applied = apply_changes([request.changes[index] for index in fresh], context)
-        results |= _record(client, applied) | _answers_to_replays(client, context.scopes, request, results)
-        _advance(client, request, digests, received=received)
+        try:
+            client = require_current(user, request.client, schema=request.schema, cursor=request.cursor)
+        except ClientResetRequired as order:
+            required = order
+        else:
+            require_not_overtaken(client, request.cursor)
+            answer = _apply(client, user, request, received)
+    if required is not None:
+        # Raised once the order to reset is committed.
+        raise required
+    return answer | {"server_time": now()}
+
+
+def _apply(client: Client, user: SyncUser, request: PushRequest, received: int) -> dict[str, Any]:
+    digests = dict(client.recent)
+    fresh, results = _sort_out(request, client.acked, digests)
+    context = Context(
+        client=client,
+        user=user,
+        scopes=scopes_of(user),
+        seen=0 if request.cursor is None else request.cursor.number,
+        received=received,
+        offset=received - request.client_time,
+    )
+    applied = apply_changes([request.changes[index] for index in fresh], context)
+    results |= _record(client, applied) | _answers_to_replays(client, context.scopes, request, results)
+    _advance(client, request, digests, received=received)
     ordered = [results[change.seq] for change in request.changes if change.seq is not None]
-    return {"acked": client.acked, "results": ordered, "server_time": now()}
+    return {"acked": client.acked, "results": ordered}
 
 
 def _sort_out(

@@ -120,3 +120,22 @@ def test_the_documented_app_shows_a_reset_to_its_user(
     assert any(line.startswith("Sending your work: ") for line in told)
     assert "Gone was deleted meanwhile." in told
     assert told[-1].startswith("Sent 0, received ")
+
+
+def test_a_store_put_back_to_before_a_reset_goes_on(server: RealServer, dog: Dog, tmp_path: Path) -> None:
+    path = tmp_path / "field.db"
+    with Replica(path, URL, "token", client=online(server)) as replica:
+        replica.sync()
+    older = path.read_bytes()
+    with Replica(path, URL, "token", client=online(server)) as replica:
+        Dog.objects.filter(pk=dog.pk).update(name="Luna")
+        Reset.objects.force(Client.objects.all())
+        replica.sync()
+    path.write_bytes(older)
+
+    with Replica(path, URL, "token", client=online(server)) as replica:
+        replica.update("shelters.dog", dog.pk, age=9)
+        report = replica.sync()
+
+        assert report.pending == 0
+    assert age_of(dog) == 9

@@ -406,7 +406,8 @@ def test_a_clock_that_was_hours_fast_and_is_put_right_does_not_put_writes_ahead(
     store = ours._device.store
     store.connection.execute('UPDATE _syncreset_clock SET "offset" = -21600000000')
 
-    store.measure(server.tick(), server.tick())
+    at = server.tick()
+    store.measure(at, asked=at, answered=at)
     ours.update("farm.animal", "a1", name="Max")
 
     marks, deletion = store.marks("farm.animal", "a1"), store.deletion("farm.animal", "a2")

@@ -63,6 +63,7 @@ def test_no_acknowledged_row_is_missed_where_a_naive_cursor_misses_some(shelter:
                 more = True
                 while more:
                     page = read_page(cursor, frozenset({f"shelters.shelter:{shelter.pk}"}), limit=1000)
+                    assert page is not None
                     seen.update(change["pk"] for change in page.changes)
                     cursor, more = page.cursor, page.more
                 if last_round:

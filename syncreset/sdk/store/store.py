@@ -138,14 +138,17 @@ class Store:
         """The server's time (µs) as far as this device can tell."""
         return now() + self.offset
 
-    def measure(self, server_time: int, device_time: int) -> None:
-        """Take over the offset of the server's clock.
+    def measure(self, server_time: int, *, asked: int, answered: int) -> None:
+        """Correct the offset of the server's clock, as far as an answer proves it wrong.
 
-        Where it jumps by more than the protocol tolerates, the times of writes not yet sent move along as a whole, but
-        not beyond the server's: a clock that was fast, and known to be, is no reason to be ahead once it is put right.
+        The server took its time somewhere between the moments at which this device ``asked`` and was ``answered`` (µs,
+        its own clock): an offset that fits is kept, so that a slow answer makes no exact clock wrong. Where it jumps by
+        more than the protocol tolerates, the times of writes not yet sent move along as a whole, but not beyond the
+        server's: a clock that was fast, and known to be, is no reason to be ahead once it is put right.
         """
-        measured = server_time - device_time
-        shift = measured - self.offset
+        before = self.offset
+        measured = max(min(before, server_time - asked), server_time - answered)
+        shift = measured - before
         with self.transaction():
             if abs(shift) > TOLERATED_SKEW:
                 self._shift_local_times(shift, latest=server_time)

@@ -43,7 +43,7 @@ def greet(store: Store, *, after: float = 0.0) -> Exchange[None]:
 
 def _measure(store: Store, answer: Mapping[str, Any], asked: int) -> None:
     if "server_time" in answer:
-        store.measure(member(answer, "server_time", int), (asked + now()) // 2)
+        store.measure(member(answer, "server_time", int), asked=asked, answered=now())
 
 
 def _renew_schema(store: Store) -> Exchange[None]:
@@ -82,10 +82,11 @@ def push_and_pull(store: Store, tally: Tally) -> Exchange[None]:
         try:
             yield from _push(store, tally)
         except ProblemReceived as problem:
-            if problem.code != "seq_reused" or not left:
+            if problem.code not in ("seq_reused", "overtaken") or not left:
                 raise
             yield from pull(store, tally)
-            outbox.forget_unsent(store, after=int(store.get("next_seq", 1)))
+            if problem.code == "seq_reused":
+                outbox.forget_unsent(store, after=int(store.get("next_seq", 1)))
             continue
         yield from pull(store, tally)
         waiting = store.pending_count() or outbox.unsent(store, count=1, size=1)
