@@ -78,15 +78,16 @@ def _target_of(relation: Any) -> Target:
 def _in_batch(
     target: Target, keys: Collection[str], slots: Mapping[RowKey, Slot]
 ) -> tuple[set[str], set[str]]:
-    """The keys among ``keys`` that rows of the batch will have, and those whose rows will be gone.
+    """The keys among ``keys`` that rows of the batch will have, and those whose rows the batch deletes.
 
-    Which row had a key that is not primary is not known once the row is gone: such a key is merely not there.
+    A row that the batch was to make and could not is not deleted: it may come yet. Which row had a key that is not
+    primary is not known once the row is gone: such a key is merely not there.
     """
     model = wire_model(target.model)
     if target.primary_key:
-        known = {key: slots[model.label, key].row for key in keys if (model.label, key) in slots}
-        gone = {key for key, row in known.items() if row is None}
-        return known.keys() - gone, gone
+        known = {key: slots[model.label, key] for key in keys if (model.label, key) in slots}
+        there = {key for key, slot in known.items() if slot.row is not None}
+        return there, {key for key, slot in known.items() if slot.row is None and slot.stored is not None}
     rows = [slot.row for slot in slots.values() if slot.model is model and slot.row is not None]
     return {row.fields[target.name] for row in rows if row.fields.get(target.name) in keys}, set()
 

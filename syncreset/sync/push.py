@@ -25,6 +25,7 @@ from ..protocol.errors import ProtocolError
 from ..protocol.strict_json import dumps
 from ..wire.model import model_labelled
 from ..wire.rows import stored_rows
+from .cure import cure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ def _apply(client: Client, user: SyncUser, request: PushRequest, received: int) 
     )
     applied = apply_changes([request.changes[index] for index in fresh], context)
     results |= _record(client, applied) | _answers_to_replays(client, context.scopes, request, results)
+    cure(context, applied)
     _advance(client, request, digests, received=received)
     ordered = [results[change.seq] for change in request.changes if change.seq is not None]
     return {"acked": client.acked, "results": ordered}

@@ -137,3 +137,22 @@ def test_a_row_made_on_the_device_loses_a_parent_that_was_deleted(family: Family
 
     assert Dog.objects.get(name="New").mother_id is None
     assert recovery.items.get(pk_text=made.pk).problem["code"] == "reference_deleted"
+
+
+def test_a_reference_to_a_row_that_could_not_be_made_waits_and_is_not_emptied(
+    family: Family, shelter: Shelter
+) -> None:
+    holder = Dog.objects.create(shelter=shelter, name="Holder", chip="7")
+    family.phone.pull()
+    mother, puppy = (f"0190a5b4-0000-7000-8000-00000000000{number}" for number in (1, 2))
+    fields = {**family.row(holder)["fields"], "mother": None}
+    changes = [
+        family.phone.create(DOG, {**fields, "name": "Mother"}, mother),
+        family.phone.create(DOG, {**fields, "name": "Puppy", "chip": None, "mother": mother}, puppy),
+    ]
+
+    told = family.phone.push(*changes)
+    family.phone.push(family.phone.put(DOG, str(holder.pk), {"chip": None}))
+
+    assert [result["state"] for result in told] == ["parked", "parked"]
+    assert str(Dog.objects.get(pk=puppy).mother_id) == mother

@@ -14,7 +14,8 @@ from ...apply.slots import Applied
 from ...clients.client import LastSynced
 from ...feed.checkpoints import Checkpoint, feed_state
 from ...ledger.item import Item, ItemState, totals
-from ...ledger.record import change_from_json, item_for, renew_item, save_items, save_renewed
+from ...ledger.record import item_for, save_items
+from ...ledger.retry import merge_again
 from ...protocol.snapshot.read import SnapshotReader
 from ...rules.merge import Outcome
 from ..context import context_of, cursor_of
@@ -184,9 +185,4 @@ def _retry_clashes(recovery: Recovery) -> None:
         )
         if not waiting:
             return
-        # The ledger keeps changes with their clocks corrected, so they are not to be shifted once more.
-        context = replace(context_of(recovery), offset=0)
-        results = apply_changes([change_from_json(item.change) for item in waiting], context)
-        for item, result in zip(waiting, results, strict=True):
-            renew_item(item, result)
-        save_renewed(waiting)
+        merge_again(waiting, context_of(recovery))

@@ -1,0 +1,121 @@
+"""However the same changes are cut into pushes, the server ends in the same state."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from syncreset.ledger.item import Item
+from syncreset.sdk import Replica
+from tests.shelters.models import Dog, Shelter, Visit
+from tests.support.device import Device
+from tests.support.dogs import DOG, dog_fields
+from tests.support.factories import DeviceFactory, UserFactory
+from tests.support.fleet import URL, online
+from tests.support.real_server import RealServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MOTHER = "0190a5b4-0000-7000-8000-00000000000a"
+PUPPIES = [f"0190a5b4-0000-7000-8000-00000000000{number}" for number in range(1, 5)]
+
+
+@pytest.fixture
+def phone(device: DeviceFactory, shelter: Shelter) -> Device:
+    made: Device = device(shelter)
+    made.pull()
+    return made
+
+
+def litter(phone: Device, shelter: Shelter) -> list[dict[str, Any]]:
+    """Puppies, each of which names the one before, and the mother of the first one last."""
+    before = [MOTHER, *PUPPIES]
+    puppies = [
+        phone.create(DOG, dog_fields(shelter, name=pk, mother=mother), pk)
+        for pk, mother in zip(PUPPIES, before, strict=False)
+    ]
+    return [*reversed(puppies), phone.create(DOG, dog_fields(shelter, name="Mother"), MOTHER)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_rows_that_come_before_what_they_refer_to_are_there_in_the_end(
+    phone: Device, shelter: Shelter, size: int
+) -> None:
+    changes = litter(phone, shelter)
+    for start in range(0, len(changes), size):
+        phone.push(*changes[start : start + size])
+
+    assert {str(dog.pk): str(dog.mother_id) for dog in Dog.objects.exclude(mother=None)} == dict(
+        zip(PUPPIES, [MOTHER, *PUPPIES], strict=False)
+    )
+    assert not Item.objects.filter(state="parked").exists()
+
+
+def test_a_value_is_taken_once_a_later_push_has_freed_it(phone: Device, shelter: Shelter) -> None:
+    holder = Dog.objects.create(shelter=shelter, name="Holder", chip="7")
+    phone.pull()
+
+    (told,) = phone.push(phone.create(DOG, dog_fields(shelter, name="Heir", chip="7")))
+    phone.push(phone.put(DOG, str(holder.pk), {"chip": "8"}))
+
+    assert told["state"] == "parked"
+    assert set(Dog.objects.values_list("name", "chip")) == {("Holder", "8"), ("Heir", "7")}
+    assert Item.objects.get(pk=told["item"]).state == "applied"
+
+
+def test_a_deletion_frees_a_value_as_well(phone: Device, shelter: Shelter) -> None:
+    holder = Dog.objects.create(shelter=shelter, name="Holder", chip="7")
+    phone.pull()
+
+    phone.push(phone.create(DOG, dog_fields(shelter, name="Heir", chip="7")))
+    phone.push(phone.delete(DOG, str(holder.pk)))
+
+    assert set(Dog.objects.values_list("name", "chip")) == {("Heir", "7")}
+
+
+def test_what_waits_for_something_else_goes_on_waiting(phone: Device, shelter: Shelter) -> None:
+    (told,) = phone.push(phone.create(DOG, dog_fields(shelter, name="Orphan", mother=MOTHER)))
+    phone.push(phone.create(DOG, dog_fields(shelter, name="Stranger")))
+
+    item = Item.objects.get(pk=told["item"])
+    assert (item.state, item.code) == ("parked", "invalid_reference")
+    assert Item.objects.count() == 1
+
+
+def test_nobody_elses_parked_changes_are_touched(
+    phone: Device, device: DeviceFactory, shelter: Shelter
+) -> None:
+    other = device(shelter)
+    other.pull()
+    (told,) = other.push(other.create(DOG, dog_fields(shelter, name="Theirs", mother=MOTHER)))
+
+    phone.push(phone.create(DOG, dog_fields(shelter, name="Mother"), MOTHER))
+
+    assert Item.objects.get(pk=told["item"]).state == "parked"
+
+
+def test_a_survey_larger_than_a_push_arrives_whole(
+    user_factory: UserFactory, shelter: Shelter, tmp_path: Path, settings: Settings
+) -> None:
+    """The device puts rows into the order of its models; those that refer to later ones need the next push."""
+    settings.SYNCRESET = {**settings.SYNCRESET, "CHANGES_LIMIT": 7}
+    server = RealServer(user_factory(shelter))
+    with Replica(tmp_path / "field.db", URL, "token", client=online(server)) as replica:
+        replica.sync()
+        mother = None
+        for number in range(30):
+            dog = replica.create("shelters.dog", shelter=shelter.pk, name=f"Dog {number}")
+            replica.create(
+                "shelters.visit", shelter=shelter.pk, dog=dog, at="2026-01-01T10:00:00Z", kind="check"
+            )
+            if mother is not None:
+                replica.update("shelters.dog", mother, mother=dog)
+            mother = dog
+        replica.sync()
+        replica.sync()
+
+        assert replica.pending() == 0
+        assert len(replica.all("shelters.dog")) == Dog.objects.count() == 30
+    assert Visit.objects.count() == 30
+    assert Dog.objects.filter(mother=None).count() == 1
