@@ -7,11 +7,12 @@ from typing import Any, cast
 from django.db import models, router
 from django.db.models.deletion import Collector
 
+from .. import conf
 from ..feed.entries import unseen
 from ..protocol.changes import Row, same
 from ..tracking.registry import is_tracked
 from ..wire.model import WireModel, wire_model, wire_models
-from ..wire.rows import read_rows
+from ..wire.rows import read_rows, visible
 from .context import Context
 
 #: Rows by model and primary key.
@@ -20,6 +21,10 @@ RowsByModel = dict[WireModel, set[Any]]
 
 class UnseenRows(Exception):
     """The deletion would cascade to rows that were made or changed after the client last looked."""
+
+
+class NotTheirs(Exception):
+    """The deletion would cascade to rows that the user may not see, delete or change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +50,8 @@ def delete_rows(
 
     By the wire keys of the rows; ``deleted_too`` are all that are being deleted for themselves. Edits beat deletes
     through cascades as well: raises UnseenRows if a row that the client has not deleted itself, and has not seen in its
-    present state, would go along; where an undo deletes, if anything would. Raises ProtectedError and RestrictedError
-    as Django does.
+    present state, would go along; where an undo deletes, if anything would. Raises NotTheirs if the user may not delete
+    or change what would, and ProtectedError and RestrictedError as Django does.
     """
     own = {(kind, row.pk) for kind, rows in deleted_too.items() for row in rows}
     collector = _collected(model, instances)
@@ -55,6 +60,8 @@ def delete_rows(
     if context.undoing and others:
         raise UnseenRows("other rows refer to this one now")
     if not context.operator:
+        _require_rights(cascaded, "delete", context)
+        _require_rights(changed, "change", context)
         _require_seen(cascaded, context)
     if not others:
         collector.delete()
@@ -111,6 +118,21 @@ def _owners(through: type[models.Model]) -> Iterable[tuple[type[models.Model], s
             field: Any = many
             if field.remote_field.through is through:
                 yield model.model, through._meta.get_field(field.m2m_field_name()).attname
+
+
+def _require_rights(rows: RowsByModel, action: str, context: Context) -> None:
+    """What may not be pushed may not come by a cascade either."""
+    for kind, pks in rows.items():
+        if conf.get("MODEL_PERMISSIONS") and not context.user.has_perm(kind.permission(action)):
+            raise NotTheirs(f"this user may not {action} rows of {kind.label}")
+        seen = visible(kind, context.scopes).filter(pk__in=pks)
+        can_write = kind.options.can_write
+        if can_write is None:
+            allowed = seen.count()
+        else:
+            allowed = sum(1 for row in seen if can_write(context.user, row))
+        if allowed < len(pks):
+            raise NotTheirs(f"rows of {kind.label} are not this user's")
 
 
 def _require_seen(cascaded: RowsByModel, context: Context) -> None:

@@ -14,7 +14,7 @@ from ..signals import changes_applied
 from ..wire.model import wire_models
 from ..wire.rows import stored_rows
 from .batch import merge_and_write
-from .cascades import UnseenRows
+from .cascades import NotTheirs, UnseenRows
 from .context import Context
 from .prepare import Prepared, prepare
 from .refusals import problem_of
@@ -30,7 +30,7 @@ class _GroupFailed(Exception):
         self.applied = applied
 
 
-_REFUSALS = (IntegrityError, DataError, ProtectedError, RestrictedError, UnseenRows)
+_REFUSALS = (IntegrityError, DataError, ProtectedError, RestrictedError, UnseenRows, NotTheirs)
 
 #: The codes of problems that other changes may cure, by making the row that is missed or by giving up a value.
 CURABLE = ("invalid_reference", "unique")

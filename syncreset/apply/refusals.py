@@ -6,7 +6,7 @@ from django.db import IntegrityError, models
 from django.db.models import ProtectedError, RestrictedError
 
 from ..protocol.errors import Problem
-from .cascades import UnseenRows
+from .cascades import NotTheirs, UnseenRows
 
 _BY_SQLSTATE = {
     "23505": "unique",
@@ -38,7 +38,7 @@ def problem_of(error: Exception | None, model: type[models.Model]) -> Problem:
     columns: list[str] = []
     if isinstance(error, UnseenRows):
         code = "unseen_rows"
-    elif isinstance(error, ProtectedError | RestrictedError):
+    elif isinstance(error, ProtectedError | RestrictedError | NotTheirs):
         code = "protected"
     elif isinstance(error, IntegrityError):
         code, columns = _integrity(error)
