@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from django.db import DataError, IntegrityError, transaction
-from django.db.models import ProtectedError, RestrictedError
+from django.db import transaction
 
 from ..protocol.changes import Change, Row, RowKey
 from ..protocol.errors import Problem
@@ -14,10 +13,10 @@ from ..signals import changes_applied
 from ..wire.model import wire_models
 from ..wire.rows import stored_rows
 from .batch import merge_and_write
-from .cascades import NotTheirs, UnseenRows
+from .cascades import UnseenRows
 from .context import Context
 from .prepare import Prepared, prepare
-from .refusals import problem_of
+from .refusals import is_refusal, problem_of
 from .slots import Applied
 from .swaps import rings
 
@@ -29,8 +28,6 @@ class _GroupFailed(Exception):
         super().__init__("a member of the group was not written")
         self.applied = applied
 
-
-_REFUSALS = (IntegrityError, DataError, ProtectedError, RestrictedError, UnseenRows, NotTheirs)
 
 #: The codes of problems that other changes may cure, by making the row that is missed or by giving up a value.
 CURABLE = ("invalid_reference", "unique")
@@ -154,7 +151,9 @@ def _swap(
         try:
             with transaction.atomic():
                 applied = merge_and_write([waiting[index] for index in ring], context, swapping=True)
-        except _REFUSALS:
+        except Exception as error:
+            if not is_refusal(error):
+                raise
             continue
         swapped.update(zip(ring, applied, strict=True))
     return swapped
@@ -172,7 +171,9 @@ def _apply_batch(batch: list[Prepared], context: Context) -> list[Applied]:
         try:
             with transaction.atomic():
                 return merge_and_write(batch, context)
-        except _REFUSALS as refusal:
+        except Exception as refusal:
+            if not is_refusal(refusal):
+                raise
             error = refusal
     if error is None or len(batch) == 1:
         return [_refused(batch[0], error, context)]

@@ -2,7 +2,7 @@
 
 import re
 
-from django.db import IntegrityError, models
+from django.db import DataError, IntegrityError, OperationalError, models
 from django.db.models import ProtectedError, RestrictedError
 
 from ..protocol.errors import Problem
@@ -30,7 +30,22 @@ _DETAILS = {
     "protected": "other rows refer to this one and protect it from deletion",
     "unseen_rows": "the deletion would take rows along that changed after this client last saw them",
     "invalid": "the database cannot store these values",
+    "too_large": "the database cannot store values of this size",
 }
+
+
+_REFUSALS = (IntegrityError, DataError, ProtectedError, RestrictedError, UnseenRows, NotTheirs)
+#: PostgreSQL's class of errors for what is beyond its limits, such as a row of an index; SQLite says it in words.
+_BEYOND_LIMITS = "54"
+_TOO_LARGE = ("too many SQL variables", "string or blob too big", "too many terms")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an error is about what was to be written, so that trying again is of no use. Others pass by."""
+    if isinstance(error, OperationalError):
+        sqlstate = getattr(error.__cause__, "sqlstate", None) or ""
+        return sqlstate.startswith(_BEYOND_LIMITS) or str(error).startswith(_TOO_LARGE)
+    return isinstance(error, _REFUSALS)
 
 
 def problem_of(error: Exception | None, model: type[models.Model]) -> Problem:
@@ -40,6 +55,8 @@ def problem_of(error: Exception | None, model: type[models.Model]) -> Problem:
         code = "unseen_rows"
     elif isinstance(error, ProtectedError | RestrictedError | NotTheirs):
         code = "protected"
+    elif isinstance(error, OperationalError):
+        code = "too_large"
     elif isinstance(error, IntegrityError):
         code, columns = _integrity(error)
     else:
