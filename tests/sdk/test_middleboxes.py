@@ -267,3 +267,64 @@ def test_a_change_too_large_for_the_server_is_tried_and_told_once(
     assert (second.results, second.unresolved) == ({}, 0)
     assert not any(b"poison" in request.body for request in server.requests[sent:])
     assert same_as_server(replica, server)
+
+
+# -- links that cut long messages off ---------------------------------------------------------------------------------
+
+
+def cutting(server: SimulatedServer, *, up: int = 10**9, down: int = 10**9) -> Callable[[Request], Response]:
+    """A link that ends a connection after so many bytes."""
+
+    def answer(request: Request) -> Response:
+        if len(request.body or b"") > up:
+            raise ServerUnavailable("the connection was closed")
+        response = server.answer(request)
+        if len(response.body) > down:
+            raise ServerUnavailable("the connection was closed")
+        return response
+
+    return answer
+
+
+def sync_until_it_ends(replica: Replica, answer: Callable[[Request], Response], most: int) -> int:
+    """How many syncs it took."""
+    for number in range(1, most + 1):
+        try:
+            sync(replica, answer)
+        except ServerUnavailable:
+            continue
+        return number
+    raise AssertionError(f"{most} syncs did not get through")
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_link_that_cuts_long_messages_off_is_got_through(
+    server: SimulatedServer, fleet: Fleet, way: str
+) -> None:
+    for number in range(300):
+        server.put("farm.animal", f"s{number}", name="x" * 50)
+    replica = fleet.open()
+    if way == "up":
+        fleet.sync(replica)
+        for number in range(300):
+            replica.create("farm.animal", pk=f"d{number}", name="x" * 50)
+
+    sync_until_it_ends(replica, cutting(server, **{way: 8000}), most=10)
+
+    assert same_as_server(replica, server)
+
+
+def test_a_link_that_is_good_again_carries_more_again(server: SimulatedServer, fleet: Fleet) -> None:
+    for number in range(200):
+        server.put("farm.animal", f"s{number}", name="x" * 50)
+    replica = fleet.open()
+    sync_until_it_ends(replica, cutting(server, down=8000), most=10)
+    for number in range(8):
+        server.put("farm.animal", f"s{number}", name="y")
+        fleet.sync(replica)
+
+    server.requests.clear()
+    fleet.sync(replica)
+
+    limits = [json.loads(request.body)["limit"] for request in server.requests if request.path == "pull"]
+    assert limits == [1000]

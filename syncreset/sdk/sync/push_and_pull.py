@@ -13,6 +13,7 @@ from ..store.store import Store
 from ..transport.messages import Exchange, call, member
 from . import answers, outbox, pulled
 from .outbox import Frozen
+from .reach import came_through, reach, was_lost
 from .tally import Tally
 
 #: What is asked for and sent at once, unless the server's limits are lower: rows, changes, bytes.
@@ -103,12 +104,15 @@ def _push(store: Store, tally: Tally) -> Exchange[None]:
 
 def _send_all(store: Store, tally: Tally) -> Exchange[None]:
     limits = store.get("limits", {})
-    count, size = limits.get("changes", CHANGES), limits.get("body", BODY) - 10_000
+    most, size = limits.get("changes", CHANGES), limits.get("body", BODY) - 10_000
+    count, before = reach(store, "push", most), tally.pushed
     while batch := outbox.unsent(store, count=count, size=max(size, 1)):
         unseen = False
         try:
             answer = yield from _send(store, batch)
         except ServerUnavailable as unavailable:
+            if unavailable.status is None:
+                was_lost(store, "push", len(batch))
             if unavailable.status != 413 or len(batch) == 1:
                 raise
             count = len(batch) // 2  # a proxy takes less than the server
@@ -132,6 +136,8 @@ def _send_all(store: Store, tally: Tally) -> Exchange[None]:
         for frozen in done:
             state = results.get(frozen.seq, {}).get("state", "duplicate")
             tally.results[state] = tally.results.get(state, 0) + 1
+    if tally.pushed > before:
+        came_through(store, "push")
 
 
 def _results(answer: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
@@ -194,19 +200,24 @@ def pull(store: Store, tally: Tally, *, reset: str | None = None) -> Exchange[No
     staged = store.get("staged_checkpoint")
     checkpoint = staged or committed
     received = 0
+    rows = reach(store, "pull", min(PAGE, store.get("limits", {}).get("page", PAGE)))
     while True:
         asked = now()
         body = {
             "client": store.get("client"),
             "schema": store.schema.hash,
             "checkpoint": checkpoint,
-            "limit": min(PAGE, store.get("limits", {}).get("page", PAGE)),
+            "limit": rows,
             "pending": store.pending_count(),
         }
         if reset is not None:
             body["reset"] = reset
         try:
             page = yield from call("POST", "pull", body)
+        except ServerUnavailable as unavailable:
+            if unavailable.status is None:
+                was_lost(store, "pull", rows)
+            raise
         except ProblemReceived as problem:
             if problem.status != 400 or staged is None:
                 raise
@@ -221,6 +232,8 @@ def pull(store: Store, tally: Tally, *, reset: str | None = None) -> Exchange[No
         received += len(changes)
         if not more:
             break
+    if received:
+        came_through(store, "pull")
     pulled.commit(
         store,
         checkpoint=checkpoint,
