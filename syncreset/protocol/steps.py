@@ -13,7 +13,7 @@ from .changes import Value
 # The default context has 28 digits, and a decimal field may have more.
 _EXACT = Context(prec=2000)
 _DIGITS = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
-#: More than any field holds; what is longer is no number to reckon with.
+#: More than any field holds; what is longer is no number to add.
 _MOST_DIGITS = 1000
 
 

@@ -57,7 +57,7 @@ def push(user: SyncUser, request: PushRequest) -> dict[str, Any]:
     required: ClientResetRequired | None = None
     answer: dict[str, Any] = {}
     with transaction.atomic():
-        lock_row(Client.objects.filter(pk=request.client))
+        lock_row(Client.objects.filter(pk=request.client, user=user.pk))
         try:
             client = require_current(user, request.client, schema=request.schema, cursor=request.cursor)
         except ClientResetRequired as order:

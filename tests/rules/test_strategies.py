@@ -123,8 +123,8 @@ def test_a_row_that_the_server_lacks_is_healed_whole(line: RowLine) -> None:
 def test_a_row_that_is_merely_old_resurrects_nothing(
     line: RowLine, tombstone: Tombstone, older: dict[str, int]
 ) -> None:
-    buried = tombstone.row
-    clocks = {name: older[name] if buried is None else min(older[name], buried.clock(name)) for name in NAMES}
+    deleted_row = tombstone.row
+    clocks = {name: older[name] if deleted_row is None else min(older[name], deleted_row.clock(name)) for name in NAMES}
     old = replace(
         line, row=replace(line.row, clocks=clocks, updated=min(line.row.updated, tombstone.deleted))
     )
