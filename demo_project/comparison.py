@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from syncreset.sdk.replica import Replica
+from syncreset.sdk import Replica
 
 __all__ = ["Rows", "count_by_model", "differences", "rows_of_replica"]
 

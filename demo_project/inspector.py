@@ -10,8 +10,7 @@ import httpx
 
 from demo_project.ramp.people import PASSWORD
 from demo_project.telling import StoryFailed, Told, say
-from syncreset.sdk.replica import Replica
-from syncreset.sdk.reports import LedgerItem, ResetOutcome, SyncReport
+from syncreset.sdk import LedgerItem, Replica, ResetOutcome, SyncReport
 
 __all__ = ["AIRPORT", "DEFECT", "FLIGHT", "INSPECTION", "VEHICLE", "Inspector", "log_in"]
 

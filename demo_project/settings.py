@@ -10,6 +10,9 @@ from pathlib import Path
 
 import dj_database_url
 
+# Whoever loads these settings enqueues with this Celery app.
+import demo_project.celery  # noqa: F401
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEMO_DIR = Path(os.environ.get("DEMO_DIR", BASE_DIR / ".demo"))
 DEMO_DIR.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from syncreset.sdk.reports import ResetEvent
+from syncreset.sdk import ResetEvent
 
 __all__ = ["StoryFailed", "Told", "act", "check", "command", "console", "ledger", "say", "table"]
 

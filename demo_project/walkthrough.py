@@ -12,7 +12,10 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 
-from demo_project import services
+from demo_project import (
+    configured,  # noqa: F401  it comes first, for the others need Django to be set up
+    services,
+)
 from demo_project.acts import conflict, disaster, offline, release, reset
 from demo_project.acts.cast import Cast
 from demo_project.inspector import log_in
@@ -20,7 +23,7 @@ from demo_project.operator import AdminRefused
 from demo_project.ramp.people import PASSWORD
 from demo_project.stage import Stage, StageFailed
 from demo_project.telling import StoryFailed, act, console
-from syncreset.sdk.errors import ReplicaError
+from syncreset.sdk import ReplicaError
 
 
 def main() -> int:

@@ -8,6 +8,9 @@ import os
 import tempfile
 from pathlib import Path
 
+# Whoever loads these settings enqueues with this Celery app.
+import tests.celeryapp  # noqa: F401
+
 BASE_DIR = Path(__file__).resolve().parent
 
 SECRET_KEY = "only-for-tests-" + "0" * 50

@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from demo_project.ramp.models import Airline, Airport, Assignment, Defect, Flight, Inspection, Plane
-from syncreset.admin.tracked import SyncTrackedAdmin
+from syncreset.admin import SyncTrackedAdmin
 
 
 @admin.register(Airport)

@@ -7,8 +7,8 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from syncreset.protocol.ids import uuid7
-from syncreset.tracking.models import SyncTrackedModel
+from syncreset.models import SyncTrackedModel
+from syncreset.protocol import uuid7
 
 # Keeps a flight's key the same in every database that is seeded from the same data.
 FLIGHT_NAMESPACE = uuid.UUID("7b0c9d5e-2f7e-5c36-9d3a-1c6f0a4b2013")

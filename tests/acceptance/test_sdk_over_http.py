@@ -15,8 +15,7 @@ from syncreset.clients.resets import Reset
 from syncreset.feed.checkpoints import Checkpoint
 from syncreset.feed.entries import Entry
 from syncreset.ledger.item import Item
-from syncreset.sdk.replica import Replica
-from syncreset.sdk.reports import ResetEvent
+from syncreset.sdk import Replica, ResetEvent
 from tests.market.models import Basket, Product, Tag
 from tests.shelters.models import Dog, Shelter
 from tests.support.factories import UserFactory, WorkerFactory

@@ -19,8 +19,8 @@ from syncreset.clients.resets import Reset
 from syncreset.ledger.item import Item, ItemState
 from syncreset.operations.states import CLIENT_STATES
 from syncreset.operations.statistics import beginning_of, last_days, outcomes_by_day
+from syncreset.protocol import uuid7
 from syncreset.protocol.clock import now
-from syncreset.protocol.ids import uuid7
 from syncreset.recovery.job import Recovery
 from syncreset.recovery.orders import preview
 from syncreset.recovery.run import run

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from syncreset.clients.client import Client
 from syncreset.ledger.item import Item
-from syncreset.protocol.ids import uuid7
+from syncreset.protocol import uuid7
 from syncreset.recovery.job import Recovery
 from syncreset.recovery.orders import preview, undo
 from syncreset.recovery.run import run

@@ -17,8 +17,8 @@ from syncreset.clients.resets import Reset, ResetReason, order_reset
 from syncreset.feed.checkpoints import Checkpoint
 from syncreset.feed.entries import Entry
 from syncreset.ledger.item import Item
+from syncreset.protocol import uuid7
 from syncreset.protocol.clock import now
-from syncreset.protocol.ids import uuid7
 from syncreset.protocol.snapshot.lines import TombstoneLine
 from syncreset.recovery.job import Recovery, RecoveryState
 from syncreset.recovery.orders import preview

@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from syncreset.admin.tracked import SyncTrackedAdmin
+from syncreset.admin import SyncTrackedAdmin
 from tests.admin.urls import site
 from tests.shelters.models import Dog, Shelter
 from tests.support.operators import OperatorFactory, page_url

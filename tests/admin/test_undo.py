@@ -6,8 +6,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 
 from syncreset.ledger.item import Item
+from syncreset.protocol import uuid7
 from syncreset.protocol.clock import now
-from syncreset.protocol.ids import uuid7
 from syncreset.protocol.snapshot.lines import TombstoneLine
 from syncreset.recovery.job import Recovery, RecoveryKind, RecoveryState
 from syncreset.recovery.run import run

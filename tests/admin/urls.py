@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.contrib.admin.sites import AdminSite
 from django.urls import include, path
 
-from syncreset.admin.tracked import SyncTrackedAdmin
+from syncreset.admin import SyncTrackedAdmin
 from tests.market.models import Trader
 from tests.shelters.models import Dog, Shelter, Vet
 

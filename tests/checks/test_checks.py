@@ -15,7 +15,7 @@ from django.test.utils import isolate_apps, override_settings
 
 from syncreset.checks import models as checks
 from syncreset.checks import settings, tables
-from syncreset.tracking.models import SyncTrackedModel
+from syncreset.models import SyncTrackedModel
 from syncreset.tracking.registry import tracked_models
 from tests.shelters.models import Dog, Membership, Shelter, Ticket
 from tests.support.untracked import drop_triggers

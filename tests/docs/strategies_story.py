@@ -6,8 +6,8 @@ from typing import Any
 
 from syncreset.clients.client import LastSynced
 from syncreset.ledger.item import Item
+from syncreset.protocol import uuid7
 from syncreset.protocol.clock import now
-from syncreset.protocol.ids import uuid7
 from syncreset.protocol.snapshot.lines import Line, TombstoneLine, UpdateLine
 from syncreset.recovery.job import Recovery
 from tests.shelters.models import Dog, Shelter

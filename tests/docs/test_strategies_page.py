@@ -10,12 +10,12 @@ import pytest
 from django.test.utils import isolate_apps
 
 from syncreset.ledger.item import Item
+from syncreset.models import SyncTrackedModel
 from syncreset.recovery.job import Recovery
 from syncreset.recovery.orders import recover_again
 from syncreset.recovery.run import run
 from syncreset.rules.strategies import STRATEGIES
-from syncreset.sdk.replica import Replica
-from syncreset.tracking.models import SyncTrackedModel
+from syncreset.sdk import Replica
 from syncreset.tracking.options import parse_options
 from tests.docs.strategies_story import DOGS, Played, play
 from tests.shelters.models import Dog, Shelter

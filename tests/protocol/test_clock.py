@@ -3,8 +3,8 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from syncreset.protocol import uuid7
 from syncreset.protocol.clock import TOLERATED_SKEW, corrected
-from syncreset.protocol.ids import uuid7
 
 any_time = st.integers(-(2**70), 2**70)
 clocks = st.dictionaries(st.sampled_from(["*", "age", "name"]), any_time)

@@ -124,7 +124,10 @@ def test_a_row_that_is_merely_old_resurrects_nothing(
     line: RowLine, tombstone: Tombstone, older: dict[str, int]
 ) -> None:
     deleted_row = tombstone.row
-    clocks = {name: older[name] if deleted_row is None else min(older[name], deleted_row.clock(name)) for name in NAMES}
+    clocks = {
+        name: older[name] if deleted_row is None else min(older[name], deleted_row.clock(name))
+        for name in NAMES
+    }
     old = replace(
         line, row=replace(line.row, clocks=clocks, updated=min(line.row.updated, tombstone.deleted))
     )

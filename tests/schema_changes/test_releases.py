@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from syncreset.sdk.replica import Replica
+from syncreset.sdk import Replica
 from tests.schema_changes.releases import Deployment
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]

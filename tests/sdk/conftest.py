@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from syncreset.sdk.replica import Replica
+from syncreset.sdk import Replica
 from tests.support.farm import stock
 from tests.support.fleet import Fleet
 from tests.support.simulated_server import SimulatedServer

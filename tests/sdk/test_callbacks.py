@@ -6,11 +6,17 @@ from typing import Any
 
 import pytest
 
-from syncreset.sdk.errors import CallbackFailed, ReplicaBusy, ServerUnavailable
-from syncreset.sdk.replica import Mode, Replica
-from syncreset.sdk.reports import ResetOutcome
-from syncreset.sdk.store.reader import BackupView
-from syncreset.sdk.transport.messages import Request, Response
+from syncreset.sdk import (
+    BackupView,
+    CallbackFailed,
+    Mode,
+    Replica,
+    ReplicaBusy,
+    Request,
+    ResetOutcome,
+    Response,
+    ServerUnavailable,
+)
 from tests.support.farm import assert_the_work_arrived, work_offline
 from tests.support.fleet import Fleet, Killed, Reaper, same_as_server, sync
 from tests.support.simulated_server import SimulatedServer

@@ -6,10 +6,8 @@ from typing import Any
 import pytest
 
 from syncreset.protocol.clock import now
-from syncreset.sdk.errors import RecoveryFailed, ResetLoop, ResetModeNotAllowed
-from syncreset.sdk.replica import Replica
+from syncreset.sdk import RecoveryFailed, Replica, Request, ResetLoop, ResetModeNotAllowed, Response
 from syncreset.sdk.reset import orders as orders_module
-from syncreset.sdk.transport.messages import Request, Response
 from tests.support.farm import assert_the_work_arrived, work_offline
 from tests.support.fleet import Fleet, same_as_server, sync
 from tests.support.simulated_server import SimulatedServer, refusal

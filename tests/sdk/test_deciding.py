@@ -8,9 +8,7 @@ import pytest
 
 from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset
-from syncreset.sdk.errors import ProtocolViolation
-from syncreset.sdk.replica import Replica
-from syncreset.sdk.transport.messages import Request, Response
+from syncreset.sdk import ProtocolViolation, Replica, Request, Response
 from tests.shelters.models import Dog, Shelter
 from tests.support.factories import UserFactory
 from tests.support.fleet import URL, online

@@ -10,8 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from syncreset.sdk.errors import ProblemReceived, ProtocolViolation, ServerUnavailable
-from syncreset.sdk.replica import Replica
+from syncreset.sdk import ProblemReceived, ProtocolViolation, Replica, ServerUnavailable
 from syncreset.sdk.transport.http import HttpDriver
 from syncreset.sdk.transport.messages import Exchange, Request, call
 from tests.support.simulated_server import SimulatedServer

@@ -11,10 +11,17 @@ import pytest
 
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.read import SnapshotReader
-from syncreset.sdk.errors import LogoutRefused, RecoveryFailed, ReplicaClosed, ServerUnavailable, UnknownModel
-from syncreset.sdk.replica import Replica
+from syncreset.sdk import (
+    LogoutRefused,
+    RecoveryFailed,
+    Replica,
+    ReplicaClosed,
+    Request,
+    Response,
+    ServerUnavailable,
+    UnknownModel,
+)
 from syncreset.sdk.reset.leave import leave
-from syncreset.sdk.transport.messages import Request, Response
 from tests.support.farm import assert_the_work_arrived, work_offline
 from tests.support.fleet import URL, Fleet, Killed, Reaper, offline, online, sync
 from tests.support.simulated_server import SimulatedServer, refusal

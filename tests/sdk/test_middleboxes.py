@@ -6,9 +6,15 @@ from typing import Any
 
 import pytest
 
-from syncreset.sdk.errors import ProblemReceived, ProtocolViolation, ServerUnavailable
-from syncreset.sdk.replica import Mode, Replica
-from syncreset.sdk.transport.messages import Request, Response
+from syncreset.sdk import (
+    Mode,
+    ProblemReceived,
+    ProtocolViolation,
+    Replica,
+    Request,
+    Response,
+    ServerUnavailable,
+)
 from tests.support.farm import assert_the_work_arrived, work_offline
 from tests.support.fleet import Fleet, same_as_server, sync
 from tests.support.simulated_server import SimulatedServer, refusal

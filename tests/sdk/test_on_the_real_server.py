@@ -16,8 +16,7 @@ from syncreset.recovery.job import Recovery
 from syncreset.recovery.orders import recover_again
 from syncreset.recovery.run import run
 from syncreset.recovery.uploads import Upload
-from syncreset.sdk.errors import RecoveryFailed
-from syncreset.sdk.replica import Replica
+from syncreset.sdk import RecoveryFailed, Replica
 from syncreset.wire.schema import published
 from tests.shelters.models import Dog, Shelter
 from tests.support.factories import UserFactory

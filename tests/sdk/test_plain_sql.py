@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from syncreset.sdk.replica import Replica
+from syncreset.sdk import Replica
 from tests.support.fleet import Fleet
 from tests.support.simulated_server import SimulatedServer
 

@@ -13,11 +13,8 @@ import pytest
 
 from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset
-from syncreset.sdk.errors import RecoveryFailed, ResetLoop, WrongUser
-from syncreset.sdk.replica import Mode, Replica
+from syncreset.sdk import BackupView, Mode, RecoveryFailed, Replica, Request, ResetLoop, Response, WrongUser
 from syncreset.sdk.reset import backup
-from syncreset.sdk.store.reader import BackupView
-from syncreset.sdk.transport.messages import Request, Response
 from tests.market.models import Product, Tag
 from tests.shelters.models import Dog, Shelter
 from tests.support.factories import UserFactory

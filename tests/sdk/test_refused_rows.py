@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from syncreset.protocol.changes import Change
-from syncreset.sdk.replica import Replica
+from syncreset.sdk import Replica
 from tests.support.fleet import Fleet, online
 from tests.support.simulated_server import SimulatedServer
 

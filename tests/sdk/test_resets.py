@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from syncreset.sdk import BackupView, Mode, Replica, Request, ResetEvent, Response
 from syncreset.sdk.errors import (
     CallbackFailed,
     RecoveryFailed,
@@ -16,10 +17,6 @@ from syncreset.sdk.errors import (
     ResetModeNotAllowed,
     ServerUnavailable,
 )
-from syncreset.sdk.replica import Mode, Replica
-from syncreset.sdk.reports import ResetEvent
-from syncreset.sdk.store.reader import BackupView
-from syncreset.sdk.transport.messages import Request, Response
 from tests.support.farm import assert_the_work_arrived, work_offline
 from tests.support.fleet import Fleet, Killed, Reaper, same_as_server, sync, unreliable
 from tests.support.simulated_server import SimulatedServer

@@ -10,9 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncreset.sdk.errors import RecoveryFailed
-from syncreset.sdk.replica import Replica
-from syncreset.sdk.transport.messages import Request, Response
+from syncreset.sdk import RecoveryFailed, Replica, Request, Response
 from tests.support.fleet import Fleet, Killed, same_as_server, sync
 from tests.support.properties import examples
 from tests.support.simulated_server import SimulatedServer

@@ -14,12 +14,9 @@ from hypothesis import strategies as st
 from syncreset.protocol.changes import Row
 from syncreset.protocol.snapshot.lines import RowLine, Step, TombstoneLine
 from syncreset.protocol.steps import add_step
-from syncreset.sdk.errors import ServerUnavailable
-from syncreset.sdk.replica import Replica
+from syncreset.sdk import BackupView, Replica, Request, Response, ServerUnavailable
 from syncreset.sdk.reset.overlay import overlay
 from syncreset.sdk.reset.snapshot import lines_of
-from syncreset.sdk.store.reader import BackupView
-from syncreset.sdk.transport.messages import Request, Response
 from tests.support.fleet import Fleet, sync
 from tests.support.properties import examples
 from tests.support.simulated_server import SimulatedServer

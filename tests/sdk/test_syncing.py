@@ -9,9 +9,16 @@ from contextlib import closing
 import pytest
 
 from syncreset.rules.merge import Policy
-from syncreset.sdk.errors import MissingRow, ReplicaBusy, ServerUnavailable, UnknownField, UnknownModel
-from syncreset.sdk.replica import Replica
-from syncreset.sdk.transport.messages import Request, Response
+from syncreset.sdk import (
+    MissingRow,
+    Replica,
+    ReplicaBusy,
+    Request,
+    Response,
+    ServerUnavailable,
+    UnknownField,
+    UnknownModel,
+)
 from tests.support.fleet import URL, Fleet, online, same_as_server, sync, unreliable
 from tests.support.simulated_server import SCHEMA, SimulatedServer, refusal
 

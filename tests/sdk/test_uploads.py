@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncreset.sdk.errors import ProtocolViolation, RecoveryFailed, ServerUnavailable
-from syncreset.sdk.replica import Replica
-from syncreset.sdk.transport.messages import Request, Response
+from syncreset.sdk import ProtocolViolation, RecoveryFailed, Replica, Request, Response, ServerUnavailable
 from tests.support.farm import assert_the_work_arrived, work_offline
 from tests.support.fleet import Fleet, sync
 from tests.support.simulated_server import SimulatedServer, refusal

@@ -4,8 +4,8 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from syncreset.protocol.ids import uuid7
-from syncreset.tracking.models import SyncTrackedModel
+from syncreset.models import SyncTrackedModel
+from syncreset.protocol import uuid7
 
 
 class Shelter(SyncTrackedModel):

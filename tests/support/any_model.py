@@ -26,9 +26,9 @@ from django.db.models.functions import Now
 from hypothesis import strategies as st
 from PIL import Image
 
-from syncreset.protocol.ids import uuid7
+from syncreset.models import SyncTrackedModel
+from syncreset.protocol import uuid7
 from syncreset.tracking import register as registrations
-from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.register import register
 from syncreset.tracking.triggers import install as triggers
 from tests.support.registering import forget_models

@@ -1,6 +1,6 @@
 """Three animals, work done offline on them, and what must be on the server once that work has arrived."""
 
-from syncreset.sdk.replica import Replica
+from syncreset.sdk import Replica
 from tests.support.simulated_server import SimulatedServer
 
 

@@ -9,10 +9,7 @@ from typing import Any, Protocol
 import httpx
 import pytest
 
-from syncreset.sdk import engine
-from syncreset.sdk.errors import ServerUnavailable
-from syncreset.sdk.replica import Replica
-from syncreset.sdk.reports import SyncReport
+from syncreset.sdk import Replica, ServerUnavailable, SyncReport, engine
 from syncreset.sdk.reset import files
 from syncreset.sdk.store.store import Store
 from syncreset.sdk.transport.messages import Request, Response, run

@@ -6,9 +6,7 @@ from rest_framework.test import APIClient
 
 from syncreset.recovery.job import Recovery, RecoveryState
 from syncreset.recovery.run import run
-from syncreset.sdk.replica import Replica
-from syncreset.sdk.reports import SyncReport
-from syncreset.sdk.transport.messages import Request, Response
+from syncreset.sdk import Replica, Request, Response, SyncReport
 from tests.support.fleet import sync
 
 PREFIX = "/sync/v1/"

@@ -22,7 +22,7 @@ from syncreset.protocol.snapshot.read import SnapshotReader
 from syncreset.rules.instruction import Instruction
 from syncreset.rules.merge import Outcome, Policy, merge
 from syncreset.rules.strategies import STRATEGIES, Synced, heal, tombstone_change, without_taken
-from syncreset.sdk.transport.messages import Request, Response
+from syncreset.sdk import Request, Response
 
 SCHEMA = {
     "hash": "schema-1",

@@ -11,10 +11,10 @@ from django.db import connection, models
 from django.test.utils import isolate_apps, override_settings
 
 from syncreset.feed.entries import Entry
+from syncreset.models import SyncTrackedModel
+from syncreset.protocol import uuid7
 from syncreset.protocol.clock import now
-from syncreset.protocol.ids import uuid7
 from syncreset.tracking.migrate import MANIFEST
-from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.registry import tracked_models
 from syncreset.tracking.triggers import install as triggers
 from tests.support.feed import Clocks, clocks_of, entries_of, stamp_all, unstamped

@@ -14,9 +14,9 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from syncreset.checks import models as checks
 from syncreset.feed.entries import Entry, EntryKind
+from syncreset.models import SyncTrackedModel
 from syncreset.tracking import register as registrations
 from syncreset.tracking.migrate import after_migrate, before_migrate
-from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.register import register
 from syncreset.tracking.registry import (
     is_tracked,

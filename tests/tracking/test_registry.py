@@ -8,8 +8,8 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.test.utils import isolate_apps, override_settings
 
+from syncreset.models import SyncTrackedModel
 from syncreset.tracking import registry
-from syncreset.tracking.models import SyncTrackedModel
 from syncreset.tracking.options import SyncOptions
 from syncreset.tracking.registry import (
     dependency_order,

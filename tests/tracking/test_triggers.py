@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from syncreset.feed.entries import Entry
-from syncreset.tracking.models import SyncTrackedModel
+from syncreset.models import SyncTrackedModel
 from syncreset.tracking.registry import options_for, tracked_models
 from syncreset.tracking.triggers import install as triggers
 from syncreset.tracking.triggers.table import name_for

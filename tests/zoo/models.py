@@ -7,8 +7,8 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 
-from syncreset.protocol.ids import uuid7
-from syncreset.tracking.models import SyncTrackedModel
+from syncreset.models import SyncTrackedModel
+from syncreset.protocol import uuid7
 
 
 def specimen_path() -> str:

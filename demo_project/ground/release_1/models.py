@@ -4,8 +4,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from demo_project.ramp.models import Airport
-from syncreset.protocol.ids import uuid7
-from syncreset.tracking.models import SyncTrackedModel
+from syncreset.models import SyncTrackedModel
+from syncreset.protocol import uuid7
 
 
 class Vehicle(SyncTrackedModel):

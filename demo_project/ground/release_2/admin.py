@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from demo_project.ground.release_2.models import Vehicle
-from syncreset.admin.tracked import SyncTrackedAdmin
+from syncreset.admin import SyncTrackedAdmin
 
 
 @admin.register(Vehicle)

@@ -2,8 +2,8 @@
 
 from django.db import models
 
-from syncreset.protocol.ids import uuid7
-from syncreset.tracking.models import SyncTrackedModel
+from syncreset.models import SyncTrackedModel
+from syncreset.protocol import uuid7
 
 
 class Barn(SyncTrackedModel):
