@@ -10,7 +10,7 @@ from ..protocol.errors import Problem
 from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
 from ..signals import changes_applied
-from ..wire.model import wire_models
+from ..wire.model import WireModel, wire_models
 from ..wire.rows import stored_rows
 from .batch import merge_and_write
 from .cascades import UnseenRows
@@ -120,7 +120,8 @@ def _failed_with_group(prepared: Prepared, *, parked: bool) -> Applied:
 
 def _apply_unit(members: list[Prepared], context: Context) -> list[Applied]:
     """Apply in the order of dependency, puts before deletes; then try again what others of the unit may have cured."""
-    waiting = sorted(range(len(members)), key=lambda index: _rank(members[index]))
+    rank = {model: place for place, model in enumerate(wire_models())}
+    waiting = sorted(range(len(members)), key=lambda index: _place(members[index], rank))
     results: dict[int, Applied] = {}
     while waiting:
         applied = _apply_batch([members[index] for index in waiting], context)
@@ -159,10 +160,9 @@ def _swap(
     return swapped
 
 
-def _rank(prepared: Prepared) -> int:
-    order = wire_models()
-    position = order.index(prepared.model)
-    return position if prepared.change.op == "put" else 2 * len(order) - position
+def _place(prepared: Prepared, rank: Mapping[WireModel, int]) -> int:
+    place = rank[prepared.model]
+    return place if prepared.change.op == "put" else 2 * len(rank) - place
 
 
 def _apply_batch(batch: list[Prepared], context: Context) -> list[Applied]:

@@ -68,10 +68,11 @@ def _settable(
     A whole row may say of such a field what it would be anyway.
     """
     settable: dict[str, Any] = {}
+    closed = model.server_computed if context.operator else model.server_computed | model.read_only
     for name, value in given.items():
         if name not in model.fields:
             return _rejected("unknown_field", "the model has no such field", name)
-        if name not in model.server_computed and (context.operator or name not in model.read_only):
+        if name not in closed:
             settable[name] = value
         elif not (change.makes_row and model.is_unset(name, value)):
             return _forbidden(change, name)

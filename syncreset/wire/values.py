@@ -40,13 +40,13 @@ def canonical_values(
     The fields ``of_whole_row`` have values and no steps. Sets of a ``new`` row may be null, which is empty. For what
     was ``acknowledged`` see ``fields.codec.decode``.
     """
-    fields = model.fields
+    fields, counters = model.fields, model.counters
     read: dict[str, Value] = {}
     steps: set[str] = set()
     notes: list[Problem] = []
     for name, value in values.items():
         try:
-            if _is_step(model, name, value):
+            if (is_delta(value) and name in counters) or (is_set_change(value) and name in model.sets):
                 if name in of_whole_row:
                     raise ValueFault(
                         "invalid", "a row that is sent as a whole has values, and no steps to them"
@@ -61,13 +61,6 @@ def canonical_values(
             return CanonicalValues(values=read, problem=fault.problem(name), notes=tuple(notes))
         notes += _notes(fields[name], value)
     return CanonicalValues(values=read, steps=steps, notes=tuple(notes))
-
-
-def _is_step(model: WireModel, name: str, value: Value) -> bool:
-    """Whether a value of a change says what was done to a counter or a set."""
-    if name in model.counters:
-        return is_delta(value)
-    return is_set_change(value) and name in model.sets
 
 
 def _canonical_step(field: "models.Field[Any, Any]", step: Value) -> Value:
