@@ -28,7 +28,7 @@ _DETAILS = {
     "invalid_reference": "the row that this field refers to is not there",
     "exclusion": "a constraint of the table excludes these values beside another row's",
     "protected": "other rows refer to this one and protect it from deletion",
-    "unseen_rows": "the deletion would take rows along that changed after this client last saw them",
+    "unseen_rows": "the deletion would cascade to rows that changed after this client last saw them",
     "invalid": "the database cannot store these values",
     "too_large": "the database cannot store values of this size",
 }

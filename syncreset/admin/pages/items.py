@@ -20,7 +20,7 @@ from ..actions.decide_many import decide_many
 from ..deciding.form import can_decide, offered_fields
 from ..deciding.page import decision_context, resolve_posted
 from ..shown.advice import explain, what_to_do
-from ..shown.both_sides import around, both_sides, taken_along
+from ..shown.both_sides import around, both_sides, cascaded_rows
 from ..shown.html import Table, badge, change_link, changelist_url, code, moment, printable, wire_text
 from .filters import ClientFilter, RecoveryFilter, TrackedModelFilter
 from .records import RawText, RecordAdmin
@@ -242,7 +242,7 @@ class ItemAdmin(RecordAdmin):
     def tables(self, request: HttpRequest, record: Any) -> Sequence[Table]:
         surroundings = [] if record.before is None and record.after is None else [around(record)]
         if record.cascaded:
-            surroundings.append(taken_along(record))
+            surroundings.append(cascaded_rows(record))
         if not can_decide(record):
             return [both_sides(record), *surroundings]
         shown = record.fields.keys() if record.op == "delete" else offered_fields(record)

@@ -87,7 +87,7 @@ def around(item: Item) -> Table:
     )
 
 
-def taken_along(item: Item) -> Table:
+def cascaded_rows(item: Item) -> Table:
     """The rows that a delete has changed beside its own, and how."""
     return Table(
         caption="Other rows that the deletion changed",
