@@ -32,6 +32,9 @@ class _GroupFailed(Exception):
 #: The codes of problems that other changes may cure, by making the row that is missed or by giving up a value.
 CURABLE = ("invalid_reference", "unique")
 
+#: How often what others of a unit may have cured is tried again, while the rows are locked.
+MOST_ROUNDS = 20
+
 
 def apply_changes(changes: Sequence[Change], context: Context) -> list[Applied]:
     """Merge changes into the tables and write them, each ending in exactly one state, in the order given.
@@ -119,21 +122,24 @@ def _failed_with_group(prepared: Prepared, *, parked: bool) -> Applied:
 
 
 def _apply_unit(members: list[Prepared], context: Context) -> list[Applied]:
-    """Apply in the order of dependency, puts before deletes; then try again what others of the unit may have cured."""
+    """Apply in the order of dependency, puts before deletes; then try again what others of the unit may have cured.
+
+    Rows that hand unique values on to each other are written at once, so each round leaves fewer: there are at most as
+    many as changes, and no more than ``MOST_ROUNDS``. What is left then stays parked.
+    """
     rank = {model: place for place, model in enumerate(wire_models())}
     waiting = sorted(range(len(members)), key=lambda index: _place(members[index], rank))
+    curable = (*CURABLE, "unseen_rows") if context.undoing else CURABLE
     results: dict[int, Applied] = {}
-    while waiting:
+    for _ in range(MOST_ROUNDS):
         applied = _apply_batch([members[index] for index in waiting], context)
         results.update(zip(waiting, applied, strict=True))
-        curable = (*CURABLE, "unseen_rows") if context.undoing else CURABLE
         missed = [index for index in waiting if _code(results[index]) in curable]
-        if len(missed) == len(waiting):
-            swapped = _swap({index: members[index] for index in missed}, results, context)
-            if not swapped:
-                break
-            results |= swapped
-            missed = [index for index in missed if index not in swapped]
+        swapped = _swap({index: members[index] for index in missed}, results, context)
+        results |= swapped
+        missed = [index for index in missed if index not in swapped]
+        if not missed or len(missed) == len(waiting):
+            break
         waiting = missed
     return [results[index] for index in range(len(members))]
 
