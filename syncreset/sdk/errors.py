@@ -40,10 +40,6 @@ class ReplicaClosed(ReplicaError):
     """The replica was closed: open another one."""
 
 
-class StoreSetAside(ReplicaError):
-    """The connection is to a store that a client reset has made a backup: nothing can be written to it any more."""
-
-
 class TransactionEnded(ReplicaError):
     """A callback began, committed or rolled back a transaction. The cause of a CallbackFailed; nothing was kept."""
 
