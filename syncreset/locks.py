@@ -1,7 +1,8 @@
-"""The one way in which rows of syncreset's own tables are held against others."""
+"""How rows of syncreset's own tables are held against others: one that is wanted, or those that are free."""
 
 from typing import Any
 
+from django.db import connection
 from django.db.models import F, QuerySet
 
 
@@ -14,3 +15,10 @@ def lock_row(record: "QuerySet[Any]") -> bool:
     """
     column = next(field.name for field in record.model._meta.concrete_fields if not field.primary_key)
     return record.update(**{column: F(column)}) > 0
+
+
+def free_rows(records: "QuerySet[Any]") -> "QuerySet[Any]":
+    """The rows of a query that nobody else holds, held as they are read. Where rows have no locks, these are all."""
+    if connection.features.has_select_for_update_skip_locked:
+        return records.select_for_update(skip_locked=True)
+    return records

@@ -8,9 +8,10 @@ import secrets
 import uuid
 from typing import Literal
 
-from django.db import connection, models, transaction
+from django.db import models, transaction
 from django.db.models import F, Max
 
+from ..locks import free_rows
 from ..protocol.clock import now
 from .entries import Entry, EntryKind
 
@@ -66,9 +67,7 @@ def stamp() -> Checkpoint:
 def _stamp_unstamped() -> Checkpoint:
     newest = Checkpoint.objects.order_by("-number").first()
     number = 1 if newest is None else newest.number + 1
-    unstamped = Entry.objects.filter(checkpoint__isnull=True)
-    if connection.features.has_select_for_update_skip_locked:
-        unstamped = unstamped.select_for_update(skip_locked=True)
+    unstamped = free_rows(Entry.objects.filter(checkpoint__isnull=True))
     stamped = Entry.objects.filter(pk__in=unstamped.values("pk")).update(checkpoint=number)
     if newest is not None and not stamped:
         return newest

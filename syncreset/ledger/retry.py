@@ -1,20 +1,34 @@
 """Parked changes, merged once more: what they waited for may have come."""
 
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from ..apply.changes import apply_changes
+from django.db.models import QuerySet
+
+from ..apply.changes import CURABLE, apply_changes
 from ..apply.context import Context
-from .item import Item
+from ..locks import free_rows
+from .item import Item, ItemState
 from .record import change_from_json, renew_item, save_renewed
 
 
-def merge_again(items: Sequence[Item], context: Context) -> None:
+def curable(**where: Any) -> "QuerySet[Item]":
+    """The items whose change could not be written at all, for something that other changes may bring.
+
+    One of which a part was written, by a merge or by a person's decision, is for that person alone: its change as a
+    whole must not be merged a second time.
+    """
+    return Item.objects.filter(state=ItemState.PARKED, code__in=CURABLE, wrote=False, **where)
+
+
+def merge_again(items: "QuerySet[Item]", context: Context) -> None:
     """Merge the changes of items together, so that cycles of references close, and keep what has become of them.
 
-    Within the caller's transaction. The ledger keeps changes with their clocks corrected: they are not shifted again.
+    Within the caller's transaction. An item that somebody is deciding at this moment is left out. The ledger keeps
+    changes with their clocks corrected: they are not shifted again.
     """
-    changes = [change_from_json(item.change) for item in items]
-    for item, result in zip(items, apply_changes(changes, replace(context, offset=0)), strict=True):
+    waiting = list(free_rows(items))
+    changes = [change_from_json(item.change) for item in waiting]
+    for item, result in zip(waiting, apply_changes(changes, replace(context, offset=0)), strict=True):
         renew_item(item, result)
-    save_renewed(items)
+    save_renewed(waiting)

@@ -1,15 +1,15 @@
 """Changes that an earlier push had to park and that this one has cured: it is no matter how changes are cut."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.db.models import ForeignKey, ManyToManyField
 
-from ..apply.changes import CURABLE
 from ..apply.context import Context
 from ..apply.slots import Applied
-from ..ledger.item import Item, ItemState
-from ..ledger.retry import merge_again
+from ..ledger.item import Item
+from ..ledger.retry import curable, merge_again
 from ..protocol.changes import RowKey
 from ..wire.model import model_labelled, wire_model
 
@@ -25,10 +25,7 @@ def cure(context: Context, applied: Sequence[Applied]) -> None:
     written = {result.change.row_key for result in applied if result.outcome.writes}
     if not written:
         return
-    items = Item.objects.filter(
-        client=context.client, recovery=None, state=ItemState.PARKED, code__in=CURABLE
-    )
-    parked = list(items.order_by("created", "pk")[:MOST])
+    parked = curable(client=context.client, recovery=None).order_by("created", "pk")[:MOST]
     freed = _freed(applied)
     if any(_waits_for(item, written, freed) for item in parked):
         # Those of one survey refer to each other: what one of them waits for may be another one.
@@ -46,21 +43,25 @@ def _freed(applied: Sequence[Applied]) -> dict[str, set[str]]:
 
 
 def _waits_for(item: Item, written: set[RowKey], freed: Mapping[str, set[str]]) -> bool:
-    if item.code == "unique":
-        names = freed.get(item.change["model"], set())
-        field = item.problem.get("field")
-        return bool(names) if field is None else field in names
-    return not written.isdisjoint(_referred(item))
-
-
-def _referred(item: Item) -> Iterator[RowKey]:
-    """The rows that a parked change refers to."""
-    model = model_labelled(item.change["model"])
+    model, name = model_labelled(item.change["model"]), item.problem.get("field")
     if model is None:
-        return
-    for name, value in item.change["fields"].items():
-        field = model.fields.get(name)
-        if isinstance(field, ForeignKey | ManyToManyField) and value is not None:
-            label = wire_model(field.related_model).label
-            keys = value if isinstance(value, list) else [value]
-            yield from ((label, key) for key in keys if isinstance(key, str))
+        return False
+    if item.code == "unique":
+        names = freed.get(model.label, set())
+        return bool(names) if name is None else name in names
+    return any(
+        _is_brought(field, item, written)
+        for field in (model.key, *model.fields.values())
+        if name in (None, field.name)
+    )
+
+
+def _is_brought(field: Any, item: Item, written: set[RowKey]) -> bool:
+    """Whether a row that was written may be the one that a parked change refers to."""
+    if not isinstance(field, ForeignKey | ManyToManyField):
+        return False
+    label = wire_model(field.related_model).label
+    if isinstance(field, ForeignKey) and field.target_field.primary_key:
+        key = item.change["pk"] if field.primary_key else item.change["fields"].get(field.name)
+        return (label, key) in written
+    return label in {other for other, _ in written}

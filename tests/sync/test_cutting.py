@@ -1,12 +1,16 @@
 """However the same changes are cut into pushes, the server ends in the same state."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from pytest_django import Settings
 
 from syncreset.ledger.item import Item
+from syncreset.locks import lock_row
 from syncreset.sdk import Replica
 from tests.shelters.models import Dog, Shelter, Visit
 from tests.support.device import Device
@@ -119,3 +123,53 @@ def test_a_survey_larger_than_a_push_arrives_whole(
         assert len(replica.all("shelters.dog")) == Dog.objects.count() == 30
     assert Visit.objects.count() == 30
     assert Dog.objects.filter(mother=None).count() == 1
+
+
+def test_what_a_person_has_decided_in_part_is_that_persons(phone: Device, shelter: Shelter) -> None:
+    """A part of it was written already: the change as a whole must not be merged a second time."""
+    (told,) = phone.push(phone.create(DOG, dog_fields(shelter, name="Heir", mother=MOTHER)))
+    Item.objects.update(wrote=True)
+
+    phone.push(phone.create(DOG, dog_fields(shelter, name="Mother"), MOTHER))
+
+    assert Item.objects.get(pk=told["item"]).state == "parked"
+    assert not Dog.objects.filter(name="Heir").exists()
+
+
+def test_a_row_whose_key_is_a_reference_waits_for_its_row(device: DeviceFactory) -> None:
+    phone = device()
+    phone.pull()
+    key = "0190a5b4-0000-7000-8000-00000000000b"
+
+    (told,) = phone.push(phone.create("zoo.onetoonekeyed", {"note": "second"}, key))
+    phone.push(phone.create("zoo.uuidkeyed", {"note": "first"}, key))
+
+    assert told["state"] == "parked"
+    assert Item.objects.get(pk=told["item"]).state == "applied"
+
+
+@pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="SQLite has one writer: nobody decides beside it"
+)
+def test_an_item_that_somebody_is_deciding_is_left_to_them(phone: Device, shelter: Shelter) -> None:
+    (told,) = phone.push(phone.create(DOG, dog_fields(shelter, name="Heir", mother=MOTHER)))
+    deciding, pushed = threading.Event(), threading.Event()
+
+    def decide() -> None:
+        try:
+            with transaction.atomic():
+                lock_row(Item.objects.filter(pk=told["item"]))
+                deciding.set()
+                assert pushed.wait(20)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor() as pool:
+        decision = pool.submit(decide)
+        assert deciding.wait(20)
+        (made,) = phone.push(phone.create(DOG, dog_fields(shelter, name="Mother"), MOTHER))
+        pushed.set()
+        decision.result()
+
+    assert made["state"] == "applied"
+    assert Item.objects.get(pk=told["item"]).state == "parked"

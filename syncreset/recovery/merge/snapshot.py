@@ -8,14 +8,14 @@ from typing import TypeVar
 from django.db import transaction
 
 from ... import conf
-from ...apply.changes import CURABLE, apply_changes
+from ...apply.changes import apply_changes
 from ...apply.context import Context
 from ...apply.slots import Applied
 from ...clients.client import LastSynced
 from ...feed.checkpoints import Checkpoint, feed_state
-from ...ledger.item import Item, ItemState, totals
+from ...ledger.item import Item, totals
 from ...ledger.record import item_for, save_items
-from ...ledger.retry import merge_again
+from ...ledger.retry import curable, merge_again
 from ...protocol.snapshot.read import SnapshotReader
 from ...rules.merge import Outcome
 from ..context import context_of, cursor_of
@@ -178,11 +178,6 @@ def _retry_clashes(recovery: Recovery) -> None:
     """What a later chunk may have cured is merged again, all of it together, so that cycles of references close."""
     with transaction.atomic():
         hold(recovery)
-        waiting = list(
-            Item.objects.filter(recovery=recovery, state=ItemState.PARKED, code__in=CURABLE).order_by(
-                "line", "part"
-            )
-        )
-        if not waiting:
-            return
-        merge_again(waiting, context_of(recovery))
+        waiting = curable(recovery=recovery).order_by("line", "part")
+        if waiting.exists():
+            merge_again(waiting, context_of(recovery))
