@@ -334,3 +334,14 @@ def test_a_link_that_is_good_again_carries_more_again(server: SimulatedServer, f
 
     limits = [json.loads(request.body)["limit"] for request in server.requests if request.path == "pull"]
     assert limits == [1000]
+
+
+def test_what_the_link_carries_is_known_after_a_reset(server: SimulatedServer, fleet: Fleet) -> None:
+    for number in range(200):
+        server.put("farm.animal", f"s{number}", name="x" * 50)
+    replica = fleet.open()
+    sync_until_it_ends(replica, cutting(server, down=8000), most=10)
+
+    server.force_reset(replica.client_id)
+
+    assert sync_until_it_ends(replica, cutting(server, down=8000), most=3) <= 3

@@ -6,8 +6,8 @@ from pathlib import Path
 from ..store.store import Store
 from . import files
 
-#: What survives a reset: who the client is, and which sequence numbers it has used.
-NAMES = ("client", "registered", "name", "next_seq", "limits", "retention")
+#: What survives a reset: who the client is, which sequence numbers it has used, and what its link carries.
+NAMES = ("client", "registered", "name", "next_seq", "limits", "retention", "reach")
 
 
 def name_backup(store: Path, reset: str, noted: int) -> str:
