@@ -14,6 +14,7 @@ from ..clients.gate import ClientResetRequired, ServerOutdated, reset_problem, r
 from ..clients.resets import ResetReason
 from ..protocol.errors import ProtocolError
 from ..recovery.uploads import OffsetConflict
+from ..sync.receipts import ClientCopied
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,9 @@ def problem_response(error: Exception) -> Response | None:
     """The problem that an exception is; None for one that is a fault of ours, which must be seen."""
     if isinstance(error, ClientResetRequired):
         return _reset_required(error)
+    if isinstance(error, ClientCopied):
+        own = {"client": str(error.client.pk), "checkpoint": error.checkpoint}
+        return _problem(error.status, error.code, error.detail, members=own)
     if isinstance(error, ProtocolError):
         return _problem(error.status, error.code, error.detail, headers=_headers_of(error))
     if isinstance(error, RequestDataTooBig):

@@ -256,6 +256,7 @@ def recovery_as_wire(recovery: Recovery) -> dict[str, Any]:
             "rows": recovery.rows,
             "tombstones": recovery.tombstones,
             "updates": recovery.updates,
+            "pushed": recovery.pushed,
         },
     }
     if recovery.problem is not None:

@@ -4,10 +4,12 @@ What the database refuses is raised, with nothing written; cutting the batch in 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..protocol.changes import Row, RowKey
 from ..rules.merge import Outcome
 from .context import Context
+from .counted import Counting
 from .decide import merge_one, without_target
 from .prepare import Prepared
 from .references import missing_targets
@@ -27,7 +29,8 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
     emptied: dict[int, set[str]] = {}
     while True:
         slots = load_slots(batch, context)
-        merged = _merge_all(batch, slots, context, settled, emptied)
+        counting = Counting.of(batch, context)
+        merged = _merge_all(batch, slots, counting, settled, emptied)
         dead = list(missing_targets(batch, [outcome for _, outcome in merged], slots, context))
         if not dead:
             break
@@ -42,6 +45,7 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
             if slot.instance is not None and slot.row is not None:
                 vacate(slot.instance, slot.touched)
     cascaded = write_slots(slots, context)
+    counting.note(batch, merged)
     return [
         Applied(
             change=prepared.change,
@@ -57,7 +61,7 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
 def _merge_all(
     batch: list[Prepared],
     slots: Mapping[RowKey, Slot],
-    context: Context,
+    counting: Counting,
     settled: dict[int, Outcome],
     emptied: Mapping[int, set[str]],
 ) -> list[tuple[Row | None, Outcome]]:
@@ -66,7 +70,9 @@ def _merge_all(
     for index, prepared in enumerate(batch):
         slot = slots[prepared.change.row_key]
         before = None if slot.hidden else slot.row
-        outcome = settled.get(index) or merge_one(prepared, slot, context, emptied.get(index, set()))
+        counted = replace(prepared, change=counting.net(prepared.change))
+        outcome = settled.get(index) or merge_one(counted, slot, counting.context, emptied.get(index, set()))
+        counting.take(prepared.change, outcome)
         if index not in settled and outcome.state == "rejected":
             settled[index] = outcome
         if index not in settled:

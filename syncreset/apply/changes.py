@@ -7,6 +7,7 @@ from django.db import transaction
 
 from ..protocol.changes import Change, Row, RowKey
 from ..protocol.errors import Problem
+from ..protocol.steps import is_steps
 from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
 from ..signals import changes_applied
@@ -222,7 +223,7 @@ def _with_rows(results: list[Applied], context: Context) -> list[Applied]:
     """With the server's row, for changes that did not simply apply and whose client must be told what stands."""
     wanted: dict[str, set[str]] = {}
     for result in results:
-        if result.outcome.state not in ("applied", "identical"):
+        if result.outcome.state not in ("applied", "identical") or _counted_before(result):
             wanted.setdefault(result.change.model, set()).add(result.change.pk)
     found: dict[RowKey, Row] = {}
     for model in wire_models():
@@ -232,7 +233,17 @@ def _with_rows(results: list[Applied], context: Context) -> list[Applied]:
             found |= {
                 (label, pk): stored.row for pk, stored in stored_rows(model, context.scopes, pks).items()
             }
-    return [_with_servers_side(result, found.get(result.change.row_key)) for result in results]
+    return [
+        _with_servers_side(result, found.get(result.change.row_key))
+        if result.change.pk in wanted.get(result.change.model, ())
+        else result
+        for result in results
+    ]
+
+
+def _counted_before(result: Applied) -> bool:
+    """Whether a client is told that nothing was written, while its steps are in the server's value already."""
+    return result.outcome.state == "identical" and any(map(is_steps, result.change.fields.values()))
 
 
 def _with_servers_side(result: Applied, row: Row | None) -> Applied:

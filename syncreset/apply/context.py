@@ -1,5 +1,6 @@
 """In what context changes are applied: for whom, as of when, and by which rules."""
 
+import uuid
 from dataclasses import dataclass
 
 from ..clients.client import Client, SyncUser
@@ -27,3 +28,5 @@ class Context:
     policy: Policy | None = None
     #: What the server itself had is written as it was, and a deletion cascades to nothing.
     undoing: bool = False
+    #: The recovery whose changes these are, if they are one's.
+    recovery: uuid.UUID | None = None

@@ -44,7 +44,6 @@ def prepare(change: Change, context: Context) -> Prepared | Outcome:
     read = canonical_values(
         model,
         settable,
-        of_whole_row=change.whole_values(),
         new=change.makes_row,
         acknowledged=change.healing,
     )
@@ -107,7 +106,7 @@ def _typed_whole(change: Instruction, model: WireModel, own: CanonicalValues, co
         rest = {name: value for name, value in change.whole.fields.items() if name not in typed}
         if not rest.keys() <= model.fields.keys():
             return None
-        read = canonical_values(model, rest, of_whole_row=rest, acknowledged=change.healing)
+        read = canonical_values(model, rest, acknowledged=change.healing)
         if read.problem is not None:
             return None
         typed |= read.values

@@ -30,8 +30,14 @@ class Client(models.Model):
     checkpoint = models.BigIntegerField(null=True)
     scopes = models.JSONField(default=list)
     acked = models.BigIntegerField(default=0)
-    #: ``[sequence number, digest]`` of the changes last processed, to tell a replay from a number used twice.
-    recent = models.JSONField(default=list)
+    #: How many pushes were answered, the receipt of the last answer, and that of the one before.
+    pushes = models.BigIntegerField(default=0)
+    receipt = models.CharField(max_length=40, blank=True)
+    receipt_before = models.CharField(max_length=40, blank=True)
+    #: The client whose store this one's is a copy of.
+    copy_of = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="copies"
+    )
     #: Server time minus client time (µs) at the last contact.
     clock_offset = models.BigIntegerField(default=0)
 
@@ -81,7 +87,3 @@ def record_synced(client: Client, *, checkpoint: int, at: int, models: Collectio
         unique_fields=["client", "model"],
         update_fields=["at", "checkpoint"],
     )
-
-
-#: How many of the last sequence numbers keep a digest of their change, to tell a replay from a reuse.
-REMEMBERED = 2000

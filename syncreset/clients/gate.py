@@ -42,6 +42,11 @@ class Overtaken(ProtocolError):
     code = "overtaken"
 
 
+def current_schema_hash() -> str:
+    """The hash of the schema of now, which is published."""
+    return str(publish()["hash"])
+
+
 def require_not_overtaken(client: Client, cursor: Cursor | None) -> None:
     """Refuse what was sent before the client's newest bootstrap. To be asked under the lock of the client's row.
 
@@ -66,7 +71,7 @@ def require_current(
     names it and the cursor is None or one of this bootstrap. Raises ClientForbidden for another user's client, and
     ServerOutdated where the client has taken over a schema that is newer than the code which runs here.
     """
-    current_hash = publish()["hash"]
+    current_hash = current_schema_hash()
     client = find_client(user, client_id)
     if client is None:
         client = _adopt(user, client_id)

@@ -84,6 +84,7 @@ def change_as_json(change: Instruction) -> dict[str, Any]:
         "healing": change.healing,
         "overrides": change.overrides,
         "restores": change.restores,
+        "includes": {name: dict(steps) for name, steps in change.includes.items()},
         "whole": None if change.whole is None else as_json(change.whole),
     }
 
@@ -102,6 +103,7 @@ def change_from_json(kept: Mapping[str, Any]) -> Instruction:
         healing=kept["healing"],
         overrides=kept["overrides"],
         restores=kept["restores"],
+        includes=kept["includes"],
         whole=None if whole is None else Row(**whole),
     )
 

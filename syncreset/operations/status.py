@@ -115,7 +115,7 @@ def unsynced(*, named: int) -> Unsynced:
     """What clients hold that nobody else has, with at most ``named`` clients."""
     holders = Client.objects.filter(pending__gt=0)
     sums = holders.aggregate(clients=Count("pk"), changes=Sum("pending"))
-    oldest = holders.select_related("user").defer("recent", "scopes").order_by("last_seen")
+    oldest = holders.select_related("user").defer("scopes").order_by("last_seen")
     return Unsynced(clients=sums["clients"], changes=sums["changes"] or 0, oldest=list(oldest[:named]))
 
 

@@ -14,19 +14,32 @@ from .errors import InvalidSnapshot, Malformed, Problem, ProtocolError, TooLarge
 from .ids import uuid7
 from .snapshot.lines import (
     FORMAT,
+    ChangeLine,
     Counts,
+    FieldSteps,
     Header,
     Limits,
     Line,
     MalformedLine,
     RowLine,
-    Step,
     TombstoneLine,
     UpdateLine,
 )
 from .snapshot.read import SnapshotReader
 from .snapshot.write import write_snapshot
-from .steps import add_step, counter_step, is_delta, is_set_change, set_step, with_step, without_step
+from .steps import (
+    Step,
+    add_step,
+    counter_step,
+    is_delta,
+    is_set_change,
+    is_steps,
+    parse_steps,
+    set_step,
+    steps_value,
+    with_step,
+    without_step,
+)
 from .strict_json import dumps, loads
 
 if TYPE_CHECKING:
@@ -40,11 +53,13 @@ __all__ = [
     "TOLERATED_SKEW",
     "UNDECIDED",
     "Change",
+    "ChangeLine",
     "Clocks",
     "Conflict",
     "Counts",
     "Difference",
     "DifferenceKind",
+    "FieldSteps",
     "Header",
     "InvalidSnapshot",
     "Limits",
@@ -75,13 +90,16 @@ __all__ = [
     "dumps",
     "is_delta",
     "is_set_change",
+    "is_steps",
     "loads",
     "now",
     "overwrite",
     "parse_change",
     "parse_clocks",
+    "parse_steps",
     "same",
     "set_step",
+    "steps_value",
     "uuid7",
     "with_step",
     "without_step",

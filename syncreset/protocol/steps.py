@@ -1,20 +1,112 @@
 """Values that say what to do with a value, not what it shall be: a counter's delta, a set's elements; and their sums.
 
-A step is ``{"delta": n}`` or ``{"add": [...], "remove": [...]}``. Steps of integers are numbers, those of big integers
-and decimals strings of digits, as the fields' values are on the wire; all sums are exact.
+An amount is ``{"delta": n}`` or ``{"add": [...], "remove": [...]}``. Those of integers are numbers, those of big
+integers and decimals strings of digits, as the fields' values are on the wire; all sums are exact. A step is an amount
+with an id, under which it counts once, whatever road it takes and however often.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Context, Decimal
+from typing import Any
 
 from .changes import Value
+from .errors import Malformed
 
 # The default context has 28 digits, and a decimal field may have more.
 _EXACT = Context(prec=2000)
 _DIGITS = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
 #: More than any field holds; what is longer is no number to add.
 _MOST_DIGITS = 1000
+#: The longest id of a step.
+ID_LENGTH = 64
+#: More steps than this are in no field of a change.
+MOST_STEPS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What was done to a counter or a set at once, under an id that nothing else has ever had.
+
+    ``sent``: it was pushed, and may have arrived. ``at`` is the server's clock (µs) with which it was answered, None
+    where it was not.
+    """
+
+    id: str
+    amount: Value
+    sent: bool = False
+    at: int | None = None
+
+    def as_wire(self) -> dict[str, Any]:
+        """The step as an object of the protocol."""
+        wire: dict[str, Any] = {"id": self.id, **self.amount}
+        wire |= {"sent": True} if self.sent else {}
+        return wire if self.at is None else {**wire, "at": self.at}
+
+
+def steps_value(steps: Iterable[Step], **value: Value) -> dict[str, Any]:
+    """The value of a field that says by which steps it was changed; and of a row that the server lacks, to what."""
+    return {"steps": [step.as_wire() for step in steps], **value}
+
+
+def is_steps(value: Value) -> bool:
+    """Whether a value has the form ``{"steps": [...]}``, with or without a ``value`` beside them."""
+    return isinstance(value, dict) and "steps" in value and value.keys() <= {"steps", "value"}
+
+
+def parse_steps(value: Mapping[str, Any]) -> tuple[Step, ...]:
+    """The steps of such a value. Raises Malformed."""
+    raw = value["steps"]
+    if not isinstance(raw, list) or len(raw) > MOST_STEPS:
+        raise Malformed(f"the steps are not an array of at most {MOST_STEPS}")
+    steps = tuple(map(parse_step, raw))
+    if len({step.id for step in steps}) < len(steps):
+        raise Malformed("two steps have one id")
+    return steps
+
+
+def parse_step(raw: object) -> Step:
+    """A step from its wire object. Raises Malformed."""
+    if not isinstance(raw, dict):
+        raise Malformed("a step is not an object")
+    identity, sent, at = raw.get("id"), raw.get("sent", False), raw.get("at")
+    if not isinstance(identity, str) or not 0 < len(identity) <= ID_LENGTH or not identity.isprintable():
+        raise Malformed(f"a step has no id, which is a text of at most {ID_LENGTH} characters")
+    if not isinstance(sent, bool) or not (at is None or (type(at) is int and abs(at) < 2**63)):
+        raise Malformed("a step's sent is neither true nor false, or its at is no time")
+    amount = {name: value for name, value in raw.items() if name not in ("id", "sent", "at")}
+    if not is_delta(amount):
+        amount = _parse_elements(amount)
+    return Step(id=identity, amount=amount, sent=sent, at=at)
+
+
+def _parse_elements(raw: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Of a set's step both members, as sorted lists of strings that have nothing in common."""
+    if not is_set_change(raw):
+        raise Malformed("a step has neither a delta nor elements that are added and removed")
+    amount = {}
+    for name in ("add", "remove"):
+        elements = raw.get(name, [])
+        if not isinstance(elements, list) or not all(isinstance(element, str) for element in elements):
+            raise Malformed(f"a step's {name} is not an array of strings")
+        amount[name] = sorted(set(elements))
+    if not set(amount["add"]).isdisjoint(amount["remove"]):
+        raise Malformed("an element of a step is both added and removed")
+    return amount
+
+
+def sum_of(steps: Iterable[Step]) -> Value | None:
+    """What several steps of one field come to, in their order; None for none."""
+    total: Value | None = None
+    for step in steps:
+        total = step.amount if total is None else with_step(total, step.amount)
+    return total
+
+
+def nothing(like: Value) -> Value:
+    """The amount of this kind that changes nothing."""
+    return without_step(like, like)
 
 
 def is_delta(value: Value) -> bool:

@@ -20,6 +20,7 @@ def context_of(recovery: Recovery, *, operator: bool = False) -> Context:
         received=now(),
         offset=recovery.clock_offset,
         operator=operator,
+        recovery=recovery.pk,
     )
 
 

@@ -64,6 +64,7 @@ class Recovery(models.Model):
     rows = models.BigIntegerField(default=0)
     tombstones = models.BigIntegerField(default=0)
     updates = models.BigIntegerField(default=0)
+    pushed = models.BigIntegerField(default=0)
     absent = models.BigIntegerField(default=0)
     position = models.BigIntegerField(default=0)
     changes = models.BigIntegerField(default=0)
@@ -94,7 +95,7 @@ class Recovery(models.Model):
     @property
     def total(self) -> int:
         """Lines of the snapshot between header and end."""
-        return self.rows + self.tombstones + self.updates
+        return self.rows + self.tombstones + self.updates + self.pushed
 
 
 class LeaseLost(Exception):

@@ -54,7 +54,7 @@ def undo(recovery: Recovery, *, by: SyncUser | None = None) -> Recovery:
         )
     undoing = _copy(recovery, RecoveryKind.UNDO, None, by)
     undoing.undoes = recovery
-    undoing.rows = undoing.tombstones = undoing.updates = 0
+    undoing.rows = undoing.tombstones = undoing.updates = undoing.pushed = 0
     with transaction.atomic():
         return queue(undoing)
 
@@ -83,6 +83,7 @@ def _copy(recovery: Recovery, kind: RecoveryKind, strategy: str | None, by: Any)
         rows=recovery.rows,
         tombstones=recovery.tombstones,
         updates=recovery.updates,
+        pushed=recovery.pushed,
         created_by=by,
     )
 

@@ -16,12 +16,12 @@ from ..locks import lock_row
 from ..protocol.changes import ROW_CLOCK, Row, same
 from ..protocol.clock import now
 from ..protocol.errors import Malformed, ProtocolError
+from ..protocol.steps import is_steps
 from ..rules.instruction import Instruction
 from ..rules.merge import REVIEW
 from ..wire.model import model_labelled
 from ..wire.rows import lock_instances, row_of, tombstone_of
 from .job import RecoveryKind, settle
-from .merge.steps import is_step, without_already_applied
 
 #: ``client``, ``server``, or a value for each field named.
 Keep = str | Mapping[str, Any]
@@ -55,7 +55,9 @@ def resolve(item: Item, keep: Keep, context: Context, *, seen: Mapping[str, int]
         if change is None:
             _keep_servers(item)
         else:
-            (result,) = apply_changes([change], replace(context, offset=0, policy=REVIEW))
+            (result,) = apply_changes(
+                [change], replace(context, offset=0, policy=REVIEW, recovery=item.recovery_id)
+            )
             _renew(item, result)
         if item.state != ItemState.PARKED:
             item.resolution = keep
@@ -81,7 +83,7 @@ def _decided(
         if keep != "client":
             raise Malformed("a delete is decided as a whole: keep the client's or the server's side")
         return replace(change, clocks={ROW_CLOCK: now()}, base=_bases(item, [ROW_CLOCK], present, seen))
-    fields = without_already_applied(item, keep if isinstance(keep, Mapping) else open_fields(item))
+    fields = dict(keep) if isinstance(keep, Mapping) else open_fields(item)
     if present is None and deleted_row is not None:
         return replace(
             change,
@@ -94,9 +96,7 @@ def _decided(
         )
     if present is None:
         whole = dict(change.fields) if change.whole is None else dict(change.whole.fields)
-        fields = {
-            name: value for name, value in fields.items() if name not in whole or not is_step(change, name)
-        }
+        fields = {name: _of_whole_row(value, whole.get(name)) for name, value in fields.items()}
         return replace(
             change,
             fields={**whole, **fields},
@@ -121,10 +121,20 @@ def open_fields(item: Item) -> dict[str, Any]:
 
     All of them where the change as a whole could not be written.
     """
+    given = item.change["fields"]
     waiting = {
-        name: decision["client"] for name, decision in item.fields.items() if decision["kept"] == "review"
+        name: given[name] if is_steps(given.get(name)) else decision["client"]
+        for name, decision in item.fields.items()
+        if decision["kept"] == "review"
     }
-    return waiting or dict(item.change["fields"])
+    return waiting or dict(given)
+
+
+def _of_whole_row(value: Any, whole: Any) -> Any:
+    """The value of a field in a row that is made again: of steps, what they had led to."""
+    if not is_steps(value) or whole is None or is_steps(whole):
+        return value
+    return {"value": whole, **value}
 
 
 def _present(item: Item, context: Context) -> Row | None:

@@ -1,10 +1,12 @@
 """Giving back what a recovery wrote: each row as it was before, unless somebody has changed it since."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from django.db import transaction
 
 from ..apply.changes import apply_changes
+from ..apply.counted import uncount
 from ..apply.slots import Applied
 from ..ledger.item import Item
 from ..ledger.record import item_for, save_items
@@ -33,8 +35,20 @@ def undo_items(recovery: Recovery) -> None:
                 for number, result in enumerate(results, start=1)
             ]
         )
+        if recovery.undoes is not None:
+            uncount(recovery.undoes.pk, _given_back(results))
         recovery.position = recovery.changes = len(changes)
         Recovery.objects.filter(pk=recovery.pk).update(position=len(changes), changes=len(changes))
+
+
+def _given_back(results: list[Applied]) -> Iterator[tuple[str, str, str]]:
+    """The fields that are as they were before again; of a row that is gone, all that it had."""
+    for result in results:
+        names = result.before.fields if result.outcome.deletes and result.before else result.outcome.decisions
+        for name in names:
+            decision = result.outcome.decisions.get(name)
+            if result.outcome.deletes or (decision is not None and decision.kept == "client"):
+                yield result.change.model, result.change.pk, name
 
 
 def _for_a_person(result: Applied) -> Applied:

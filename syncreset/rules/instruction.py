@@ -1,8 +1,9 @@
 """What the server does with a change, beside what a client says in it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from ..protocol.changes import Change, Row, same
+from ..protocol.changes import Change, Row, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,13 +12,18 @@ class Instruction(Change):
 
     ``whole`` is the row as the client's snapshot holds it, from which a row that the server has lost can be made
     again. ``healing`` marks what is taken from acknowledged data because a restored server has forgotten it. One that
-    ``overrides`` wins every conflict. One that ``restores`` brings back a row that was deleted.
+    ``overrides`` wins every conflict. One that ``restores`` brings back a row that was deleted. ``includes`` are the ids
+    of steps, by field, that are in the values of this change already, with the server's clocks (µs) that they were
+    answered with, None where they were not: they count as counted. ``from_nothing`` are the values of counters and sets
+    for a row that is made anew, where ``fields`` say by how much they change.
     """
 
     whole: Row | None = None
     healing: bool = False
     overrides: bool = False
     restores: bool = False
+    includes: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    from_nothing: Mapping[str, Value] = field(default_factory=dict)
 
     @classmethod
     def of(cls, change: Change) -> "Instruction":
@@ -29,9 +35,6 @@ class Instruction(Change):
         """Whether it holds a whole row: one made by the client, or one that a restored server lacks."""
         return self.base is None or (self.whole is not None and len(self.fields) >= len(self.whole.fields))
 
-    def whole_values(self) -> set[str]:
-        """The fields whose values are a whole row's, be it a new one or a snapshot's, and not what was done to it."""
-        if self.base is None:
-            return set(self.fields)
-        whole = {} if self.whole is None else self.whole.fields
-        return {name for name, value in self.fields.items() if name in whole and same(whole[name], value)}
+    def of_new_row(self) -> Mapping[str, Value]:
+        """The values of a row that is made of this change alone."""
+        return {name: self.from_nothing.get(name, value) for name, value in self.fields.items()}

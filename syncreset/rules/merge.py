@@ -178,7 +178,7 @@ def _about_row(row: Row, base: int | None, kept: Kept) -> dict[str, Decision]:
 
 def _create(change: Instruction) -> Outcome:
     if change.base is None:
-        source = Row(fields=change.fields, updated=0, clocks=change.clocks)
+        source = Row(fields=change.of_new_row(), updated=0, clocks=change.clocks)
     elif change.whole is not None and (change.healing or change.overrides):
         source = change.whole
     else:
@@ -325,7 +325,7 @@ def _put_on_bare_tombstone(tombstone: Tombstone, change: Instruction, policy: Po
     whole = (
         change.whole
         if change.base is not None
-        else Row(fields=change.fields, updated=0, clocks=change.clocks)
+        else Row(fields=change.of_new_row(), updated=0, clocks=change.clocks)
     )
     newest = max(change.clocks.values(), default=0)
     if whole is None or newest <= tombstone.deleted or policy.on_delete != "keep":

@@ -4,12 +4,13 @@ All but by_base, which is ours and the default, come from Realm's guide "Manual 
 sample gets wrong is not repeated.
 """
 
-from collections.abc import Callable, Collection, Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..protocol.changes import ROW_CLOCK, Change, Clocks, Row, Tombstone, same
-from ..protocol.snapshot.lines import RowLine, Step, TombstoneLine
-from ..protocol.steps import moves, take_step_back, without_step
+from ..protocol.changes import ROW_CLOCK, Change, Row, Tombstone, Value, same
+from ..protocol.snapshot.lines import RowLine, TombstoneLine
+from ..protocol.steps import Step, add_step, steps_value, sum_of, take_step_back
 from .instruction import Instruction
 
 
@@ -56,11 +57,11 @@ def by_object(line: RowLine, synced: Synced) -> Instruction | None:
     so that it replaces nothing newer. Of counters and sets the value is written, whatever the client's step was.
     """
     if line.base is None:
-        return replace(_made_here(line), overrides=True)
+        return replace(_made_here(_by_value(line)), overrides=True, includes=_included(line))
     if line.row.updated <= synced.last_synced and not line.base:
         return None
-    change = _put(replace(line, steps={}), set(line.row.fields))
-    return None if change is None else replace(change, overrides=bool(line.base))
+    change = _put(_by_value(line), set(line.row.fields))
+    return None if change is None else replace(change, overrides=bool(line.base), includes=_included(line))
 
 
 def by_update_log(line: RowLine, synced: Synced) -> Instruction | None:
@@ -80,9 +81,9 @@ def by_update_log(line: RowLine, synced: Synced) -> Instruction | None:
 def overwrite(line: RowLine, synced: Synced) -> Instruction | None:
     """Every row with every field, written over whatever the server has. Nothing is deleted."""
     if line.base is None:
-        return replace(_made_here(line), overrides=True)
-    change = _put(replace(line, steps={}), set(line.row.fields))
-    return None if change is None else replace(change, overrides=True)
+        return replace(_made_here(_by_value(line)), overrides=True, includes=_included(line))
+    change = _put(_by_value(line), set(line.row.fields))
+    return None if change is None else replace(change, overrides=True, includes=_included(line))
 
 
 STRATEGIES: Mapping[str, Strategy] = {
@@ -117,81 +118,128 @@ def tombstone_change(line: TombstoneLine, *, healing: bool) -> Instruction | Non
     )
 
 
-def heal(line: RowLine, row: Row | None, tombstone: Tombstone | None) -> Instruction | None:
+@dataclass(frozen=True, kw_only=True)
+class FieldHistory:
+    """What the server's value of a counter or a set is made of.
+
+    ``known`` is the clock (µs) up to which it holds all that was ever counted; ``clock`` that of its last write here.
+    ``later`` are the steps counted on top of it, each with the clock at which it was counted in the history that it was
+    counted in, None where nobody knows; ``healed``: it was brought home before.
+    """
+
+    known: int
+    clock: int
+    later: tuple[Step, ...] = ()
+    healed: bool = False
+
+
+def heal(
+    line: RowLine, row: Row | None, tombstone: Tombstone | None, histories: Mapping[str, FieldHistory]
+) -> Instruction | None:
     """What acknowledged data of a snapshot holds and a restored server has forgotten, whoever wrote it.
 
-    Fields whose clock is newer than the server's; whole rows that it lacks. A row that is merely old in the snapshot
-    (no clock newer than those of the tombstone's row) resurrects nothing. Of a counter or a set
-    with a step it is the value before the step that was acknowledged, at the time of the base.
+    Fields whose clock is newer than the server's, and of equal clocks the greater value, so that it is no matter which
+    device comes first; whole rows that the server lacks. A row that is merely old in the snapshot (no clock newer than
+    those of the tombstone's row) resurrects nothing. Of a counter or a set it is the value that was last pulled: where
+    that is newer than what the server's value is known to hold, it takes its place, with all that was counted later.
     """
     if line.base is None:
         return None
-    line = _without_steps(line, line.base)
+    line = without_steps(line)
     reference = row if row is not None else tombstone.row if tombstone is not None else None
     acknowledged = {name for name in line.row.fields if name not in (line.base or {})}
     if reference is not None:
-        forgotten = {
-            name
-            for name in acknowledged
-            if line.row.clock(name) > reference.clock(name)
-            and not (name in reference.fields and same(line.row.fields[name], reference.fields[name]))
-        }
+        forgotten = {name for name in acknowledged if _is_newer(line, name, reference, histories.get(name))}
     elif tombstone is not None:
-        forgotten = set(line.row.fields) if line.row.updated > tombstone.deleted else set()
+        forgotten = acknowledged if line.row.updated > tombstone.deleted else set()
     else:
         forgotten = set(line.row.fields)
     change = _put(line, forgotten)
-    return None if change is None else replace(change, base={}, healing=True)
+    if change is None:
+        return None
+    if row is None:
+        return replace(change, base={}, healing=True)
+    values = {name: _with_later(line, name, histories.get(name)) for name in change.fields}
+    values = {name: value for name, value in values.items() if not same(value, row.fields.get(name))}
+    bases = {name: histories[name].clock for name in values if name in histories}
+    return replace(change, fields=values, base=bases, healing=True) if values else None
 
 
-def without_taken(line: RowLine, taken: Collection[int]) -> RowLine:
-    """The line without those parts of its steps that the server has taken, by their sequence numbers.
-
-    A step of which nothing is left moves nothing, and no strategy takes it. A row that was made by the client is the
-    server's once it was taken: from then on its fields are as good as changed, on bases that nobody knows.
-    """
-    rest = replace(line, steps={name: _rest(step, taken) for name, step in line.steps.items()})
-    if line.base is not None:
-        return rest
-    if not any(seq in taken for step in line.steps.values() for seq in step.sent):
-        return replace(line, steps={})
-    return replace(rest, base=dict.fromkeys(line.row.fields, -1))
+def _is_newer(line: RowLine, name: str, reference: Row, history: FieldHistory | None) -> bool:
+    mine, its = line.row.clock(name), reference.clock(name) if history is None else history.known
+    value = reference.fields.get(name)
+    if mine != its:
+        return mine > its and not (
+            history is None and name in reference.fields and same(line.row.fields[name], value)
+        )
+    return (
+        history is None and name in reference.fields and canonical(line.row.fields[name]) > canonical(value)
+    )
 
 
-def _rest(step: Step, taken: Collection[int]) -> Step:
-    whole = step.whole
-    for seq in sorted(step.sent):
-        if seq in taken:
-            whole = without_step(whole, step.sent[seq])
-    return Step(whole=whole, sent={seq: part for seq, part in step.sent.items() if seq not in taken})
+def _with_later(line: RowLine, name: str, history: FieldHistory | None) -> Value:
+    """The value of a line with what was counted on the server since."""
+    value, at = line.row.fields[name], line.row.clock(name)
+    if history is None:
+        return value
+    later = sum_of(step for step in history.later if step.at is None or step.at > at)
+    return value if later is None else add_step(value, later)
 
 
-def _without_steps(line: RowLine, base: Clocks) -> RowLine:
-    """The row as it was before the client's steps, which are a change of their own."""
-    before = {
-        name: take_step_back(line.row.fields[name], step.whole)
-        for name, step in line.steps.items()
-        if name in line.row.fields
-    }
-    known = {name: base[name] for name in before if base.get(name, -1) >= 0}
+def canonical(value: Value) -> str:
+    """A text by which any two values of a field can be put in order, on any server and device."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def without_steps(line: RowLine) -> RowLine:
+    """The row as it was when last pulled, before the client's steps, which are a change of their own."""
+    base = line.base or {}
+    before, known = {}, {}
+    for name, made in line.steps.items():
+        total = made.total
+        if total is not None and name in line.row.fields:
+            before[name] = take_step_back(line.row.fields[name], total)
+            if base.get(name, -1) >= 0:
+                known[name] = base[name]
     row = replace(line.row, fields={**line.row.fields, **before}, clocks={**line.row.clocks, **known})
     return replace(line, row=row, base={name: at for name, at in base.items() if name not in known}, steps={})
 
 
 def _made_here(line: RowLine) -> Instruction:
+    fields = {name: _with_steps(line, name) for name in line.row.fields}
     return Instruction(
         model=line.model,
         pk=line.pk,
         op="put",
-        fields=line.row.fields,
+        fields=fields,
         clocks=line.row.clocks,
         base=None,
         whole=line.row,
     )
 
 
+def _by_value(line: RowLine) -> RowLine:
+    """The line without its steps: what they led to is what is meant."""
+    return replace(line, steps={})
+
+
+def _included(line: RowLine) -> dict[str, dict[str, int | None]]:
+    """The steps that are in the values of a line, by field."""
+    return {
+        name: {**made.counted, **{step.id: step.at for step in made.steps}}
+        for name, made in line.steps.items()
+        if made.steps or made.counted
+    }
+
+
+def _with_steps(line: RowLine, name: str) -> Value:
+    made = line.steps.get(name)
+    if made is None or made.total is None:
+        return line.row.fields[name]
+    return steps_value(made.steps, value=line.row.fields[name])
+
+
 def _put(line: RowLine, names: set[str]) -> Instruction | None:
-    names = {name for name in names if name not in line.steps or moves(line.steps[name].whole)}
     if not names:
         return None
     ordered = [name for name in line.row.fields if name in names]
@@ -200,10 +248,13 @@ def _put(line: RowLine, names: set[str]) -> Instruction | None:
         model=line.model,
         pk=line.pk,
         op="put",
-        fields={
-            name: line.steps[name].whole if name in line.steps else line.row.fields[name] for name in ordered
-        },
+        fields={name: _with_steps(line, name) for name in ordered},
         clocks={name: line.row.clock(name) for name in ordered},
         base={name: bases[name] for name in ordered if bases.get(name, -1) >= 0},
         whole=line.row,
+        includes={
+            name: dict(line.steps[name].counted)
+            for name in ordered
+            if name in line.steps and line.steps[name].counted and line.steps[name].total is None
+        },
     )

@@ -4,13 +4,14 @@ It owns no HTTP. A driver sends the requests in production, a simulator answers 
 an error or for good, the next sync goes on.
 """
 
-from .errors import ClientResetOrdered, RecoveryFailed, ReplicaBusy
+from .errors import ClientResetOrdered, ProblemReceived, RecoveryFailed, ReplicaBusy
 from .reports import SyncReport
 from .reset import orders
 from .reset import procedure as resetting
 from .reset.device import Device
 from .reset.dispose import dispose_of_old
 from .reset.state import reset_outcome
+from .sync import copied
 from .sync.push_and_pull import greet, push_and_pull
 from .sync.tally import Tally
 from .transport.messages import Exchange
@@ -26,7 +27,7 @@ def sync(device: Device, *, patience: float) -> Exchange[SyncReport]:
         raise ReplicaBusy("a transaction is open on the replica's connection: commit it before syncing")
     device.journal.reload()
     tally = Tally()
-    stopped = False
+    stopped = named = False
     while not stopped and (pause := orders.pause_left(device)) <= patience:
         patience -= pause
         try:
@@ -34,6 +35,11 @@ def sync(device: Device, *, patience: float) -> Exchange[SyncReport]:
             break
         except ClientResetOrdered as order:
             stopped = not (yield from orders.consider(device, tally, order))
+        except ProblemReceived as problem:
+            if problem.code != copied.CODE or named:
+                raise
+            copied.adopt_own_name(device.store, problem)
+            named = True
     else:
         outcome = reset_outcome(device.journal, device.mode)
         tally.resets += [] if outcome is None else [outcome]

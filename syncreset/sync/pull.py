@@ -19,6 +19,7 @@ from ..protocol.clock import now
 from ..signals import synced
 from ..wire.model import WireModel, wire_models
 from ..wire.rows import StoredRow, load_page, stored_rows
+from .receipts import require_chain
 
 
 @dataclass(kw_only=True)
@@ -216,13 +217,15 @@ class PullRequest:
     client: uuid.UUID
     schema: str
     cursor: Cursor | None
+    #: That of the answer to the client's last push, "" before the first; None where it is not told.
+    receipt: str | None
     limit: int
     pending: int = 0
     reset: str | None = None
 
 
 def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
-    """Serve one page. Raises ClientResetRequired and ClientForbidden."""
+    """Serve one page. Raises ClientResetRequired, ClientCopied and ClientForbidden."""
     scopes = scopes_of(user)
     limit = min(request.limit, conf.get("PAGE_LIMIT"))
     page = None
@@ -231,6 +234,8 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
         client = require_current(
             user, request.client, schema=request.schema, cursor=request.cursor, reset_id=request.reset
         )
+        if request.receipt is not None and request.reset is None:
+            require_chain(client, request.receipt, request.cursor)
         page = read_page(request.cursor, scopes, limit=limit, reset_id=request.reset)
     reported: dict[str, Any] = {
         "last_seen": now(),
@@ -250,6 +255,7 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
         "more": page.more,
         "scopes": sorted(scopes),
         "acked": client.acked,
+        **({} if request.reset is None else {"receipt": client.receipt}),
         "server_time": now(),
     }
 

@@ -1,14 +1,14 @@
 """Values of a change as the fields of a model can hold them: in their one spelling, or with what is wrong."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import models
 
 from ..protocol.changes import Value
-from ..protocol.errors import Problem
-from ..protocol.steps import is_delta, is_set_change
+from ..protocol.errors import Malformed, Problem
+from ..protocol.steps import is_delta, is_set_change, is_steps, parse_steps, steps_value
 from .fields.base import ValueFault
 from .fields.codec import decode, decode_delta, decode_set_change, encode
 from .model import WireModel
@@ -31,13 +31,12 @@ def canonical_values(
     model: WireModel,
     values: Mapping[str, Value],
     *,
-    of_whole_row: Collection[str] = (),
     new: bool = False,
     acknowledged: bool = False,
 ) -> CanonicalValues:
     """Values of fields that the model has, read strictly. Steps of counters and sets stay steps.
 
-    The fields ``of_whole_row`` have values and no steps. Sets of a ``new`` row may be null, which is empty. For what
+    Sets of a ``new`` row may be null, which is empty. For what
     was ``acknowledged`` see ``fields.codec.decode``.
     """
     fields, counters = model.fields, model.counters
@@ -46,13 +45,11 @@ def canonical_values(
     notes: list[Problem] = []
     for name, value in values.items():
         try:
-            if (is_delta(value) and name in counters) or (is_set_change(value) and name in model.sets):
-                if name in of_whole_row:
-                    raise ValueFault(
-                        "invalid", "a row that is sent as a whole has values, and no steps to them"
-                    )
-                read[name] = _canonical_step(fields[name], value)
+            if is_steps(value) and (name in counters or name in model.sets):
+                read[name] = _canonical_steps(fields[name], value, counter=name in counters)
                 steps.add(name)
+            elif (name in counters and is_delta(value)) or (name in model.sets and is_set_change(value)):
+                raise ValueFault("invalid", "a step needs an id, under which it counts once")
             elif value is None and new and name in model.sets:
                 read[name] = []
             else:
@@ -63,10 +60,25 @@ def canonical_values(
     return CanonicalValues(values=read, steps=steps, notes=tuple(notes))
 
 
-def _canonical_step(field: "models.Field[Any, Any]", step: Value) -> Value:
-    if is_delta(step):
-        return {"delta": decode_delta(field, step["delta"])}
-    return decode_set_change(field, step)
+def _canonical_steps(field: "models.Field[Any, Any]", value: Value, *, counter: bool) -> Value:
+    """Steps with their amounts as the field's values are spelled. Raises ValueFault."""
+    try:
+        steps = parse_steps(value)
+    except Malformed as error:
+        raise ValueFault("invalid", error.detail) from error
+    if any(is_delta(step.amount) != counter for step in steps):
+        raise ValueFault("invalid", "a counter is changed by deltas, a set by elements")
+    if not steps:
+        raise ValueFault("invalid", "there is no step among the steps")
+    spelled = [replace(step, amount=_canonical_amount(field, step.amount)) for step in steps]
+    given = {"value": encode(field, decode(field, value["value"]))} if "value" in value else {}
+    return steps_value(spelled, **given)
+
+
+def _canonical_amount(field: "models.Field[Any, Any]", amount: Value) -> Value:
+    if is_delta(amount):
+        return {"delta": decode_delta(field, amount["delta"])}
+    return decode_set_change(field, amount)
 
 
 def _notes(field: "models.Field[Any, Any]", value: Value) -> list[Problem]:

@@ -38,15 +38,16 @@ def test_of_acknowledged_data_the_newest_clock_wins() -> None:
     assert (merged.row.fields, merged.base) == ({"a": "healed", "b": "y"}, {})
 
 
-def test_a_row_made_in_the_older_store_and_downloaded_by_the_newer_keeps_only_what_is_newer() -> None:
-    older = row({"a": "mine", "b": "mine"}, {"*": 20, "b": 60}, None)
-    newer = row({"a": "theirs", "b": "mine before"}, {"*": 20, "a": 40}, {})
+def test_of_a_row_made_in_the_older_store_and_one_of_its_key_from_the_server_nothing_is_left_out() -> None:
+    older = row({"a": "mine", "b": "mine", "c": "both"}, {"*": 20, "b": 60}, None)
+    newer = row({"a": "theirs", "b": "mine before", "c": "both"}, {"*": 20, "a": 40}, {})
 
     merged = overlay(older, newer)
 
     assert isinstance(merged, RowLine)
-    assert merged.row.fields == {"a": "theirs", "b": "mine"}
-    assert merged.base == {"b": -1}
+    assert merged.row.fields == {"a": "mine", "b": "mine", "c": "both"}
+    assert merged.base == {"a": -1, "b": -1}
+    assert merged.row.clock("a") == 20
 
 
 def test_an_unsynced_edit_outlives_a_deletion() -> None:

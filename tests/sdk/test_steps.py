@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncreset.protocol.changes import Row
-from syncreset.protocol.snapshot.lines import RowLine, Step, TombstoneLine
-from syncreset.protocol.steps import add_step
+from syncreset.protocol.snapshot.lines import FieldSteps, RowLine, TombstoneLine
+from syncreset.protocol.steps import Step, add_step, is_steps, parse_steps, sum_of
 from syncreset.sdk import BackupView, Replica, Request, Response, ServerUnavailable
 from syncreset.sdk.reset.overlay import overlay
 from syncreset.sdk.reset.snapshot import lines_of
@@ -30,9 +30,16 @@ def crate(server: SimulatedServer) -> None:
 
 
 def pushed(server: SimulatedServer) -> list[dict[str, Any]]:
-    """The fields of all changes that were pushed, in order, replays among them."""
+    """The fields of all changes that were pushed, in order, replays among them; what their steps came to."""
     bodies = [json.loads(request.body) for request in server.requests if request.path == "push"]
-    return [change["fields"] for body in bodies for change in body["changes"]]
+    return [
+        {
+            name: sum_of(parse_steps(value)) if is_steps(value) else value
+            for name, value in change["fields"].items()
+        }
+        for body in bodies
+        for change in body["changes"]
+    ]
 
 
 def row(replica: Replica) -> dict[str, Any]:
@@ -155,7 +162,18 @@ def test_what_is_no_number_is_sent_as_it_is(server: SimulatedServer, fleet: Flee
     assert row(ours)["weight"] == "1.50"
 
 
-def test_a_new_row_has_plain_values_and_counts_from_there(server: SimulatedServer, fleet: Fleet) -> None:
+def test_a_new_row_counts_from_nothing(server: SimulatedServer, fleet: Fleet) -> None:
+    ours = fleet.synced()
+    ours.create(CRATE, pk="c2", name="New", eggs=5, labels=["fresh"])
+
+    fleet.sync(ours)
+
+    (sent,) = [json.loads(request.body)["changes"] for request in server.requests if request.path == "push"]
+    assert sent[0]["fields"]["eggs"]["value"] == 5
+    assert pushed(server)[0]["labels"] == {"add": ["fresh"], "remove": []}
+
+
+def test_a_new_row_goes_on_counting_while_it_is_sent(server: SimulatedServer, fleet: Fleet) -> None:
     ours = fleet.synced()
     ours.create(CRATE, pk="c2", name="New", eggs=5, labels=["fresh"])
     more = iter([8])
@@ -169,7 +187,7 @@ def test_a_new_row_has_plain_values_and_counts_from_there(server: SimulatedServe
 
     sync(ours, answer)
 
-    assert [fields["eggs"] for fields in pushed(server)] == [5, {"delta": 3}]
+    assert [fields["eggs"] for fields in pushed(server)] == [{"delta": 5}, {"delta": 3}]
     assert server.fields(CRATE)["c2"]["eggs"] == 9
     assert (ours.get(CRATE, "c2") or {})["eggs"] == 9
 
@@ -198,7 +216,7 @@ def test_a_replay_is_the_same_to_the_byte_and_counts_once(server: SimulatedServe
 
     first, second = [request.body for request in server.requests if request.path == "push"][:2]
     assert first[first.index(b'"changes"') :] == second[second.index(b'"changes"') :]
-    assert report.results == {"duplicate": 1, "applied": 1}
+    assert report.results == {"applied": 2}
     assert pushed(server)[-1] == {"eggs": {"delta": 2}, "labels": {"add": [], "remove": ["organic"]}}
     assert row(ours)["eggs"] == server.fields(CRATE)["c1"]["eggs"] == 115
     assert row(ours)["labels"] == ["fresh", "large"]
@@ -320,34 +338,64 @@ def test_a_server_that_forgot_an_acknowledged_step_gets_it_again(
     server.put(CRATE, "c1", eggs=20)
     ours.update(CRATE, "c1", eggs=14)
 
-    fleet.sync(ours)
+    report = fleet.sync(ours)
 
+    assert [reset.reason for reset in report.resets] == ["history_diverged"]
     assert server.fields(CRATE)["c1"]["eggs"] == row(ours)["eggs"] == 24
     assert ours.pending() == 0
 
 
-def test_steps_of_a_store_put_back_to_an_older_copy_are_left_to_the_user(
+def test_a_store_put_back_to_an_older_copy_goes_on_as_a_client_of_its_own(
     server: SimulatedServer, fleet: Fleet
 ) -> None:
-    """The copy's later life may have sent them: nobody can tell, so nothing is counted twice."""
+    """Its later life has sent the first step, under its id: it counts once."""
     ours = fleet.synced()
     ours.update(CRATE, "c1", eggs=13)
     fleet.shut("field")
     copy_of_store = ours.path.read_bytes()
     ours = fleet.open()
     fleet.sync(ours)
+    ours.update(CRATE, "c1", eggs=23)
+    fleet.sync(ours)
     fleet.shut("field")
     ours.path.write_bytes(copy_of_store)
     ours = fleet.open()
+    name = ours.client_id
     ours.update(CRATE, "c1", eggs=14, name="Put back")
 
     fleet.sync(ours)
 
-    assert server.fields(CRATE)["c1"]["eggs"] == row(ours)["eggs"] == 13
+    assert ours.client_id != name
+    assert server.fields(CRATE)["c1"]["eggs"] == row(ours)["eggs"] == 10 + 3 + 10 + 1
     assert server.fields(CRATE)["c1"]["name"] == "Put back"
-    assert [(item.state, item.code, item.fields) for item in ours.unresolved()] == [
-        ("withdrawn", "seq_reused", {"eggs": {"delta": 4}})
-    ]
+    assert ours.unresolved() == []
+
+
+@pytest.mark.parametrize("first", ["one", "other"])
+def test_two_stores_that_live_on_from_one_copy_both_keep_what_they_did(
+    server: SimulatedServer, fleet: Fleet, first: str
+) -> None:
+    fleet.synced("one").update(CRATE, "c1", eggs=13, labels=["fresh"])
+    fleet.shut("one")
+    stores = fleet.directory / "one.db", fleet.directory / "other.db"
+    stores[1].write_bytes(stores[0].read_bytes())
+    replicas = {name: fleet.open(name) for name in ("one", "other")}
+    for number, replica in enumerate(replicas.values(), start=1):
+        replica.connection.execute("UPDATE farm_crate SET eggs = eggs + ?", (100 * number,))
+    order = [first, *(replicas.keys() - {first})]
+
+    for _ in range(3):
+        for name in order:
+            fleet.sync(replicas[name])
+            replicas[name].connection.execute("UPDATE farm_crate SET eggs = eggs + 1000")
+    for name in order:
+        fleet.sync(replicas[name])
+    fleet.sync(replicas[order[0]])
+
+    eggs = 10 + 3 + 100 + 200 + 6 * 1000
+    assert server.fields(CRATE)["c1"]["eggs"] == eggs
+    assert [row(replica)["eggs"] for replica in replicas.values()] == [eggs, eggs]
+    assert len({replica.client_id for replica in replicas.values()}) == 2
 
 
 def test_rows_of_a_through_model_are_rows_as_any_other(server: SimulatedServer, fleet: Fleet) -> None:
@@ -371,7 +419,12 @@ def test_rows_of_a_through_model_are_rows_as_any_other(server: SimulatedServer, 
 # -- snapshots -----------------------------------------------------------------------------------------------------
 
 
-def test_a_snapshot_has_the_whole_step_and_what_of_it_was_sent(server: SimulatedServer, fleet: Fleet) -> None:
+def told(made: FieldSteps) -> list[tuple[Any, bool, bool]]:
+    """The amounts of steps, whether each was sent, and whether it was answered."""
+    return [(step.amount, step.sent, step.at is not None) for step in made.steps]
+
+
+def test_a_snapshot_has_every_step_and_whether_it_was_sent(server: SimulatedServer, fleet: Fleet) -> None:
     ours = fleet.synced()
     ours.update(CRATE, "c1", eggs=12, labels=["fresh"])
     lose_answer(server, ours)
@@ -380,14 +433,15 @@ def test_a_snapshot_has_the_whole_step_and_what_of_it_was_sent(server: Simulated
     line = step_line(ours)
 
     assert line.row.fields["eggs"] == 15
-    assert line.steps == {
-        "eggs": Step(whole={"delta": 5}, sent={1: {"delta": 2}}),
-        "labels": Step(whole={"add": [], "remove": []}, sent={1: {"add": [], "remove": ["large"]}}),
-    }
+    assert told(line.steps["eggs"]) == [({"delta": 2}, True, False), ({"delta": 3}, False, False)]
+    assert told(line.steps["labels"]) == [
+        ({"add": [], "remove": ["large"]}, True, False),
+        ({"add": ["large"], "remove": []}, False, False),
+    ]
     assert set(line.base or {}) == {"eggs", "name", "labels"}
 
 
-def test_a_step_answered_but_not_confirmed_is_in_the_snapshot_as_sent(
+def test_a_step_answered_but_not_pulled_is_in_the_snapshot_with_its_clock(
     server: SimulatedServer, fleet: Fleet
 ) -> None:
     ours = fleet.synced()
@@ -404,8 +458,19 @@ def test_a_step_answered_but_not_confirmed_is_in_the_snapshot_as_sent(
     ours.update(CRATE, "c1", eggs=14)
 
     line = step_line(ours)
-    assert line.steps == {"eggs": Step(whole={"delta": 4}, sent={1: {"delta": 3}})}
+    assert told(line.steps["eggs"]) == [({"delta": 3}, True, True), ({"delta": 1}, False, False)]
     assert line.base == {"eggs": known}
+
+
+def test_a_pulled_step_is_remembered_by_its_id(server: SimulatedServer, fleet: Fleet) -> None:
+    ours = fleet.synced()
+    ours.update(CRATE, "c1", eggs=13)
+
+    fleet.sync(ours)
+
+    (line,) = (step_line(ours),)
+    assert (line.steps["eggs"].steps, line.base) == ((), {})
+    assert set(line.steps["eggs"].counted) == server.state.counted
 
 
 @pytest.mark.parametrize("taken", [True, False])
@@ -480,59 +545,68 @@ def test_a_restored_server_gets_acknowledged_counts_as_values_and_steps_on_top(
 # -- backups over one another --------------------------------------------------------------------------------------
 
 
-def line(eggs: int, base: dict[str, int] | None, clock: int, step: Step | None = None) -> RowLine:
+def line(eggs: int, base: dict[str, int] | None, clock: int, **deltas: int) -> RowLine:
     held = Row(fields={"eggs": eggs}, updated=clock, clocks={"*": 10, "eggs": clock})
-    return RowLine(model=CRATE, pk="c1", row=held, base=base, steps={} if step is None else {"eggs": step})
+    steps = FieldSteps(steps=tuple(Step(id=name, amount={"delta": delta}) for name, delta in deltas.items()))
+    return RowLine(model=CRATE, pk="c1", row=held, base=base, steps={"eggs": steps} if deltas else {})
+
+
+def made(line: Any) -> dict[str, int]:
+    """The steps of a line, by id."""
+    return {step.id: step.amount["delta"] for step in line.steps["eggs"].steps}
 
 
 def test_steps_of_two_backups_add_up_on_the_newest_acknowledged_value() -> None:
-    older = line(15, {"eggs": 10}, 30, Step(whole={"delta": 5}, sent={4: {"delta": 2}}))
-    newer = line(23, {"eggs": 20}, 40, Step(whole={"delta": 3}))
+    older = line(15, {"eggs": 10}, 30, first=2, second=3)
+    newer = line(23, {"eggs": 20}, 40, third=3)
 
     merged = overlay(older, newer)
 
     assert isinstance(merged, RowLine)
-    assert merged.steps == {"eggs": Step(whole={"delta": 8}, sent={4: {"delta": 2}})}
+    assert made(merged) == {"first": 2, "second": 3, "third": 3}
     assert (merged.row.fields, merged.base, merged.row.clock("eggs")) == ({"eggs": 28}, {"eggs": 20}, 40)
+
+
+def test_a_step_that_both_backups_hold_is_one() -> None:
+    merged = overlay(line(15, {"eggs": 10}, 30, first=5), line(16, {"eggs": 10}, 40, first=5, second=1))
+
+    assert isinstance(merged, RowLine)
+    assert made(merged) == {"first": 5, "second": 1}
+    assert merged.row.fields == {"eggs": 16}
 
 
 @pytest.mark.parametrize(("downloaded", "value", "base"), [(20, 25, 20), (5, 15, 10)])
 def test_a_step_of_an_older_backup_stands_on_the_newer_download(
     downloaded: int, value: int, base: int
 ) -> None:
-    older = line(15, {"eggs": 10}, 30, Step(whole={"delta": 5}))
-    newer = line(20, {}, downloaded)
-
-    merged = overlay(older, newer)
+    merged = overlay(line(15, {"eggs": 10}, 30, first=5), line(20, {}, downloaded))
 
     assert isinstance(merged, RowLine)
-    assert merged.steps == {"eggs": Step(whole={"delta": 5})}
+    assert made(merged) == {"first": 5}
     assert (merged.row.fields, merged.base) == ({"eggs": value}, {"eggs": base})
 
 
-def test_what_was_counted_on_a_new_row_stands_on_the_row_that_the_server_made_of_it() -> None:
-    older = line(9, None, 60, Step(whole={"delta": 9}, sent={4: {"delta": 7}}))
+def test_what_was_counted_on_a_new_row_stands_on_the_row_of_its_key_that_the_server_has() -> None:
+    """The server knows which of the steps it has."""
+    older = line(9, None, 60, first=7, second=2)
 
-    for newer, value, step in (
-        (line(17, {}, 40), 19, {"delta": 2}),
-        (line(18, {"eggs": 40}, 50, Step(whole={"delta": 1})), 20, {"delta": 3}),
+    for newer, value, steps in (
+        (line(17, {}, 40), 26, {"first": 7, "second": 2}),
+        (line(18, {"eggs": 40}, 50, third=1), 27, {"first": 7, "second": 2, "third": 1}),
     ):
         merged = overlay(older, newer)
 
         assert isinstance(merged, RowLine)
-        assert merged.steps == {"eggs": Step(whole=step)}
+        assert made(merged) == steps
         assert (merged.row.fields, merged.base) == ({"eggs": value}, {"eggs": 40})
 
 
 def test_an_assignment_takes_the_place_of_steps_before_it() -> None:
-    older = line(15, {"eggs": 10}, 30, Step(whole={"delta": 5}))
-    newer = line(2, {"eggs": 20}, 40)
-
-    merged = overlay(older, newer)
+    merged = overlay(line(15, {"eggs": 10}, 30, first=5), line(2, {"eggs": 20}, 40))
 
     assert isinstance(merged, RowLine)
-    assert (merged.steps, merged.row.fields) == ({}, {"eggs": 2})
-    assert not isinstance(overlay(older, merged), TombstoneLine)
+    assert (merged.steps["eggs"].steps, merged.row.fields) == ((), {"eggs": 2})
+    assert not isinstance(overlay(line(15, {"eggs": 10}, 30, first=5), merged), TombstoneLine)
 
 
 # -- at random -----------------------------------------------------------------------------------------------------
@@ -668,7 +742,7 @@ def test_whatever_happens_each_element_is_as_the_last_to_reach_the_server_left_i
 
             elements = {"fresh"}
             for item in made.server.state.ledger:
-                change = item.change.fields.get("labels", {})
+                change = item.counted.fields.get("labels", {})
                 assert isinstance(change, dict)
                 elements = (elements | {*change.get("add", ())}) - {*change.get("remove", ())}
             assert crate["labels"] == sorted(elements)

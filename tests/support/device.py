@@ -16,6 +16,17 @@ from syncreset.protocol.snapshot.write import write_snapshot
 PREFIX = "/sync/v1"
 
 
+def steps(*amounts: Mapping[str, Any], value: Any = None) -> dict[str, Any]:
+    """The value of a counter or a set that is changed by steps: each a delta or elements, under an id of its own."""
+    made = [{"id": str(uuid.uuid4()), **amount} for amount in amounts]
+    return {"steps": made} if value is None else {"steps": made, "value": value}
+
+
+def delta(amount: Any) -> dict[str, Any]:
+    """The value of a counter that is changed by one step."""
+    return steps({"delta": amount})
+
+
 class Device:
     """Keeps what it pulled in a dictionary, and numbers its changes."""
 
@@ -26,6 +37,7 @@ class Device:
         self.told: list[dict[str, Any]] = []
         self.checkpoint: str | None = None
         self.seq = 0
+        self.receipt = ""
         self.schema = self.get("/")["schema"]
 
     def get(self, path: str) -> Any:
@@ -50,6 +62,7 @@ class Device:
                 "client": self.client,
                 "schema": self.schema,
                 "checkpoint": self.checkpoint,
+                "receipt": self.receipt,
                 "limit": limit,
                 **more,
             }
@@ -58,6 +71,7 @@ class Device:
                 return page
             told += page["changes"]
             self.checkpoint = page["checkpoint"]
+            self.receipt = page.get("receipt", self.receipt)
             if not page["more"]:
                 break
         for change in told:
@@ -78,14 +92,22 @@ class Device:
             "client": self.client,
             "schema": self.schema,
             "checkpoint": self.checkpoint,
+            "receipt": self.receipt,
             "client_time": now(),
             "changes": numbered,
             **more,
         }
 
     def push(self, *changes: Mapping[str, Any], status: int = 200, **more: Any) -> Any:
-        answer = self.post("/push", self.body(*changes, **more), status)
-        return answer["results"] if status == 200 else answer
+        return self.send(self.body(*changes, **more), status)
+
+    def send(self, body: Mapping[str, Any], status: int = 200) -> Any:
+        """Push a body, be it for the first time or again. Returns its results, or the problem."""
+        answer = self.post("/push", body, status)
+        if status != 200:
+            return answer
+        self.receipt = answer["receipt"]
+        return answer["results"]
 
     def put(self, model: str, pk: str, fields: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         """A change of a row this device holds, with the bases it knows."""

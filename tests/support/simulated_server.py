@@ -10,18 +10,26 @@ import hashlib
 import io
 import json
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from syncreset.protocol.changes import Change, Row, Tombstone, parse_change
 from syncreset.protocol.clock import now
 from syncreset.protocol.errors import InvalidSnapshot
-from syncreset.protocol.snapshot.lines import Header, RowLine, TombstoneLine, UpdateLine
+from syncreset.protocol.snapshot.lines import (
+    ChangeLine,
+    FieldSteps,
+    Header,
+    RowLine,
+    TombstoneLine,
+    UpdateLine,
+)
 from syncreset.protocol.snapshot.read import SnapshotReader
+from syncreset.protocol.steps import add_step, is_steps, nothing, parse_steps, sum_of
 from syncreset.rules.instruction import Instruction
 from syncreset.rules.merge import Outcome, Policy, merge
-from syncreset.rules.strategies import STRATEGIES, Synced, heal, tombstone_change, without_taken
+from syncreset.rules.strategies import STRATEGIES, Synced, heal, tombstone_change
 from syncreset.sdk import Request, Response
 
 SCHEMA = {
@@ -66,8 +74,10 @@ Key = tuple[str, str]
 @dataclass
 class SimClient:
     acked: int = 0
-    digests: dict[int, str] = field(default_factory=dict)
-    outcomes: dict[int, tuple[str, Any]] = field(default_factory=dict)
+    pushes: int = 0
+    receipt: str = ""
+    receipt_before: str = ""
+    answers: dict[int, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     reset: str | None = None
 
 
@@ -107,6 +117,8 @@ class Item:
 
     client: str
     change: Change
+    #: The change with what of its steps was not counted before.
+    counted: Change
     outcome: Outcome
 
 
@@ -125,6 +137,7 @@ class State:
     uploads: dict[str, SimUpload] = field(default_factory=dict)
     recoveries: dict[str, SimRecovery] = field(default_factory=dict)
     ledger: list[Item] = field(default_factory=list)
+    counted: set[str] = field(default_factory=set)
     clock: int = 0
 
 
@@ -145,7 +158,6 @@ class SimulatedServer:
         self.requests: list[Request] = []
         self.refuse: Callable[[Change], dict[str, Any] | None] = lambda change: None
         self.fail_recoveries = False
-        self.duplicates_bring_rows = False
         self.retry_after: int | None = None
         self.checksums = "sha1,sha256"
 
@@ -309,6 +321,8 @@ class SimulatedServer:
 
     def _pull(self, body: Mapping[str, Any]) -> dict[str, Any]:
         client = self._require_current(body)
+        if body.get("reset") is None:
+            self._require_chain(client, body)
         newest = self._stamp()
         cursor = _decode(body["checkpoint"]) or {"number": newest, "load": ["", ""], "at": None}
         limit = min(body["limit"], self.page)
@@ -350,6 +364,7 @@ class SimulatedServer:
             "more": more,
             "scopes": ["*"],
             "acked": client.acked,
+            "receipt": client.receipt,
         }
 
     def _order_of(self, key: Key) -> tuple[str, str]:
@@ -377,28 +392,41 @@ class SimulatedServer:
         client = self._require_current(body)
         if len(body["changes"]) > self.changes:
             raise Problem(413, "too_many_changes")
-        results = []
+        self._require_chain(client, body)
+        results: list[dict[str, Any]] = []
+        answers: dict[int, tuple[str, dict[str, Any]]] = {}
+        fresh = False
         for raw in body["changes"]:
             change = parse_change(raw, "changes")
             seq = change.seq or 0
             digest = hashlib.sha256(json.dumps(raw).encode()).hexdigest()
             if seq <= client.acked:
-                if client.digests.get(seq, digest) != digest:
-                    raise Problem(409, "seq_reused")
-                result: dict[str, Any] = {"seq": seq, "state": "duplicate"}
-                if self.duplicates_bring_rows:
-                    result |= self._row_of((change.model, change.pk))
-                if seq in client.outcomes:
-                    state, problem = client.outcomes[seq]
-                    result |= {"outcome": state, "problem": problem} | self._row_of((change.model, change.pk))
-                results.append(result)
-                continue
-            client.digests[seq], client.acked = digest, seq
-            result = self._result(body["client"], change)
-            if result["state"] not in ("applied", "identical"):
-                client.outcomes[seq] = result["state"], result.get("problem")
-            results.append({"seq": seq} | result)
-        return {"acked": client.acked, "results": results}
+                before, result = client.answers.get(seq, ("", {}))
+                if before != digest:
+                    raise self._copied(body)
+            else:
+                fresh, client.acked = True, seq
+                result = {"seq": seq} | self._result(body["client"], change)
+            answers[seq] = digest, result
+            results.append(result)
+        if fresh:
+            client.pushes += 1
+            client.receipt_before, client.receipt = client.receipt, f"{client.pushes}.{secrets.token_hex(4)}"
+            client.answers = answers
+        return {"acked": client.acked, "receipt": client.receipt, "results": results}
+
+    def _require_chain(self, client: SimClient, body: Mapping[str, Any]) -> None:
+        shown = body.get("receipt") or ""
+        if shown == client.receipt or (client.pushes and shown == client.receipt_before):
+            return
+        if shown and int(shown.partition(".")[0]) >= client.pushes - 1:
+            raise self._ordered(self._order(body["client"], "history_diverged", True))
+        raise self._copied(body)
+
+    def _copied(self, body: Mapping[str, Any]) -> Problem:
+        own = f"{body['client']}-{secrets.token_hex(4)}"
+        self.state.clients[own] = SimClient()
+        return Problem(409, "client_copied", client=own, checkpoint=body["checkpoint"])
 
     def _result(self, client: str, change: Change) -> dict[str, Any]:
         problem = self.refuse(change)
@@ -420,7 +448,10 @@ class SimulatedServer:
             result["updated"] = row.updated
         if outcome.problem is not None:
             result["problem"] = outcome.problem.as_wire()
-        return result if outcome.state in ("applied", "identical") else result | self._row_of(key)
+        simply = outcome.state == "applied" or (
+            outcome.state == "identical" and not any(map(is_steps, change.fields.values()))
+        )
+        return result if simply else result | self._row_of(key)
 
     def _row_of(self, key: Key) -> dict[str, Any]:
         row = self.state.rows.get(key)
@@ -436,17 +467,30 @@ class SimulatedServer:
             counters=[entry["name"] for entry in described if entry.get("counter")],
             sets=[entry["name"] for entry in described if entry["type"] == "ManyToMany"],
         )
-        outcome = merge(
-            self.state.rows.get(key), self.state.tombstones.get(key), Instruction.of(change), policy
-        )
+        counted = self._net(change)
+        outcome = merge(self.state.rows.get(key), self.state.tombstones.get(key), counted, policy)
+        for name, value in change.fields.items():
+            if is_steps(value) and outcome.decisions[name].kept == "client":
+                self.state.counted |= {step.id for step in parse_steps(value)}
         if outcome.deletes:
             row = self.state.rows.pop(key)
             self.state.tombstones[key] = Tombstone(deleted=max(self.tick(), row.updated + 1), row=row)
             self.state.entries[key] = None
         elif outcome.row is not None:
             self._store(key, outcome.row)
-        self.state.ledger.append(Item(client=client, change=change, outcome=outcome))
+        self.state.ledger.append(Item(client=client, change=change, counted=counted, outcome=outcome))
         return outcome
+
+    def _net(self, change: Change) -> Instruction:
+        """The change with what its steps come to that are not counted yet."""
+        fields, from_nothing = dict(change.fields), {}
+        for name, value in change.fields.items():
+            if is_steps(value):
+                steps = parse_steps(value)
+                fresh = sum_of(step for step in steps if step.id not in self.state.counted)
+                fields[name] = nothing(sum_of(steps)) if fresh is None else fresh
+                from_nothing[name] = value.get("value", add_step(None, sum_of(steps)))
+        return replace(Instruction.of(change), fields=fields, from_nothing=from_nothing)
 
     def _store(self, key: Key, row: Row) -> None:
         self.state.rows[key] = row
@@ -538,33 +582,41 @@ class SimulatedServer:
         upload, reset = self.state.uploads[recovery.upload], self.state.resets[recovery.reset]
         reader = SnapshotReader(io.BytesIO(upload.data))
         header: Header = reader.header
-        taken = self.state.clients[reset.client].digests.keys()
         for line in reader:
-            for change in self._changes_of(line, STRATEGIES[header.strategy], taken, healing=reset.full):
+            for change in self._changes_of(line, STRATEGIES[header.strategy], reset):
                 outcome = self._merge(reset.client, change)
                 recovery.totals[outcome.state] = recovery.totals.get(outcome.state, 0) + 1
         recovery.state = "done"
 
-    def _changes_of(self, line: Any, strategy: Any, taken: Collection[int], *, healing: bool) -> list[Change]:
+    def _changes_of(self, line: Any, strategy: Any, reset: SimReset) -> list[Change]:
         if isinstance(line, TombstoneLine):
-            change = tombstone_change(line, healing=healing)
+            change = tombstone_change(line, healing=reset.full)
             return [] if change is None else [change]
+        if isinstance(line, ChangeLine):
+            known = self.state.clients[reset.client].acked
+            return [line.change] if (line.change.seq or 0) > known else []
         if isinstance(line, UpdateLine):
             return []
         assert isinstance(line, RowLine)
-        changes = []
-        change = strategy(without_taken(line, taken), Synced())
-        if (
-            change is not None
-            and line.base is not None
-            and (line.model, line.pk) not in self.state.rows
-            and healing
-        ):
-            change = replace(Instruction.of(change), healing=True)
         key = (line.model, line.pk)
-        healed = heal(line, self.state.rows.get(key), self.state.tombstones.get(key)) if healing else None
-        changes += [each for each in (healed, change) if each is not None]
-        return changes
+        healed = None
+        if reset.full:
+            healed = heal(line, self.state.rows.get(key), self.state.tombstones.get(key), {})
+            line = self._without_counted(line, healed)
+        change = strategy(line, Synced())
+        if change is not None and line.base is not None and key not in self.state.rows and reset.full:
+            change = replace(Instruction.of(change), healing=True)
+        return [each for each in (healed, change) if each is not None]
+
+    def _without_counted(self, line: RowLine, healed: Change | None) -> RowLine:
+        """The line less the steps that are in the server's value, or in the one that heals it."""
+        left = {}
+        for name, made in line.steps.items():
+            known = 0 if healed is None else healed.clock(name)
+            inside = {step.id for step in made.steps if step.at is not None and step.at <= known}
+            self.state.counted |= inside | set(made.counted)
+            left[name] = FieldSteps(steps=tuple(step for step in made.steps if step.id not in inside))
+        return replace(line, steps=left)
 
 
 def _decode(checkpoint: str | None) -> dict[str, Any] | None:

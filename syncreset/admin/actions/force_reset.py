@@ -76,7 +76,7 @@ def force_reset_confirmed(
 def _question(clients: QuerySet[Client], form: forms.Form, about: str) -> Confirmation:
     count = clients.count()
     pending = clients.aggregate(pending=Sum("pending"))["pending"] or 0
-    shown = with_open_resets(clients.select_related("user").defer("recent", "scopes"))[:NAMED]
+    shown = with_open_resets(clients.select_related("user").defer("scopes"))[:NAMED]
     return Confirmation(
         title="Force a reset of clients",
         sentences=[

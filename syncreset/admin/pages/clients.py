@@ -69,7 +69,7 @@ class ClientAdmin(RecordAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        clients = super().get_queryset(request).select_related("user").defer("recent", "scopes")
+        clients = super().get_queryset(request).select_related("user").defer("scopes")
         return with_open_resets(with_client_state(clients)).annotate(newest_checkpoint=newest_checkpoint())
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:

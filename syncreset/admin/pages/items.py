@@ -52,7 +52,6 @@ class ItemAdmin(RecordAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         items = super().get_queryset(request).select_related("client", "recovery", "resolved_by")
         return items.defer(
-            "client__recent",
             "client__scopes",
             "recovery__last_synced",
             "fields",

@@ -99,9 +99,9 @@ class RecoveryAdmin(RecordAdmin):
             super().get_queryset(request).select_related("client", "reset", "upload", "created_by", "undoes")
         )
         undoings = Recovery.objects.order_by("created").defer("last_synced")
-        return recoveries.defer(
-            "last_synced", "undoes__last_synced", "client__recent", "client__scopes"
-        ).prefetch_related(Prefetch("undone_by", queryset=undoings))
+        return recoveries.defer("last_synced", "undoes__last_synced", "client__scopes").prefetch_related(
+            Prefetch("undone_by", queryset=undoings)
+        )
 
     def has_recover_again_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("syncreset.recover_again_recovery"))
@@ -205,7 +205,10 @@ class RecoveryAdmin(RecordAdmin):
 
     @admin.display(description="lines")
     def lines(self, recovery: Recovery) -> str:
-        return f"{recovery.rows:,} rows, {recovery.tombstones:,} tombstones, {recovery.updates:,} updates"
+        return (
+            f"{recovery.rows:,} rows, {recovery.tombstones:,} tombstones, {recovery.updates:,} updates, "
+            f"{recovery.pushed:,} pushed changes"
+        )
 
     @admin.display(description="schema")
     def based_on(self, recovery: Recovery) -> str:

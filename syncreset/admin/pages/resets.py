@@ -47,7 +47,7 @@ class ResetAdmin(RecordAdmin):
         return (
             with_reset_state(super().get_queryset(request))
             .select_related("client", "created_by")
-            .defer("client__recent", "client__scopes")
+            .defer("client__scopes")
             .prefetch_related(Prefetch("recoveries", queryset=recoveries))
         )
 

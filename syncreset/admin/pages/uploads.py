@@ -51,7 +51,7 @@ class UploadAdmin(RecordAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         uploads = with_upload_state(super().get_queryset(request)).select_related("reset__client")
-        return uploads.defer("reset__client__recent", "reset__client__scopes").prefetch_related("recoveries")
+        return uploads.defer("reset__client__scopes").prefetch_related("recoveries")
 
     def has_recover_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("syncreset.recover_again_recovery"))

@@ -95,7 +95,7 @@ def _chosen(options: dict[str, Any]) -> "QuerySet[Client]":
         raise CommandError(
             "Say which clients: --all for every one, or --client, --user, --scope, which narrow down together."
         )
-    clients = Client.objects.select_related("user").defer("recent", "scopes")
+    clients = Client.objects.select_related("user").defer("scopes")
     if options["client"]:
         clients = clients.filter(pk__in=options["client"])
         unknown = set(options["client"]) - set(clients.values_list("pk", flat=True))

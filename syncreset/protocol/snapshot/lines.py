@@ -4,7 +4,8 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..changes import Clocks, Row, Value
+from ..changes import Change, Clocks, Row, Value
+from ..steps import Step, sum_of
 
 FORMAT = "syncreset-snapshot/1"
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
@@ -33,40 +34,64 @@ class Header:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """What a client did to a counter or a set since the base: ``{"delta": n}`` or ``{"add": [...], "remove": [...]}``.
+class FieldSteps:
+    """What a client did to a counter or a set.
 
-    ``sent`` are the parts of ``whole`` that were pushed without an answer, by sequence number.
+    ``steps``, in their order, led from the value that it last pulled, or in a row made here from nothing, to the row's.
+    ``counted`` are the ids of older ones that are in the pulled value, with the clocks (µs) that they were answered with.
     """
 
-    whole: Value
-    sent: Mapping[int, Value] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+    counted: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Value | None:
+        """What the steps come to; None where there are none."""
+        return sum_of(self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowLine:
-    """A row of the store. ``base`` None: made locally and never acknowledged; empty: nothing unsynced in it.
-
-    ``steps`` say of fields with a base what led from the server's value to the row's. Of a row made locally they lead
-    from nothing, and what was sent of them is the row as it was pushed.
-    """
+    """A row of the store. ``base`` None: made locally and never acknowledged; empty: nothing unsynced in it."""
 
     model: str
     pk: str
     row: Row
     base: Clocks | None
-    steps: Mapping[str, Step] = field(default_factory=dict)
+    steps: Mapping[str, FieldSteps] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TombstoneLine:
-    """A deletion at time ``at`` (µs): the client's own, based on the row's ``updated``, or one it pulled."""
+    """A deletion at time ``at`` (µs): the client's own, based on the row's ``updated``, or one it pulled.
+
+    ``scope`` is the value of the field that said the row's scope, where one did and it is known.
+    """
 
     model: str
     pk: str
     at: int
     base: int | None
     pulled: bool
+    scope: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeLine:
+    """A change as it was pushed, which the server answered otherwise than by writing it.
+
+    Its values are nowhere else in the store any more, and no pull has proven yet that the server keeps its item.
+    """
+
+    change: Change
+
+    @property
+    def model(self) -> str:
+        return self.change.model
+
+    @property
+    def pk(self) -> str:
+        return self.change.pk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +112,7 @@ class MalformedLine:
     reason: str
 
 
-Line = RowLine | TombstoneLine | UpdateLine | MalformedLine
+Line = RowLine | TombstoneLine | UpdateLine | ChangeLine | MalformedLine
 
 
 @dataclass(kw_only=True)
@@ -97,13 +122,19 @@ class Counts:
     rows: int = 0
     tombstones: int = 0
     updates: int = 0
+    pushed: int = 0
 
     @property
     def total(self) -> int:
-        return self.rows + self.tombstones + self.updates
+        return self.rows + self.tombstones + self.updates + self.pushed
 
     def as_wire(self) -> dict[str, int]:
-        return {"rows": self.rows, "tombstones": self.tombstones, "updates": self.updates}
+        return {
+            "rows": self.rows,
+            "tombstones": self.tombstones,
+            "updates": self.updates,
+            "pushed": self.pushed,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,32 +4,31 @@ Header, lines and end are those of the protocol page, section "Snapshot format".
 """
 
 import json
-import re
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Protocol
 
-from ..changes import Clocks, Row, Value, parse_clocks
+from ..changes import Clocks, Row, Value, parse_change, parse_clocks
 from ..errors import InvalidSnapshot, Malformed, TooLarge
-from ..steps import is_delta, is_number_text
+from ..steps import ID_LENGTH, is_delta, is_number_text, parse_steps
 from ..strict_json import loads
 from .lines import (
     FORMAT,
     GZIP_WINDOW,
+    ChangeLine,
     Counts,
+    FieldSteps,
     Header,
     Limits,
     Line,
     MalformedLine,
     RowLine,
-    Step,
     TombstoneLine,
     UpdateLine,
 )
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_SIZE = 64 * 1024
-_SEQ = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 
 class Readable(Protocol):
@@ -67,16 +66,21 @@ class SnapshotReader:
             raise InvalidSnapshot("the snapshot is cut off: it has no end line")
 
     def _line(self, value: dict[str, Any], text: bytes, number: int) -> Line:
-        kinds = value.keys() & {"row", "tombstone", "update"}
+        kinds = value.keys() & {"row", "tombstone", "update", "change"}
         if len(kinds) != 1:
-            raise InvalidSnapshot(f"line {number} is neither a row, a tombstone, an update nor the end")
+            raise InvalidSnapshot(
+                f"line {number} is neither a row, a tombstone, an update, a change nor the end"
+            )
         try:
             if "row" in kinds:
                 self.counts.rows += 1
                 return _row(value["row"])
             if "tombstone" in kinds:
                 self.counts.tombstones += 1
-                return _tombstone(value["tombstone"], value.get("pulled", False))
+                return _tombstone(value["tombstone"], value.get("pulled", False), value.get("scope"))
+            if "change" in kinds:
+                self.counts.pushed += 1
+                return ChangeLine(change=parse_change(value["change"], "change"))
             self.counts.updates += 1
             return _update(value["update"])
         except Malformed as error:
@@ -198,55 +202,38 @@ def _row(raw: object) -> RowLine:
     return RowLine(model=_text(model), pk=_text(pk), row=row, base=known, steps=_steps(steps, fields, known))
 
 
-def _steps(raw: object, fields: Mapping[str, Value], base: Clocks | None) -> dict[str, Step]:
+def _steps(raw: object, fields: Mapping[str, Value], base: Clocks | None) -> dict[str, FieldSteps]:
     if not isinstance(raw, dict):
         raise Malformed("the row's steps are not an object")
-    for name in raw:
-        if name not in fields or (base is not None and name not in base):
+    made = {name: _field_steps(each) for name, each in raw.items()}
+    for name, of_field in made.items():
+        if name not in fields or (of_field.steps and base is not None and name not in base):
             raise Malformed(f"there is a step of {name[:100]!a}, which has no value or no base")
-    return {name: _step(step, fields[name]) for name, step in raw.items()}
+        if not all(_fits(step.amount, fields[name]) for step in of_field.steps):
+            raise Malformed(f"a step of {name[:100]!a} is not of the form of its value")
+    return made
 
 
-def _step(raw: object, value: Value) -> Step:
-    """The step that led to a value, of whose form it has to be."""
+def _field_steps(raw: object) -> FieldSteps:
     if not isinstance(raw, dict):
-        raise Malformed("a step is not an object")
-    sent = raw.get("sent", {})
-    if not isinstance(sent, dict) or not all(_SEQ.fullmatch(seq) and int(seq) < 2**63 for seq in sent):
-        raise Malformed("what was sent of a step is not an object by sequence numbers")
-    whole = {name: value for name, value in raw.items() if name != "sent"}
-    if is_delta(whole):
-        parts = {int(seq): {"delta": delta} for seq, delta in sent.items()}
-        if not all(_alike(number, value) for number in (whole["delta"], *sent.values())):
-            raise Malformed("a step and its value are neither all integers nor all strings of digits")
-        return Step(whole=whole, sent=parts)
-    if not isinstance(value, list) or not all(isinstance(element, str) for element in value):
-        raise Malformed("the value of a set's step is not an array of strings")
-    return Step(whole=_elements(whole), sent={int(seq): _elements(part) for seq, part in sent.items()})
+        raise Malformed("the steps of a field are not an object")
+    counted = parse_clocks(raw.get("counted", {}), "what was counted of a field")
+    if not all(len(identity) <= ID_LENGTH and identity.isprintable() for identity in counted):
+        raise Malformed("what was counted of a field is not by ids of steps")
+    return FieldSteps(steps=parse_steps({"steps": raw.get("steps", [])}), counted=counted)
 
 
-def _alike(delta: object, value: object) -> bool:
+def _fits(amount: Value, value: Value) -> bool:
+    """Whether an amount is of the form of the value that it led to."""
+    if not is_delta(amount):
+        return isinstance(value, list) and all(isinstance(element, str) for element in value)
+    delta = amount["delta"]
     if isinstance(delta, str):
         return is_number_text(delta) and is_number_text(value)
     return type(delta) is int and type(value) is int
 
 
-def _elements(raw: object) -> dict[str, list[str]]:
-    """Of a set's step both members, as sorted lists of strings that have nothing in common."""
-    if not isinstance(raw, dict) or not raw or not raw.keys() <= {"add", "remove"}:
-        raise Malformed("a step has neither a delta nor elements that are added and removed")
-    step = {}
-    for name in ("add", "remove"):
-        elements = raw.get(name, [])
-        if not isinstance(elements, list) or not all(isinstance(element, str) for element in elements):
-            raise Malformed(f"a step's {name} is not an array of strings")
-        step[name] = sorted(set(elements))
-    if not set(step["add"]).isdisjoint(step["remove"]):
-        raise Malformed("an element of a step is both added and removed")
-    return step
-
-
-def _tombstone(raw: object, pulled: object) -> TombstoneLine:
+def _tombstone(raw: object, pulled: object, scope: object) -> TombstoneLine:
     if isinstance(raw, list) and len(raw) == 3:
         raw = [*raw, None]
     model, pk, at, base = _parts(raw, 4, "tombstone")
@@ -258,6 +245,7 @@ def _tombstone(raw: object, pulled: object) -> TombstoneLine:
         at=_time(at),
         base=None if base is None else _time(base),
         pulled=pulled,
+        scope=None if scope is None else _text(scope),
     )
 
 

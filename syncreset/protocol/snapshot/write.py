@@ -4,9 +4,19 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, Protocol
 
-from ..steps import is_delta
 from ..strict_json import dumps
-from .lines import FORMAT, GZIP_WINDOW, Counts, Header, Line, RowLine, Step, TombstoneLine, UpdateLine
+from .lines import (
+    FORMAT,
+    GZIP_WINDOW,
+    ChangeLine,
+    Counts,
+    FieldSteps,
+    Header,
+    Line,
+    RowLine,
+    TombstoneLine,
+    UpdateLine,
+)
 
 
 class Writable(Protocol):
@@ -51,18 +61,22 @@ def _line_as_wire(line: Line, counts: Counts) -> dict[str, Any]:
         base = None if line.base is None else dict(line.base)
         row = line.row
         wire_row = [line.model, line.pk, dict(row.fields), row.updated, dict(row.clocks), base]
-        steps = [{name: _step_as_wire(step) for name, step in line.steps.items()}] if line.steps else []
+        steps = [{name: _steps_as_wire(made) for name, made in line.steps.items()}] if line.steps else []
         return {"row": wire_row + steps}
     if isinstance(line, TombstoneLine):
         counts.tombstones += 1
         wire: dict[str, Any] = {"tombstone": [line.model, line.pk, line.at, line.base]}
-        return wire | {"pulled": True} if line.pulled else wire
+        wire |= {"pulled": True} if line.pulled else {}
+        return wire if line.scope is None else wire | {"scope": line.scope}
+    if isinstance(line, ChangeLine):
+        counts.pushed += 1
+        return {"change": line.change.as_wire()}
     if isinstance(line, UpdateLine):
         counts.updates += 1
         return {"update": [line.model, line.pk, line.field, line.at]}
     raise TypeError("a malformed line cannot be written")
 
 
-def _step_as_wire(step: Step) -> dict[str, Any]:
-    sent = {str(seq): part["delta"] if is_delta(part) else part for seq, part in step.sent.items()}
-    return dict(step.whole) | ({"sent": sent} if sent else {})
+def _steps_as_wire(made: FieldSteps) -> dict[str, Any]:
+    wire: dict[str, Any] = {"steps": [step.as_wire() for step in made.steps]}
+    return wire | ({"counted": dict(made.counted)} if made.counted else {})

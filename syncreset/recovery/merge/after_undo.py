@@ -53,7 +53,7 @@ def as_met(recovery: Recovery, met: Met) -> Met:
 
     Else what the undo wrote would seem to be what the server remembers, and nothing would be healed again.
     """
-    rows, tombstones = dict(met[0]), dict(met[1])
+    rows, tombstones = dict(met.rows), dict(met.tombstones)
     for undoing in _undoings(recovery):
         for key, known in _given_back(undoing, {*rows, *tombstones}).items():
             if known.after is None:
@@ -65,7 +65,7 @@ def as_met(recovery: Recovery, met: Met) -> Met:
                 tombstones.pop(key, None)
                 if known.before is not None:
                     rows[key] = known.before
-    return rows, tombstones
+    return replace(met, rows=rows, tombstones=tombstones)
 
 
 def _undoings(recovery: Recovery) -> Iterable[Recovery]:

@@ -1,11 +1,10 @@
 """From the lines of a snapshot to the changes that a recovery merges: the strategy's, and what heals the server."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ...protocol.changes import Row, RowKey
 from ...protocol.errors import Problem
-from ...protocol.snapshot.lines import MalformedLine, RowLine, TombstoneLine, UpdateLine
+from ...protocol.snapshot.lines import ChangeLine, MalformedLine, RowLine, TombstoneLine, UpdateLine
 from ...rules.instruction import Instruction
 from ...rules.merge import Outcome
 from ...rules.strategies import BY_VALUE, Synced, by_base, by_field, heal, tombstone_change
@@ -14,7 +13,7 @@ from .heal import by_authority, unclear_counts
 from .lines import Numbered
 from .rules import Met, Rules, resolve_strategy
 from .server_fields import file_fields, without_fields, without_server_fields
-from .steps import RemainingSteps, remaining_steps
+from .steps import SortedSteps, fitting, sort_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,7 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
 
     ``met`` is what a restored server has of their rows; of one that is not to be healed it is not asked.
     """
-    rows, tombstones = met
+    rows, tombstones = met.rows, met.tombstones
     derived: list[Derived] = []
     for item in batch:
         line = item.line
@@ -47,8 +46,8 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
             orphan = _orphaned(item, line, rules)
             derived += [] if orphan is None else [orphan]
             continue
-        remaining = _remaining_steps(item, rules, rows)
-        changes = list(_changes(item, remaining, rules, met))
+        left = sorted_steps(item, met) if rules.healing else None
+        changes = list(_changes(item, left, rules, met))
         for part, change in enumerate(changes):
             if item.repeats:
                 derived.append(
@@ -64,8 +63,8 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
                 derived.append(_parked(item, change, part))
             else:
                 derived.append(Derived(number=item.number, part=part, change=change))
-        decided = () if remaining is None or item.repeats else remaining.decided
-        decided = (*decided, *unclear_counts(item, rules, rows))
+        decided = () if left is None or item.repeats or _by_value(item, rules) else left.unclear
+        decided = (*decided, *unclear_counts(item, rules, met))
         derived += [
             Derived(number=item.number, part=part, change=change, outcome=outcome)
             for part, (change, outcome) in enumerate(decided, start=len(changes))
@@ -74,32 +73,35 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
     return derived
 
 
-def _remaining_steps(item: Numbered, rules: Rules, rows: Mapping[RowKey, Row]) -> RemainingSteps | None:
-    """The line of a row, with the steps that are left to take. The strategies that write values take none."""
+def sorted_steps(item: Numbered, met: Met) -> SortedSteps | None:
+    """What a restored server counts of the steps of a row's line, and what it has already."""
     line = item.line
-    if not isinstance(line, RowLine) or not line.steps or rules.strategy_of(item.model) in BY_VALUE:
+    if not isinstance(line, RowLine) or not line.steps:
         return None
-    if item.model is None:
-        return RemainingSteps(line=replace(line, steps={}))
-    row = rows.get((line.model, line.pk))
-    return remaining_steps(item.number, line, item.model, rules.already_applied, row, healing=rules.healing)
+    key = (line.model, line.pk)
+    return sort_steps(fitting(line, item.model), met.histories.get(key, {}), met.rows.get(key))
 
 
-def _changes(
-    item: Numbered, remaining: RemainingSteps | None, rules: Rules, met: Met
-) -> Iterable[Instruction]:
-    line, (rows, tombstones) = item.line, met
-    if isinstance(line, TombstoneLine):
+def _by_value(item: Numbered, rules: Rules) -> bool:
+    return rules.strategy_of(item.model) in BY_VALUE
+
+
+def _changes(item: Numbered, left: SortedSteps | None, rules: Rules, met: Met) -> Iterable[Instruction]:
+    line = item.line
+    if isinstance(line, ChangeLine):
+        if (line.change.seq or 0) > rules.acked:
+            yield Instruction.of(replace(line.change, group=None))
+    elif isinstance(line, TombstoneLine):
         deletion = tombstone_change(line, healing=rules.healing)
-        if deletion is not None and not (line.pulled and (line.model, line.pk) not in rows):
+        if deletion is not None and not (line.pulled and (line.model, line.pk) not in met.rows):
             yield deletion
     elif isinstance(line, RowLine):
+        line, key = fitting(line, item.model), (line.model, line.pk)
         if rules.healing:
-            key = (line.model, line.pk)
-            healed = heal(line, rows.get(key), tombstones.get(key))
+            healed = heal(line, met.rows.get(key), met.tombstones.get(key), met.histories.get(key, {}))
             if healed is not None:
                 yield from by_authority(healed, item.model)
-        line = line if remaining is None else remaining.line
+        line = line if left is None or _by_value(item, rules) else left.line
         change = resolve_strategy(rules.strategy_of(item.model))(line, _synced(line, rules))
         if change is not None:
             yield from _as_sent(Instruction.of(change), line, item.model)

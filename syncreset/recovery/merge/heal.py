@@ -1,26 +1,26 @@
 """What heals a restored server."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
+from ...apply.counted import histories
 from ...feed.entries import tombstones
 from ...protocol.changes import Row, RowKey, Tombstone, same
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import RowLine, TombstoneLine
 from ...rules.instruction import Instruction
 from ...rules.merge import Decision, Outcome
-from ...wire.model import WireModel
-from ...wire.rows import stored_rows, tombstone_of
+from ...rules.strategies import FieldHistory, without_steps
+from ...wire.model import WireModel, wire_models
+from ...wire.rows import lock_instances, stored_rows, tombstone_of
 from .lines import Numbered
 from .rules import Met, Rules
 from .server_fields import file_fields, without_server_fields
 from .steps import CODE
 
 
-def unclear_counts(
-    item: Numbered, rules: Rules, rows: Mapping[RowKey, Row]
-) -> Iterator[tuple[Instruction, Outcome]]:
-    """Acknowledged counts that a restored server may have forgotten, although its counter was written later.
+def unclear_counts(item: Numbered, rules: Rules, met: Met) -> Iterator[tuple[Instruction, Outcome]]:
+    """Acknowledged counts that a restored server may have forgotten, although somebody wrote its counter since.
 
     Whoever wrote it may have known them, or not: only what the server itself remembers of this client's syncs proves
     that they are in its history.
@@ -28,13 +28,17 @@ def unclear_counts(
     line = item.line
     if not rules.healing or item.repeats or not isinstance(line, RowLine) or line.base is None:
         return
-    row, model = rows.get((line.model, line.pk)), item.model
+    row, model = met.rows.get((line.model, line.pk)), item.model
     if row is None or model is None:
         return
-    for name in model.options.counters:
+    line = without_steps(line)
+    for name in (*model.counters, *model.sets):
+        history = met.histories.get((line.model, line.pk), {}).get(name)
         value, at = line.row.fields.get(name), line.row.clock(name)
         remembered = at <= rules.last_synced.get(line.model, 0)
-        if name in line.base or remembered or at >= row.clock(name) or same(value, row.fields.get(name)):
+        if history is None or history.healed or remembered or at >= history.known:
+            continue
+        if same(value, row.fields.get(name)):
             continue
         change = Instruction(
             model=line.model, pk=line.pk, op="put", fields={name: value}, clocks={name: at}, base={}
@@ -81,17 +85,20 @@ def by_authority(change: Instruction, model: WireModel | None) -> Iterable[Instr
 
 
 def server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
-    """The rows and tombstones that the server has of the keys in the batch, as far as the client may see them."""
+    """What the server has of the keys in the batch, as far as the client may see it, locked where locks exist."""
     keys: dict[WireModel, set[str]] = {}
     for item in batch:
         if item.model is not None and isinstance(item.line, RowLine | TombstoneLine):
             keys.setdefault(item.model, set()).add(item.line.pk)
     rows: dict[RowKey, Row] = {}
     deleted: dict[RowKey, Tombstone] = {}
-    for model, pks in keys.items():
-        typed = model.canonical_keys(pks)
-        found = stored_rows(model, scopes, typed)
-        rows |= {(model.label, pk): stored.row for pk, stored in found.items()}
+    made_of: dict[RowKey, dict[str, FieldHistory]] = {}
+    for model in sorted(keys, key=wire_models().index):
+        typed = model.canonical_keys(keys[model])
+        lock_instances(model, typed)
+        found = {pk: stored.row for pk, stored in stored_rows(model, scopes, typed).items()}
+        rows |= {(model.label, pk): row for pk, row in found.items()}
+        made_of |= histories(model, found)
         for pk, entry in tombstones(model.label, typed - found.keys(), scopes).items():
             deleted[model.label, pk] = tombstone_of(model, entry)
-    return rows, deleted
+    return Met(rows=rows, tombstones=deleted, histories=made_of)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ...protocol.changes import RowKey
-from ...protocol.snapshot.lines import Line, MalformedLine, UpdateLine
+from ...protocol.snapshot.lines import ChangeLine, Line, MalformedLine, UpdateLine
 from ...protocol.snapshot.read import SnapshotReader
 from ...wire.fields.base import ValueFault
 from ...wire.model import WireModel, model_labelled
@@ -50,7 +50,9 @@ def numbered_lines(reader: SnapshotReader, passed: Passed, upcaster: Upcaster) -
     for number, line in enumerate(reader, start=1):
         upcast, model = _under_its_key(upcaster.upcast(line))
         repeats = False
-        if upcast.key is not None and not isinstance(line, UpdateLine):
+        if upcast.key is not None and isinstance(line, ChangeLine):
+            passed.keys.add(upcast.key)
+        elif upcast.key is not None and not isinstance(line, UpdateLine):
             key = (type(line).__name__, *upcast.key)
             repeats = key in seen
             seen.add(key)
@@ -71,7 +73,11 @@ def _under_its_key(upcast: Upcast) -> tuple[Upcast, WireModel | None]:
         pk = model.canonical(line.pk)
     except ValueFault:
         return upcast, model
-    return (upcast if pk == line.pk else replace(upcast, line=replace(line, pk=pk))), model
+    if pk == line.pk:
+        return upcast, model
+    if isinstance(line, ChangeLine):
+        return replace(upcast, line=ChangeLine(change=replace(line.change, pk=pk))), model
+    return replace(upcast, line=replace(line, pk=pk)), model
 
 
 def update_log(recovery: Recovery, upcaster: Upcaster) -> UpdateLog:

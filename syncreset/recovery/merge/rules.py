@@ -7,14 +7,18 @@ from django.utils.module_loading import import_string
 
 from ... import conf
 from ...protocol.changes import Row, RowKey, Tombstone
-from ...rules.strategies import STRATEGIES, Strategy
+from ...rules.strategies import STRATEGIES, FieldHistory, Strategy
 from ...wire.model import WireModel
 from .lines import UpdateLog
-from .steps import AlreadyApplied
 
-#: The rows and the tombstones that a restored server has.
-Met = tuple[Mapping[RowKey, Row], Mapping[RowKey, Tombstone]]
-NOTHING_MET: Met = ({}, {})
+
+@dataclass(frozen=True, kw_only=True)
+class Met:
+    """What a restored server has of the rows of a chunk: they, their tombstones, and what their counters are made of."""
+
+    rows: Mapping[RowKey, Row] = field(default_factory=dict)
+    tombstones: Mapping[RowKey, Tombstone] = field(default_factory=dict)
+    histories: Mapping[RowKey, Mapping[str, FieldHistory]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,7 @@ class Rules:
     """How lines become changes. ``purged``: the client is older than the purge horizon, so absence proves nothing.
 
     ``strategy`` is the snapshot's; that of a model's ``SyncMeta`` or of the settings goes before it, unless a person
-    has chosen (``strategy_chosen``). ``already_applied`` is what of the lines' steps must not be added again.
+    has chosen (``strategy_chosen``). ``acked`` is the client's highest sequence number that the server has processed.
     """
 
     strategy: str
@@ -31,7 +35,7 @@ class Rules:
     purged: bool
     strategy_chosen: bool = False
     updates: UpdateLog = field(default_factory=UpdateLog)
-    already_applied: AlreadyApplied = field(default_factory=AlreadyApplied)
+    acked: int = 0
 
     def strategy_of(self, model: WireModel | None) -> str:
         """The name of the strategy for rows of a model; None is one that is not tracked."""

@@ -1,6 +1,6 @@
 """A claimed recovery's snapshot, merged chunk by chunk; each chunk is one transaction, with its part of the ledger."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
@@ -10,8 +10,9 @@ from django.db import transaction
 from ... import conf
 from ...apply.changes import apply_changes
 from ...apply.context import Context
+from ...apply.counted import note_included
 from ...apply.slots import Applied
-from ...clients.client import LastSynced
+from ...clients.client import Client, LastSynced
 from ...feed.checkpoints import Checkpoint, feed_state
 from ...ledger.item import Item, totals
 from ...ledger.record import item_for, save_items
@@ -24,11 +25,10 @@ from ..upcast.carry import Upcaster, upcaster_for
 from ..uploads import open_snapshot, snapshot_limits
 from .absence import absent_rows
 from .after_undo import as_before_undo, as_met
-from .derive import Derived, derive
+from .derive import Derived, derive, sorted_steps
 from .heal import server_side
 from .lines import Numbered, Passed, numbered_lines, update_log
-from .rules import NOTHING_MET, Rules
-from .steps import already_applied_steps
+from .rules import Met, Rules
 
 T = TypeVar("T")
 
@@ -63,12 +63,24 @@ def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> Non
     with transaction.atomic():
         hold(recovery)
         context = context_of(recovery)
-        already_applied = already_applied_steps(recovery, {item.number: item.line for item in chunk})
-        met = as_met(recovery, server_side(chunk, context.scopes)) if rules.healing else NOTHING_MET
-        derived = derive(chunk, replace(rules, already_applied=already_applied), met)
+        met = as_met(recovery, server_side(chunk, context.scopes)) if rules.healing else Met()
+        derived = derive(chunk, rules, met)
         derived = as_before_undo(recovery, derived, context)
         unchanged = len(chunk) - len({change.number for change in derived})
+        if rules.healing:
+            note_included(recovery.client, _included(chunk, met))
         _record(recovery, derived, context, position=chunk[-1].number, unchanged=unchanged)
+
+
+def _included(chunk: list[Numbered], met: Met) -> dict[tuple[str, str, str], Mapping[str, int | None]]:
+    """The steps of lines that are in the values which the server has, or is given now, by row and field."""
+    included: dict[tuple[str, str, str], Mapping[str, int | None]] = {}
+    for item in chunk:
+        left = None if item.repeats else sorted_steps(item, met)
+        if left is not None:
+            line = left.line
+            included |= {(line.model, line.pk, name): ids for name, ids in left.included.items() if ids}
+    return included
 
 
 def _record(
@@ -135,6 +147,7 @@ def _rules(recovery: Recovery, upcaster: Upcaster) -> Rules:
         ),
         healing=recovery.healing,
         purged=cursor is None or cursor.number < feed_state().horizon,
+        acked=Client.objects.values_list("acked", flat=True).get(pk=recovery.client_id),
     )
     return rules if not recovery.updates else replace(rules, updates=update_log(recovery, upcaster))
 

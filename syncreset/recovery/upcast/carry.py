@@ -12,7 +12,15 @@ from typing import Any, Literal
 
 from ...protocol.changes import ROW_CLOCK, Row, Value
 from ...protocol.errors import Problem
-from ...protocol.snapshot.lines import Line, MalformedLine, RowLine, Step, TombstoneLine, UpdateLine
+from ...protocol.snapshot.lines import (
+    ChangeLine,
+    FieldSteps,
+    Line,
+    MalformedLine,
+    RowLine,
+    TombstoneLine,
+    UpdateLine,
+)
 from ...protocol.steps import is_delta
 from ...wire.fields.base import ValueFault
 from ...wire.fields.codec import decode, is_server_computed
@@ -93,6 +101,8 @@ class Upcaster:
             return self._left_as_a_whole(plan, line, f"{plan.name} is not synced any more")
         if isinstance(line, TombstoneLine):
             return Upcast(line=replace(line, model=plan.label, pk=pk))
+        if isinstance(line, ChangeLine):
+            return self._change(plan, pk, line)
         return self._row(plan, pk, line)
 
     def holds(self, label: str) -> bool:
@@ -136,7 +146,7 @@ class Upcaster:
         fields: dict[str, Any] = {}
         clocks: dict[str, int] = {name: at for name, at in line.row.clocks.items() if name == ROW_CLOCK}
         base: dict[str, int] = {}
-        steps: dict[str, Step] = {}
+        steps: dict[str, FieldSteps] = {}
         left: list[Left] = []
         for name, value in line.row.fields.items():
             for step in self._steps(plan, name):
@@ -154,13 +164,35 @@ class Upcaster:
                 if line.base is not None and name in line.base:
                     base[target] = line.base[name]
                 if name in line.steps and step.kind != "upcast":
-                    steps[target] = _carried_step(step, line.steps[name], plan.described[name])
+                    steps[target] = _carried_steps(step, line.steps[name], plan.described[name])
         row = Row(fields=fields, updated=line.row.updated, clocks=clocks)
         known = None if line.base is None else base
         carried = RowLine(model=plan.label, pk=pk, row=row, base=known, steps=steps)
         return Upcast(line=carried, left=tuple(left))
 
+    def _change(self, plan: Plan, pk: str, line: ChangeLine) -> Upcast:
+        """A change that was pushed: its fields as those of a row."""
+        as_row = _as_row(line)
+        if isinstance(as_row, TombstoneLine):
+            return Upcast(line=ChangeLine(change=replace(line.change, model=plan.label, pk=pk)))
+        upcast = self._row(plan, pk, as_row)
+        carried = upcast.line
+        if not isinstance(carried, RowLine) or not carried.row.fields:
+            return replace(upcast, line=None)
+        base = None if carried.base is None else {name: at for name, at in carried.base.items() if at >= 0}
+        kept = replace(
+            line.change,
+            model=plan.label,
+            pk=pk,
+            fields=carried.row.fields,
+            clocks=carried.row.clocks,
+            base=base,
+        )
+        return replace(upcast, line=ChangeLine(change=kept))
+
     def _left_as_a_whole(self, plan: Plan, line: Line, reason: str) -> Upcast:
+        if isinstance(line, ChangeLine):
+            line = _as_row(line)
         if isinstance(line, RowLine | TombstoneLine):
             kept = replace(line, model=plan.label)
             return Upcast(line=None, left=(Left(line=kept, problem=Problem(code=CODE, detail=reason)),))
@@ -320,15 +352,27 @@ def _carried(step: Conversion, value: Any, described: Mapping[str, Any]) -> Any:
     return value
 
 
-def _carried_step(step: Conversion, local: Step, described: Mapping[str, Any]) -> Step:
+def _carried_steps(step: Conversion, made: FieldSteps, described: Mapping[str, Any]) -> FieldSteps:
     """What was done to a counter, in the form of its field's values of now. A function may give no such thing."""
 
-    def carried(value: Value) -> Value:
-        if step.convert is None or not is_delta(value):
-            return value
-        return {"delta": step.convert(value["delta"], described)}
+    def carried(amount: Value) -> Value:
+        if step.convert is None or not is_delta(amount):
+            return amount
+        return {"delta": step.convert(amount["delta"], described)}
 
-    return Step(whole=carried(local.whole), sent={seq: carried(part) for seq, part in local.sent.items()})
+    return replace(made, steps=tuple(replace(each, amount=carried(each.amount)) for each in made.steps))
+
+
+def _as_row(line: ChangeLine) -> RowLine | TombstoneLine:
+    """What a change says, as the line of a store that it were still in."""
+    change = line.change
+    if change.op == "delete":
+        base = (change.base or {}).get(ROW_CLOCK)
+        at = change.clock(ROW_CLOCK)
+        return TombstoneLine(model=change.model, pk=change.pk, at=at, base=base, pulled=False)
+    row = Row(fields=change.fields, updated=max(change.clocks.values(), default=0), clocks=change.clocks)
+    base_of = None if change.base is None else dict.fromkeys(change.fields, -1) | dict(change.base)
+    return RowLine(model=change.model, pk=change.pk, row=row, base=base_of)
 
 
 def _called(function: Function, value: Any, described: Mapping[str, Any]) -> Any:

@@ -3,11 +3,12 @@
 import sqlite3
 from pathlib import Path
 
+from ..store.steps import seal_steps
 from ..store.store import Store
 from . import files
 
 #: What survives a reset: who the client is, which sequence numbers it has used, and what its link carries.
-NAMES = ("client", "registered", "name", "next_seq", "limits", "retention", "reach")
+NAMES = ("client", "registered", "name", "next_seq", "receipt", "limits", "retention", "reach")
 
 
 def name_backup(store: Path, reset: str, noted: int) -> str:
@@ -28,6 +29,8 @@ def set_aside(store: Path, backup: Path) -> None:
     if store.exists() and not backup.exists():
         opened = Store(store)
         try:
+            if not opened.sealed():
+                seal_steps(opened)
             opened.seal()
             _fold_journal(opened.connection)
         finally:
@@ -61,6 +64,7 @@ def renew(store: Path, backup: Path, *, keep_schema: bool) -> Store:
                 clock = old.connection.execute('SELECT "offset", last FROM _syncreset_clock').fetchone()
                 new.connection.execute('UPDATE _syncreset_clock SET "offset" = ?, last = ?', clock)
                 _carry_unresolved(old, new)
+                _carry_counted(old, new)
                 if keep_schema:
                     new.adopt_schema(old.schema)
     except BaseException:
@@ -75,4 +79,15 @@ def _carry_unresolved(old: Store, new: Store) -> None:
     new.connection.executemany(
         "INSERT INTO _syncreset_unresolved VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         old.connection.execute("SELECT * FROM _syncreset_unresolved ORDER BY id").fetchall(),
+    )
+
+
+def _carry_counted(old: Store, new: Store) -> None:
+    """The steps that are in pulled values: should the server be restored, it is told that it had counted them."""
+    columns = "id, model, pk, field, amount, seq, base, at, pulled"
+    new.connection.executemany(
+        f"INSERT OR IGNORE INTO _syncreset_step ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        old.connection.execute(
+            f"SELECT {columns} FROM _syncreset_step WHERE pulled ORDER BY place"
+        ).fetchall(),
     )

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from ...protocol.changes import ROW_CLOCK, Row, Value
-from ...protocol.snapshot.lines import RowLine, Step, TombstoneLine
-from ...protocol.steps import add_step, moves, take_step_back, with_step, without_step
+from ...protocol.changes import ROW_CLOCK, Row, Value, same
+from ...protocol.snapshot.lines import FieldSteps, RowLine, TombstoneLine
+from ...protocol.steps import add_step, take_step_back
 from ..store.marks import UNKNOWN
 
 
@@ -35,23 +35,26 @@ def _overlay_rows(older: RowLine, newer: RowLine) -> RowLine:
         return newer
     names = list(dict.fromkeys([*newer.row.fields, *older.row.fields]))
     fields, clocks, base = {}, {}, {}
-    steps: dict[str, Step] = {}
-    counted = _counted_on(older) if older.base is None else older
+    steps: dict[str, FieldSteps] = {}
+    counted = _on_a_row_of_the_server(older) if older.base is None else older
     for name in names:
-        if name in newer.row.fields and _steps_alone(counted, newer, name):
-            steps[name] = _summed(counted, newer, name)
-            server, base[name] = _acknowledged(older, newer, name)
-            fields[name] = add_step(server, steps[name].whole)
+        summed = _summed(counted, newer, name)
+        if summed is not None:
+            steps[name] = summed
+        if name in newer.row.fields and summed is not None and _steps_alone(counted, newer, name):
+            fields[name], base[name] = _acknowledged(counted, newer, name)
+            if summed.total is not None:
+                fields[name] = add_step(fields[name], summed.total)
             clocks[name] = max(line.row.clock(name) for line in (counted, newer) if name in line.steps)
             continue
         source = _source(older, newer, name)
         fields[name] = source.row.fields[name]
         clocks[name] = source.row.clock(name)
         bases = [known for line in (older, newer) if (known := _base_of(line, name)) is not None]
-        if bases:
+        if bases and not (older.base is None and source is newer and _base_of(newer, name) is None):
             base[name] = min(bases)
-        if older.base is None and source is newer and name not in newer.base:
-            base.pop(name, None)
+        if name in steps:
+            steps[name] = FieldSteps(counted=steps[name].counted)
     created = min(older.row.clocks.get(ROW_CLOCK, 0), newer.row.clocks.get(ROW_CLOCK, 0)) or max(
         older.row.clocks.get(ROW_CLOCK, 0), newer.row.clocks.get(ROW_CLOCK, 0)
     )
@@ -68,29 +71,28 @@ def _overlay_rows(older: RowLine, newer: RowLine) -> RowLine:
     )
 
 
-def _counted_on(made: RowLine) -> RowLine:
-    """A row that the older store made and the newer one has from the server: what it counted after it was pushed."""
-    steps = {}
-    for name, step in made.steps.items():
-        rest = step.whole
-        for _, part in sorted(step.sent.items()):
-            rest = without_step(rest, part)
-        if moves(rest):
-            steps[name] = Step(whole=rest)
-    return replace(made, base=dict.fromkeys(steps, UNKNOWN), steps=steps)
+def _on_a_row_of_the_server(made: RowLine) -> RowLine:
+    """A row that the older store made, where the newer one has a row of this key from the server.
+
+    It may be the same, or somebody else's. Its steps count where they have not; its values are of unknown bases.
+    """
+    return replace(made, base=dict.fromkeys(made.row.fields, UNKNOWN))
 
 
 def _steps_alone(older: RowLine, newer: RowLine, name: str) -> bool:
     """Whether all that is unsynced of a field, in the one or the other, are steps."""
     lines = [line for line in (older, newer) if line.base is not None and name in line.base]
-    return bool(lines) and all(name in line.steps for line in lines)
+    return bool(lines) and all(name in line.steps and line.steps[name].steps for line in lines)
 
 
-def _summed(older: RowLine, newer: RowLine, name: str) -> Step:
+def _summed(older: RowLine, newer: RowLine, name: str) -> FieldSteps | None:
+    """The steps of both, each once: what one store has from an answer the other may have yet to be told."""
     first, second = older.steps.get(name), newer.steps.get(name)
     if first is None or second is None:
-        return first or second or Step(whole={})
-    return Step(whole=with_step(first.whole, second.whole), sent={**first.sent, **second.sent})
+        return first or second
+    counted = {**first.counted, **second.counted}
+    steps = {step.id: step for step in (*first.steps, *second.steps) if step.id not in counted}
+    return FieldSteps(steps=tuple(steps.values()), counted=counted)
 
 
 def _acknowledged(older: RowLine, newer: RowLine, name: str) -> tuple[Value, int]:
@@ -99,11 +101,11 @@ def _acknowledged(older: RowLine, newer: RowLine, name: str) -> tuple[Value, int
     for line in (older, newer):
         if line.base is None or name not in line.row.fields:
             continue
-        value, step = line.row.fields[name], line.steps.get(name)
-        if step is None:
+        value, made = line.row.fields[name], line.steps.get(name)
+        if made is None or made.total is None:
             known.append((line.row.clock(name), value))
         else:
-            known.append((line.base[name], take_step_back(value, step.whole)))
+            known.append((line.base[name], take_step_back(value, made.total)))
     clock, value = max(reversed(known), key=lambda pair: pair[0])
     return value, clock
 
@@ -125,7 +127,8 @@ def _source(older: RowLine, newer: RowLine, name: str) -> RowLine:
     if _base_of(newer, name) is not None:
         return newer
     if older.base is None:
-        return older if older.row.clock(name) > newer.row.clock(name) else newer
+        # The row of this key that the server has may be somebody else's: which value stands is the server's to decide.
+        return newer if same(older.row.fields[name], newer.row.fields[name]) else older
     if _base_of(older, name) is not None:
         return older
     return newer if newer.row.clock(name) >= older.row.clock(name) else older

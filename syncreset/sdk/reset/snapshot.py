@@ -3,29 +3,29 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ...protocol.changes import ROW_CLOCK, Row
 from ...protocol.clock import now
 from ...protocol.snapshot.lines import (
     DEFAULT_STRATEGY,
+    ChangeLine,
     Counts,
+    FieldSteps,
     Header,
     Line,
     RowLine,
-    Step,
     TombstoneLine,
     UpdateLine,
 )
 from ...protocol.snapshot.write import write_snapshot
-from ...protocol.steps import with_step, without_step
 from ...protocol.strict_json import loads
 from ..store.marks import UNKNOWN, Marks
 from ..store.schema import ModelSchema
-from ..store.steps import is_step, step_of
+from ..store.steps import open_step, steps_of
 from ..store.store import Store
 from ..store.values import step_between
-from ..sync.outbox import REFUSED, TAKEN, may_be_null, sent_changes
+from ..sync.outbox import may_be_null, refused_changes
 from . import files
 from .journal import Journal, ResetPlan, SnapshotFile
 from .overlay import overlay
@@ -135,6 +135,8 @@ def lines_of_stores(stores: list[Store], outlived: list[tuple[str, str]], *, ful
                     for changed in line.base or {}
                 ]
     yield from updates
+    for store in stores:
+        yield from (ChangeLine(change=change) for change in refused_changes(store))
     order = {name: place for place, name in enumerate(models)}
     tombstones.sort(key=lambda line: (-order[line.model], line.pk))
     yield from tombstones
@@ -194,7 +196,7 @@ def _row_line(
     if marks.base is None:
         clocks = dict(marks.local) or {ROW_CLOCK: marks.updated}
         row = Row(fields=dict(fields), updated=max([marks.updated, *clocks.values()]), clocks=clocks)
-        steps = _steps_of_new_row(store, model, pk, fields) if model.stepped else {}
+        steps = _steps(store, model, pk, fields, marks, {}) if model.stepped else {}
         return RowLine(model=model.name, pk=pk, row=row, base=None, steps=steps)
     base = {name: known for name, known in marks.base.items() if name in fields}
     clocks = marks.clocks | {name: marks.written(name) for name in base}
@@ -204,24 +206,6 @@ def _row_line(
     return RowLine(model=model.name, pk=pk, row=row, base=base, steps=steps)
 
 
-def _steps_of_new_row(
-    store: Store, model: ModelSchema, pk: str, fields: Mapping[str, object]
-) -> dict[str, Step]:
-    """What a row that was sent, and perhaps taken, has been counted up to from nothing, and with what it was sent."""
-    steps: dict[str, Step] = {}
-    for seq, answer, change in sent_changes(store, model.name, pk):
-        if answer == REFUSED or change.op == "delete" or change.base is not None:
-            continue
-        for field in model.stepped:
-            whole = step_between(field.stepping, None, fields.get(field.name))
-            if whole is not None:
-                part = step_between(field.stepping, None, change.fields.get(field.name))
-                sent = {seq: without_step(whole, whole) if part is None else part}
-                steps[field.name] = Step(whole=whole, sent=sent)
-        break
-    return steps
-
-
 def _steps(
     store: Store,
     model: ModelSchema,
@@ -229,27 +213,26 @@ def _steps(
     fields: Mapping[str, object],
     marks: Marks,
     base: dict[str, int],
-) -> dict[str, Step]:
-    """The steps of counters and sets that no pull has confirmed.
+) -> dict[str, FieldSteps]:
+    """The steps of counters and sets: those that no pulled value holds, and the ids of those that one does.
 
-    What was answered counts as sent, and its base as the field's: a server restored since knows nothing of it.
+    What was answered and not pulled is unsynced still, on the base that it had: a server restored since knows nothing
+    of it.
     """
-    steps: dict[str, Step] = {}
-    sent_before = sent_changes(store, model.name, pk)
+    sealed = steps_of(store, model.name, pk)
+    found: dict[str, FieldSteps] = {}
     for field in model.stepped:
         name = field.name
-        whole = step_of(field, marks, fields.get(name))
-        if name in base and whole is None:
-            continue
-        parts: dict[int, Any] = {}
-        for seq, answer, change in sent_before:
-            sent = change.fields.get(name)
-            if answer == REFUSED or not is_step(field, sent):
-                continue
-            parts[seq] = sent
-            if answer == TAKEN:
-                whole = sent if whole is None else with_step(sent, whole)
-                base[name] = (change.base or {}).get(name, UNKNOWN)
-        if whole is not None:
-            steps[name] = Step(whole=whole, sent=dict(sorted(parts.items())))
-    return steps
+        own = [each for each in sealed if each.field == name]
+        made = [each.step for each in own if not each.pulled]
+        begun = open_step(field, marks, fields.get(name))
+        counted = {each.step.id: each.step.at for each in own if each.pulled and each.step.at is not None}
+        made += [] if begun is None else [begun]
+        if made and step_between(field.stepping, None, fields.get(name)) is None:
+            made = []
+        if marks.base is not None and made:
+            sent = [each.base for each in own if not each.pulled and each.seq is not None]
+            base[name] = (UNKNOWN if sent[0] is None else sent[0]) if sent else base.get(name, UNKNOWN)
+        if name in fields and (made or counted):
+            found[name] = FieldSteps(steps=tuple(made), counted=counted)
+    return found

@@ -9,7 +9,7 @@ from typing import Any, Self
 from ..errors import UnknownField
 from ..reports import PendingChange
 from .schema import ModelSchema
-from .steps import steps_of
+from .steps import pending_steps
 from .store import Store
 from .values import SqlValue, from_python, to_sql
 
@@ -21,7 +21,7 @@ def pending_changes(store: Store) -> list[PendingChange]:
         model = store.schema.models.get(name)
         row = {} if model is None else store.row(model, pk) or {}
         fields = row if marks.base is None else {field: row.get(field) for field in marks.base}
-        steps = {} if model is None else steps_of(model, row, marks)
+        steps = {} if model is None else pending_steps(store, model, pk, row, marks)
         changes.append(PendingChange(model=name, pk=pk, op="put", fields=fields, steps=steps))
     for name, pk, _ in store.deletions(pulled=False):
         changes.append(PendingChange(model=name, pk=pk, op="delete"))

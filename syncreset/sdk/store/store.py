@@ -216,6 +216,9 @@ class Store:
             f"DELETE FROM {quote(model.table)} WHERE {quote(model.primary_key)} = ?", (pk,)
         )
         self.connection.execute("DELETE FROM _syncreset_row WHERE model = ? AND pk = ?", (model.name, pk))
+        self.connection.execute(
+            "DELETE FROM _syncreset_step WHERE model = ? AND pk = ? AND seq IS NULL", (model.name, pk)
+        )
 
     # -- marks and deletions --------------------------------------------------------------------------------------
 

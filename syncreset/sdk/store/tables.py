@@ -18,9 +18,11 @@ SEALED_MESSAGE = "this store has become the backup of a client reset: open the r
 #: ``updated`` is the server's; ``clocks`` maps fields to the server's clocks; ``base`` maps each locally changed field
 #: to the server's clock known when it was changed (NULL: made here, never acknowledged; -1: unknown); ``local`` maps
 #: them to the times of the changes; ``known`` is set where the server may still have a row that was deleted and made
-#: again here. ``origin`` maps each locally changed counter and set to an array of one: the value that all its steps
-#: still under way or yet to be sent have led away from. Without it, or where the field has no base, it says nothing.
-#: All times in µs.
+#: again here. ``origin`` maps each counter and set that is being changed to the value that its step has led away from,
+#: and the step's id: both are noted with the first write of it. All times in µs.
+#:
+#: A step that has ended has its ``amount``; ``seq`` is the number of the change that brought it to the server, ``base``
+#: the field's base then, ``at`` the server's clock in the answer. Once ``pulled`` it is in the value that was pulled.
 _OWN_TABLES = """
 CREATE TABLE IF NOT EXISTS _syncreset_clock (
     one INTEGER PRIMARY KEY CHECK (one = 1), "offset" INTEGER NOT NULL, last INTEGER NOT NULL, mode INTEGER NOT NULL
@@ -40,6 +42,12 @@ CREATE TABLE IF NOT EXISTS _syncreset_outbox (
     seq INTEGER PRIMARY KEY, model TEXT NOT NULL, pk TEXT NOT NULL, body TEXT NOT NULL, acked INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS _syncreset_in_flight ON _syncreset_outbox (model, pk);
+CREATE TABLE IF NOT EXISTS _syncreset_step (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, model TEXT NOT NULL, pk TEXT NOT NULL,
+    field TEXT NOT NULL, amount TEXT NOT NULL, seq INTEGER, base INTEGER, at INTEGER, pulled INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS _syncreset_steps_of_row ON _syncreset_step (model, pk);
+CREATE INDEX IF NOT EXISTS _syncreset_steps_sent ON _syncreset_step (seq);
 CREATE TABLE IF NOT EXISTS _syncreset_staging (number INTEGER PRIMARY KEY, changes TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS _syncreset_unresolved (
     id INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER UNIQUE, model TEXT NOT NULL, pk TEXT NOT NULL, op TEXT NOT NULL,
@@ -172,10 +180,12 @@ def _inserted(model: ModelSchema, pk: str) -> list[str]:
             f"WHERE model = {name} AND pk = {pk}"
         ),
         (
-            "INSERT INTO _syncreset_row (model, pk, updated, clocks, base, local, known) "
-            f"SELECT {name}, {pk}, 0, '{{}}', NULL, json_object('*', last), "
-            f"(SELECT base FROM _syncreset_deleted WHERE model = {name} AND pk = {pk} AND NOT pulled) "
-            f"FROM _syncreset_clock WHERE NOT EXISTS (SELECT 1 FROM _syncreset_row WHERE model = {name} AND pk = {pk})"
+            "INSERT INTO _syncreset_row (model, pk, updated, clocks, base, local, known, origin) "
+            f"SELECT {name}, {pk}, 0, '{{}}', NULL, json_object('*', c.last), d.base, "
+            f"CASE WHEN d.base IS NULL THEN {_from_nothing(model)} ELSE '{{}}' END "
+            f"FROM _syncreset_clock c LEFT JOIN _syncreset_deleted d ON d.model = {name} AND d.pk = {pk} "
+            "AND NOT d.pulled "
+            f"WHERE NOT EXISTS (SELECT 1 FROM _syncreset_row WHERE model = {name} AND pk = {pk})"
         ),
         f"DELETE FROM _syncreset_deleted WHERE model = {name} AND pk = {pk}",
     ]
@@ -221,6 +231,7 @@ def _deleted(model: ModelSchema, pk: str) -> list[str]:
             f"SELECT 1 FROM _syncreset_outbox o WHERE o.model = {name} AND o.pk = {pk} AND NOT o.acked))"
         ),
         f"DELETE FROM _syncreset_row WHERE model = {name} AND pk = {pk}",
+        f"DELETE FROM _syncreset_step WHERE model = {name} AND pk = {pk} AND seq IS NULL",
     ]
 
 
@@ -232,16 +243,30 @@ def _bases(names: str) -> str:
     )
 
 
+#: A step's id, which nothing else has ever had.
+_STEP_ID = "lower(hex(randomblob(16)))"
+
+
 def _boxed(field: FieldSchema, value: str) -> str:
-    """A value as a JSON array of one, in which null is a value, too."""
-    return f"json_array(json({value}))" if field.storage == "json" else f"json_array({value})"
+    """A value, which may be null, and the id of the step that leads away from it, as a JSON array."""
+    return (
+        f"json_array(json({value}), {_STEP_ID})"
+        if field.storage == "json"
+        else f"json_array({value}, {_STEP_ID})"
+    )
+
+
+def _from_nothing(model: ModelSchema) -> str:
+    """The origins of a new row: its counters and sets are steps from nothing."""
+    parts = [f"{text(field.name)}, json_array(NULL, {_STEP_ID})" for field in model.stepped]
+    return f"json_object({', '.join(parts)})"
 
 
 def _origins(values: str) -> str:
-    """The origins with those of fields that have not been changed before. Those of fields without a base are stale."""
+    """The origins with those of fields whose step begins."""
     return (
         "json_patch(origin, (SELECT json_group_object(v.name, json(v.value)) "
-        f"FROM ({values}) v WHERE base IS NOT NULL AND json_type(base, '$.\"' || v.name || '\"') IS NULL))"
+        f"FROM ({values}) v WHERE json_type(origin, '$.\"' || v.name || '\"') IS NULL))"
     )
 
 

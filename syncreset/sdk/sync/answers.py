@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...protocol.changes import ROW_CLOCK, Change, same
+from ...protocol.steps import is_steps, parse_steps, sum_of
 from ..store.marks import UNKNOWN, Deletion, Marks
 from ..store.schema import ModelSchema
-from ..store.steps import is_step, rest_of
+from ..store.steps import drop_steps, note_answered, note_unsent, on_top_of, still_pending
 from ..store.store import Store
 from .outbox import REFUSED, TAKEN, Frozen
 
@@ -14,44 +15,40 @@ from .outbox import REFUSED, TAKEN, Frozen
 def take_results(store: Store, sent: Iterable[Frozen], results: Mapping[int, Mapping[str, Any]]) -> None:
     """Take over what the server says of each change, within the caller's transaction.
 
-    ``results`` are the protocol's, by sequence number. A change without one counts as a replay of which nothing is
-    known: its row's marks stay, so that it is sent once more under a new number. Steps are not: they have been counted.
+    ``results`` are the protocol's, by sequence number.
     """
     for frozen in sent:
-        change = frozen.change
-        result = results.get(frozen.seq, {"state": "duplicate"})
-        if result["state"] == "duplicate" and "outcome" in result:
-            result = {**result, "state": result["outcome"]}
+        change, result = frozen.change, results[frozen.seq]
         model = store.schema.models.get(change.model)
         if model is not None:
             take = _take_delete if change.op == "delete" else _take_put
             take(store, model, change, result)
-        answer = REFUSED if result["state"] in ("parked", "rejected") else TAKEN
+        answer = TAKEN if result["state"] in ("applied", "identical") or _is_missing(result) else REFUSED
         store.connection.execute("UPDATE _syncreset_outbox SET acked = ? WHERE seq = ?", (answer, frozen.seq))
 
 
+def _is_missing(result: Mapping[str, Any]) -> bool:
+    """Whether the server has no such row, so that this replica sends it as a whole."""
+    return bool(result["state"] == "rejected" and _code(result) == "row_missing")
+
+
 def _take_put(store: Store, model: ModelSchema, change: Change, result: Mapping[str, Any]) -> None:
-    state, row, clocks = result["state"], result.get("row"), result.get("clocks")
+    state, row, clocks = result["state"], result.get("row"), result.get("clocks") or {}
     marks = store.marks(model.name, change.pk)
-    if (
-        state == "rejected"
-        and _code(result) == "row_missing"
-        and marks is not None
-        and change.base is not None
-    ):
+    if _is_missing(result) and marks is not None and change.base is not None:
+        note_unsent(store, change.seq or 0)
         _send_whole(store, model, change.pk, marks)
-    elif state in ("applied", "identical"):
-        _acknowledge(
-            store, model, change, marks, clocks or (row or {}).get("clocks") or {}, result.get("updated", 0)
-        )
-    elif row is not None:
+        return
+    if state in ("parked", "rejected") or (state == "superseded" and row is None):
+        drop_steps(store, change.seq or 0)
+    else:
+        known = clocks or (row or {}).get("clocks") or {}
+        note_answered(store, change.seq or 0, known, known.get(ROW_CLOCK, result.get("updated", 0)))
+    if row is not None:
         _keep_what_lost(store, model, change, result)
         _replace(store, model, change, marks, row)
-    elif state == "duplicate":
-        if clocks:
-            _acknowledge(store, model, change, marks, clocks, result.get("updated", 0))
-        elif marks is not None and marks.base is not None:
-            _acknowledge_steps(store, model, change, marks)
+    elif state in ("applied", "identical"):
+        _acknowledge(store, model, change, marks, clocks, result.get("updated", 0))
     else:
         _keep_what_lost(store, model, change, result)
         _withdraw(store, model, change, marks)
@@ -65,7 +62,7 @@ def _send_whole(store: Store, model: ModelSchema, pk: str, marks: Marks) -> None
     """The server does not have the row at all: what this replica has of it is sent as a new one."""
     local = dict(marks.clocks) | marks.local
     local.setdefault(ROW_CLOCK, min(local.values(), default=marks.updated))
-    store.set_marks(model.name, pk, Marks(base=None, local=local, known=marks.updated))
+    store.set_marks(model.name, pk, Marks(base=None, local=local, origin=marks.origin))
 
 
 def _edited_since(change: Change, marks: Marks, name: str) -> bool:
@@ -106,12 +103,14 @@ def _acknowledge(
     origins: dict[str, list[Any]] = {}
     row = store.row(model, pk) or {}
     for name in candidates:
-        rest = rest_of(model.fields[name], marks, row.get(name), change)
-        acknowledged_now = name in change.fields or marks.base is None
-        if rest is not None:
-            if not (rest.settled and acknowledged_now):
-                bases[name] = server.clock(name) if acknowledged_now else (marks.base or {})[name]
-                local[name], origins[name] = marks.written(name), [rest.origin]
+        field, acknowledged_now = model.fields[name], name in change.fields or marks.base is None
+        if name in marks.origin:
+            origins[name] = marks.origin[name]
+        if still_pending(store, model, pk, field, marks, row.get(name)):
+            bases[name] = server.clock(name) if acknowledged_now else (marks.base or {})[name]
+            local[name] = marks.written(name)
+        elif name in change.fields and is_steps(change.fields[name]):
+            continue
         elif _edited_since(change, marks, name):
             bases[name] = server.clock(name) if acknowledged_now else (marks.base or {}).get(name, UNKNOWN)
             local[name] = marks.written(name)
@@ -134,20 +133,6 @@ def _acknowledge_deleted(
         store.set_deletion(model.name, pk, Deletion(at=deletion.at, base=base, clocks=known, pulled=False))
 
 
-def _acknowledge_steps(store: Store, model: ModelSchema, change: Change, marks: Marks) -> None:
-    """The server has decided of the change, who knows how. Values can be sent again without harm, steps cannot."""
-    row = store.row(model, change.pk) or {}
-    base = marks.base or {}
-    for field in model.stepped:
-        rest = rest_of(field, marks, row.get(field.name), change) if field.name in change.fields else None
-        if rest is None or field.name not in base:
-            continue
-        marks.origin[field.name] = [rest.origin]
-        if rest.settled:
-            del base[field.name], marks.origin[field.name]
-    store.set_marks(model.name, change.pk, marks)
-
-
 def _replace(
     store: Store, model: ModelSchema, change: Change, marks: Marks | None, row: Mapping[str, Any]
 ) -> None:
@@ -168,23 +153,30 @@ def _replace(
         return
     bases: dict[str, int] = {}
     fields, held = dict(row["fields"]), store.row(model, pk) or {}
+    moved: set[str] = set()
     candidates = (
         list(model.fields) if marks.base is None else [name for name in marks.base if name in model.fields]
     )
     for name in candidates:
         in_flight = name in change.fields
-        rest = rest_of(model.fields[name], marks, held.get(name), change) if name in fields else None
-        if rest is not None:
-            if not (rest.settled and (in_flight or marks.base is None)):
-                bases[name] = server.clock(name)
-                fields[name], origin = rest.moved_to(fields[name])
-                server.origin[name] = [origin]
+        stepped = (
+            on_top_of(store, model, pk, model.fields[name], marks, held.get(name), fields[name])
+            if name in fields
+            else None
+        )
+        if stepped is not None:
+            bases[name], fields[name] = server.clock(name), stepped.value
+            moved.add(name)
+            if stepped.origin is not None:
+                server.origin[name] = stepped.origin
+        elif in_flight and is_steps(change.fields[name]):
+            continue
         elif _edited_since(change, marks, name) or (marks.base is not None and not in_flight):
             won = in_flight and name in row["fields"] and same(row["fields"][name], change.fields[name])
             before = UNKNOWN if marks.base is None else marks.base[name]
             bases[name] = server.clock(name) if won else before
     server.base, server.local = bases, {name: marks.written(name) for name in bases}
-    kept = {name for name in bases if name not in server.origin}
+    kept = bases.keys() - moved
     store.write_row(model, pk, {name: value for name, value in fields.items() if name not in kept})
     store.set_marks(model.name, pk, server)
 
@@ -197,29 +189,31 @@ def _withdraw(store: Store, model: ModelSchema, change: Change, marks: Marks | N
         if deletion is not None and not deletion.pulled and deletion.base is None:
             store.drop_deletion(model.name, pk)
         return
-    names = [name for name in (model.fields if marks.base is None else marks.base) if name in model.fields]
     row = store.row(model, pk) or {}
-    rests = {name: rest_of(model.fields[name], marks, row.get(name), change) for name in names}
-    sent_names = names if change.base is None else change.fields
-    if all(
-        not _edited_since(change, marks, name) if rest is None else rest.settled and name in sent_names
-        for name, rest in rests.items()
-    ):
+    names = [name for name in (model.fields if marks.base is None else marks.base) if name in model.fields]
+    if not any(_left(store, model, change, marks, row, name) for name in names):
         store.drop_row(model, pk)
-    elif marks.base is not None:
-        marks.origin |= {name: [rest.origin] for name, rest in rests.items() if rest is not None}
-        store.set_marks(model.name, pk, marks)
+
+
+def _left(
+    store: Store, model: ModelSchema, change: Change, marks: Marks, row: Mapping[str, Any], name: str
+) -> bool:
+    """Whether something was done to a field that the refused change did not hold."""
+    if still_pending(store, model, change.pk, model.fields[name], marks, row.get(name)):
+        return True
+    if is_steps(change.fields.get(name)):
+        return False
+    return _edited_since(change, marks, name)
 
 
 def _keep_what_lost(store: Store, model: ModelSchema, change: Change, result: Mapping[str, Any]) -> None:
     row = result.get("row")
     fields = change.fields
-    if row is not None and result["state"] in ("applied", "identical", "merged", "superseded", "duplicate"):
+    if row is not None and result["state"] in ("applied", "identical", "merged", "superseded"):
         fields = {
             name: value
             for name, value in fields.items()
-            if not same(value, row["fields"].get(name))
-            and not (name in model.fields and is_step(model.fields[name], value))
+            if not is_steps(value) and not same(value, row["fields"].get(name))
         }
         if not fields and change.op == "put":
             return
@@ -229,7 +223,9 @@ def _keep_what_lost(store: Store, model: ModelSchema, change: Change, result: Ma
         pk=change.pk,
         op=change.op,
         state=result["state"],
-        fields=fields,
+        fields={
+            name: sum_of(parse_steps(value)) if is_steps(value) else value for name, value in fields.items()
+        },
         server=None if row is None else row["fields"],
         problem=result.get("problem"),
         item=result.get("item"),
@@ -248,7 +244,7 @@ def _take_delete(store: Store, model: ModelSchema, change: Change, result: Mappi
         if ours:
             at = max((result.get("clocks") or {}).values(), default=change.clock(ROW_CLOCK))
             store.set_deletion(model.name, pk, Deletion(at=at, base=None, pulled=True))
-    elif state != "duplicate":
+    else:
         _keep_what_lost(store, model, change, result)
         if ours:
             store.drop_deletion(model.name, pk)

@@ -6,14 +6,13 @@ A frozen change is never altered, so that sending it again is harmless whatever 
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ...protocol.changes import ROW_CLOCK, Change, parse_change
-from ...protocol.steps import take_step_back
+from ...protocol.steps import Step, steps_value
 from ...protocol.strict_json import dumps
 from ..store.marks import UNKNOWN, Deletion, Marks
 from ..store.schema import ModelSchema
-from ..store.steps import is_step, outgoing, rest_of
+from ..store.steps import note_sent, note_unsent, outgoing, seal_steps
 from ..store.store import Store
 
 #: What the server answered to a change: nothing yet; it was merged; it was not, or not as a whole.
@@ -44,6 +43,7 @@ def freeze(store: Store) -> int:
     first, then deletes, children first.
     """
     with store.applying():
+        seal_steps(store)
         order = {name: place for place, name in enumerate(store.schema.models)}
         puts = [
             (order[model], min(marks.local.values(), default=0), pk, marks, store.schema.models[model])
@@ -51,7 +51,12 @@ def freeze(store: Store) -> int:
             if model in order and not (marks.base is None and _unconfirmed(store, model, pk))
         ]
         puts.sort(key=lambda put: put[:3])
-        changes = [_put(store, model, pk, marks) for _, _, pk, marks, model in puts]
+        changes: list[Change] = []
+        taken: list[dict[str, tuple[Step, ...]]] = []
+        for _, _, pk, marks, model in puts:
+            change, steps = _put(store, model, pk, marks)
+            changes.append(change)
+            taken.append(steps)
         deletions = [
             (-order.get(model, 0), deletion.at, model, pk, deletion)
             for model, pk, deletion in store.deletions(pulled=False)
@@ -67,6 +72,8 @@ def freeze(store: Store) -> int:
                 for number, change in enumerate(changes, start=seq)
             ],
         )
+        for number, (steps, change) in enumerate(zip(taken, changes, strict=False), start=seq):
+            note_sent(store, number, steps, change.base)
         store.put(next_seq=seq + len(changes))
     return len(changes)
 
@@ -82,21 +89,28 @@ def _unconfirmed(store: Store, model: str, pk: str) -> bool:
     return found is not None
 
 
-def _put(store: Store, model: ModelSchema, pk: str, marks: Marks) -> Change:
+def _put(
+    store: Store, model: ModelSchema, pk: str, marks: Marks
+) -> tuple[Change, dict[str, tuple[Step, ...]]]:
+    """A row's change, and the steps that go with it."""
     row = store.row(model, pk) or {}
     if marks.base is None:
         fields = {name: value for name, value in row.items() if value is not None or may_be_null(model, name)}
         clocks = {name: at for name, at in marks.local.items() if name == ROW_CLOCK or name in fields}
-        return Change(model=model.name, pk=pk, op="put", fields=fields, clocks=clocks, base=None)
-    fields = outgoing(model, row, marks, [name for name in model.fields if name in marks.base])
-    return Change(
+        steps = outgoing(store, model, pk, row, fields)
+        fields |= {name: steps_value(made, value=row[name]) for name, made in steps.items()}
+        return Change(model=model.name, pk=pk, op="put", fields=fields, clocks=clocks, base=None), steps
+    names = [name for name in model.fields if name in marks.base]
+    steps = outgoing(store, model, pk, row, names)
+    change = Change(
         model=model.name,
         pk=pk,
         op="put",
-        fields=fields,
-        clocks={name: marks.written(name) for name in fields},
-        base={name: marks.base[name] for name in fields if marks.base[name] != UNKNOWN},
+        fields={name: steps_value(steps[name]) if name in steps else row.get(name) for name in names},
+        clocks={name: marks.written(name) for name in names},
+        base={name: marks.base[name] for name in names if marks.base[name] != UNKNOWN},
     )
+    return change, steps
 
 
 def may_be_null(model: ModelSchema, name: str) -> bool:
@@ -124,106 +138,33 @@ def unsent(store: Store, *, count: int, size: int) -> list[Frozen]:
     return batch
 
 
-def sent_changes(store: Store, model: str, pk: str) -> list[tuple[int, int, Change]]:
-    """The frozen changes of a row that no pull has confirmed, newest first: number, answer, change.
-
-    The answer is one of NONE, TAKEN and REFUSED.
-    """
+def refused_changes(store: Store) -> list[Change]:
+    """The frozen changes, oldest first, that the server did not write as they came, and that no pull has confirmed."""
     found = store.connection.execute(
-        "SELECT seq, acked, body FROM _syncreset_outbox WHERE model = ? AND pk = ? ORDER BY seq DESC",
-        (model, pk),
+        "SELECT body FROM _syncreset_outbox WHERE acked = ? ORDER BY seq", (REFUSED,)
     )
-    return [(seq, acked, _thawed(body)) for seq, acked, body in found]
+    return [_thawed(body) for (body,) in found]
 
 
-def forget_unsent(store: Store, *, after: int) -> None:
-    """Take back what was frozen, for its numbers are used up on the server; new numbers begin beyond ``after``.
-
-    Then this store is an older copy, and another one may have sent the same steps of counters already. Nobody can
-    tell: they are taken back, and left to the user.
-    """
+def take_back_unsent(store: Store) -> None:
+    """Let what was frozen be pending again: it is to be sent under another client's name."""
     with store.applying():
-        for seq, body in store.connection.execute(
-            "SELECT seq, body FROM _syncreset_outbox WHERE NOT acked ORDER BY seq"
+        for (seq,) in store.connection.execute(
+            "SELECT seq FROM _syncreset_outbox WHERE NOT acked"
         ).fetchall():
-            _take_steps_back(store, seq, _thawed(body))
+            note_unsent(store, seq)
         store.connection.execute("DELETE FROM _syncreset_outbox WHERE NOT acked")
-        store.put(next_seq=max(int(store.get("next_seq", 1)), after + 1))
 
 
-def _take_steps_back(store: Store, seq: int, change: Change) -> None:
-    model = store.schema.models.get(change.model)
-    marks = store.marks(change.model, change.pk)
-    if model is None or marks is None or marks.base is None:
-        return
-    row = store.row(model, change.pk) or {}
-    back: dict[str, Any] = {}
-    for field in model.stepped:
-        sent = change.fields.get(field.name)
-        rest = rest_of(field, marks, row.get(field.name), change) if is_step(field, sent) else None
-        if rest is None:
-            continue
-        back[field.name] = sent
-        server = marks.origin[field.name][0]
-        row[field.name], marks.origin[field.name] = rest.moved_to(server)[0], [rest.moved_to(server)[1]]
-        if rest.settled:
-            del marks.base[field.name], marks.origin[field.name]
-    if back:
-        store.write_row(model, change.pk, {name: row[name] for name in back})
-        store.set_marks(model.name, change.pk, marks)
-        store.add_unresolved(
-            seq=seq,
-            model=model.name,
-            pk=change.pk,
-            op="put",
-            state="withdrawn",
-            fields=back,
-            problem={
-                "code": "seq_reused",
-                "detail": "the store is an older copy of itself, which may have sent these steps already",
-            },
-        )
+def confirmed(store: Store, acked: int) -> None:
+    """A pull that began after the answers has come to its end, so its checkpoint proves that they are kept.
 
-
-def acknowledged(store: Store, acked: int) -> None:
-    """A completed pull says that the server holds everything up to ``acked``. Within the caller's transaction."""
-    store.connection.execute("DELETE FROM _syncreset_outbox WHERE acked AND seq <= ?", (acked,))
+    Within the caller's transaction. ``acked`` is the highest number that the server has processed.
+    """
+    store.connection.execute("DELETE FROM _syncreset_outbox WHERE acked")
     store.put(next_seq=max(int(store.get("next_seq", 1)), acked + 1))
 
 
 def forget(store: Store, frozen: Frozen) -> None:
     """Drop a change that no server has seen or will: none can confirm its number. Within the caller's transaction."""
     store.connection.execute("DELETE FROM _syncreset_outbox WHERE seq = ?", (frozen.seq,))
-
-
-def go_back_to(store: Store, acked: int) -> int:
-    """The server knows less than it had acknowledged: what lies beyond ``acked`` is sent again, as it was.
-
-    Within the caller's transaction, before anything pulled is applied: their steps are under way again. Returns how
-    many changes that are.
-    """
-    again = store.connection.execute(
-        "SELECT body FROM _syncreset_outbox WHERE acked AND seq > ? ORDER BY seq DESC", (acked,)
-    ).fetchall()
-    for (body,) in again:
-        _put_steps_under_way(store, _thawed(body))
-    store.connection.execute("UPDATE _syncreset_outbox SET acked = 0 WHERE acked AND seq > ?", (acked,))
-    return len(again)
-
-
-def _put_steps_under_way(store: Store, change: Change) -> None:
-    model = store.schema.models.get(change.model)
-    marks = store.marks(change.model, change.pk)
-    if model is None or marks is None or marks.base is None or change.op == "delete":
-        return
-    row = store.row(model, change.pk) or {}
-    for field in model.stepped:
-        name, sent = field.name, change.fields.get(field.name)
-        if not is_step(field, sent) or (name in marks.base and name not in marks.origin):
-            continue
-        if name not in marks.base:
-            marks.base[name] = (change.base or {}).get(name, UNKNOWN)
-            marks.local[name] = change.clock(name)
-            marks.origin[name] = [row.get(name)]
-        marks.origin[name] = [take_step_back(marks.origin[name][0], sent)]
-    store.set_marks(model.name, change.pk, marks)

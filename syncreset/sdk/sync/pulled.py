@@ -11,7 +11,7 @@ from ...protocol.changes import same
 from ...protocol.strict_json import dumps
 from ..store.marks import UNKNOWN, Deletion, Marks
 from ..store.schema import ModelSchema
-from ..store.steps import outgoing, rest_of
+from ..store.steps import note_pulled, on_top_of, pending_steps
 from ..store.store import Store
 from ..transport.messages import member
 from . import outbox
@@ -74,14 +74,14 @@ def commit(
     synced_at: int,
     bootstrap: bool,
     before: int,
+    receipt: str | None = None,
 ) -> None:
     """Apply everything staged, and with it the checkpoint, of the time ``synced_at``.
 
-    After a ``bootstrap`` the store holds nothing acknowledged that the server did not send. Pulled deletions older
-    than ``before`` (µs) are forgotten.
+    After a ``bootstrap`` the store holds nothing acknowledged that the server did not send. Pulled deletions and steps
+    older than ``before`` (µs) are forgotten. After a reset's bootstrap the chain of pushes goes on from ``receipt``.
     """
     with store.applying():
-        outbox.go_back_to(store, acked)
         present: set[tuple[str, str]] = set()
         for change in _staged(store):
             _apply(store, change)
@@ -89,9 +89,12 @@ def commit(
                 present.add((change["model"], change["pk"]))
         if bootstrap:
             _drop_absent(store, present)
-        outbox.acknowledged(store, acked)
+        outbox.confirmed(store, acked)
+        note_pulled(store, before)
         store.forget_deletions(before)
         _clear(store)
+        if receipt is not None:
+            store.put(receipt=receipt)
         store.put(checkpoint=checkpoint, scopes=scopes, synced_at=synced_at, bootstrap_again=False)
 
 
@@ -165,30 +168,23 @@ def _move_steps(
     server: Marks,
     fields: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The values of counters and sets: the server's, with the steps made here. Notes these in ``server``."""
+    """The values of counters and sets: the server's, with the steps that are not in it. Notes these in ``server``."""
     if not model.stepped:
         return {}
     row = store.row(model, pk) or {}
-    made = next(
-        (change for _, _, change in outbox.sent_changes(store, model.name, pk) if change.base is None),
-        None,
-    )
     moved: dict[str, Any] = {}
     for field in model.stepped:
         name = field.name
         if name not in fields or (marks.base is not None and name not in marks.base):
             continue
-        if marks.base is None and made is None:
+        stepped = on_top_of(store, model, pk, field, marks, row.get(name), fields[name])
+        if stepped is None:
             continue
-        rest = rest_of(field, marks, row.get(name), made if marks.base is None else None)
-        if rest is None or (marks.base is not None and rest.step is None):
-            continue
-        moved[name] = fields[name]
-        if not rest.settled or marks.base is not None:
-            moved[name], origin = rest.moved_to(fields[name])
-            server.origin[name] = [origin]
-            server.base = (server.base or {}) | {name: server.clock(name)}
-            server.local[name] = marks.written(name)
+        moved[name] = stepped.value
+        if stepped.origin is not None:
+            server.origin[name] = stepped.origin
+        server.base = (server.base or {}) | {name: server.clock(name)}
+        server.local[name] = marks.written(name)
     return moved
 
 
@@ -237,8 +233,9 @@ def _remove(store: Store, model: ModelSchema, pk: str) -> None:
     deletion = store.deletion(model.name, pk)
     if marks is not None and marks.pending:
         row = store.row(model, pk) or {}
-        names = [name for name in marks.base or {} if name in model.fields]
-        fields = row if marks.base is None else outgoing(model, row, marks, names)
+        steps = pending_steps(store, model, pk, row, marks)
+        changed = {name: row.get(name) for name in marks.base or {} if name in model.fields}
+        fields = row if marks.base is None else changed | steps
         _keep_removed(store, model, pk, "put", fields)
     elif deletion is not None and not deletion.pulled:
         _keep_removed(store, model, pk, "delete", {})

@@ -71,23 +71,15 @@ def _register(store: Store) -> Exchange[None]:
 
 
 def push_and_pull(store: Store, tally: Tally) -> Exchange[None]:
-    """Push what is pending and pull what is new, again where the app has gone on writing meanwhile.
-
-    Before anything new is sent, what no pull has confirmed is sent once more: a server that was restored since would
-    take the new numbers for proof that it has the old ones.
-    """
-    with store.applying():
-        outbox.go_back_to(store, 0)
+    """Push what is pending and pull what is new, again where the app has gone on writing meanwhile."""
     for left in reversed(range(ROUNDS)):
         before = tally.pushed
         try:
             yield from _push(store, tally)
         except ProblemReceived as problem:
-            if problem.code not in ("seq_reused", "overtaken") or not left:
+            if problem.code != "overtaken" or not left:
                 raise
             yield from pull(store, tally)
-            if problem.code == "seq_reused":
-                outbox.forget_unsent(store, after=int(store.get("next_seq", 1)))
             continue
         yield from pull(store, tally)
         waiting = store.pending_count() or outbox.unsent(store, count=1, size=1)
@@ -124,17 +116,19 @@ def _send_all(store: Store, tally: Tally) -> Exchange[None]:
                 count = len(batch) // 2
                 continue
             answer, unseen = (yield from _refused(store, batch[0], problem)), True
-        results, acked = _results(answer), member(answer, "acked", int)
-        done = [frozen for frozen in batch if frozen.seq in results or frozen.seq <= acked]
+        results = _results(answer)
+        done = [frozen for frozen in batch if frozen.seq in results]
         if not done:
             raise ProtocolViolation("the server answered a push with no result for any of its changes")
         with store.applying():
             answers.take_results(store, done, results)
             if unseen:
                 outbox.forget(store, batch[0])
+            else:
+                store.put(receipt=member(answer, "receipt", str))
         tally.pushed += len(done)
         for frozen in done:
-            state = results.get(frozen.seq, {}).get("state", "duplicate")
+            state = results[frozen.seq]["state"]
             tally.results[state] = tally.results.get(state, 0) + 1
     if tally.pushed > before:
         came_through(store, "push")
@@ -160,6 +154,7 @@ def _send(store: Store, batch: list[Frozen]) -> Exchange[dict[str, Any]]:
             "client": store.get("client"),
             "schema": store.schema.hash,
             "checkpoint": store.get("checkpoint"),
+            "receipt": store.get("receipt"),
             "client_time": store.corrected_now(),
         }
     )
@@ -183,7 +178,6 @@ def _refused(store: Store, frozen: Frozen, problem: ProblemReceived) -> Exchange
     with store.transaction():
         pulled.bootstrap_again(store)
     return {
-        "acked": 0,
         "results": [
             {
                 "seq": frozen.seq,
@@ -207,6 +201,7 @@ def pull(store: Store, tally: Tally, *, reset: str | None = None) -> Exchange[No
             "client": store.get("client"),
             "schema": store.schema.hash,
             "checkpoint": checkpoint,
+            "receipt": store.get("receipt"),
             "limit": rows,
             "pending": store.pending_count(),
         }
@@ -242,5 +237,6 @@ def pull(store: Store, tally: Tally, *, reset: str | None = None) -> Exchange[No
         synced_at=server_time,
         bootstrap=committed is None,
         before=server_time - store.get("retention", 0) * 1_000_000,
+        receipt=None if reset is None else member(page, "receipt", str),
     )
     tally.pulled += received

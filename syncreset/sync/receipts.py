@@ -1,0 +1,110 @@
+"""Receipts: the chain by which a client's pushes hang together, and what the last one was answered.
+
+Every answer to a push has a receipt, which the client shows with its next call. So a server that has lost a push is
+found out, and so is a store that was copied or put back: its receipt is an old one. The last answer is kept whole, and
+repeated for a push whose answer was lost.
+"""
+
+import secrets
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from django.db import models
+
+from ..clients.client import Client
+from ..clients.gate import ClientResetRequired, current_schema_hash
+from ..clients.resets import ResetReason, order_reset
+from ..feed.cursor import Cursor, encode_cursor
+from ..protocol.errors import ProtocolError
+from ..protocol.strict_json import dumps, loads
+
+#: What a receipt says of the server and the client: they are of one mind; the client has not seen the last answer; the
+#: server has lost what the client was answered; the client is a copy of one that has gone on.
+Chain = Literal["current", "unanswered", "lost", "copy"]
+
+
+class LastAnswer(models.Model):
+    """The answer to a client's last push: by sequence number the digest of each change and its result."""
+
+    client = models.OneToOneField(Client, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    answers = models.TextField(default="{}")
+
+    def __str__(self) -> str:
+        return f"the last answer to {self.client}"
+
+
+class ClientCopied(ProtocolError):
+    """The store was copied, or put back to an older copy: it goes on as a client of its own, which this names."""
+
+    status = 409
+    code = "client_copied"
+
+    def __init__(self, client: Client, cursor: Cursor | None) -> None:
+        super().__init__(
+            "another copy of this store has gone on: this one goes on as a client of its own, with all that it has "
+            "yet to push"
+        )
+        self.client = client
+        self.checkpoint = None if cursor is None else encode_cursor(cursor)
+
+
+def chain(client: Client, receipt: str) -> Chain:
+    """What a client's newest receipt ("" before the first) proves."""
+    if receipt == client.receipt:
+        return "current"
+    if client.pushes and receipt == client.receipt_before:
+        return "unanswered"
+    number = _number(receipt)
+    return "lost" if number is None or (receipt and number >= client.pushes - 1) else "copy"
+
+
+def _number(receipt: str) -> int | None:
+    text, _, _ = receipt.partition(".")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0 if not receipt else None
+
+
+def require_chain(client: Client, receipt: str, cursor: Cursor | None) -> None:
+    """Judge a receipt, once the checkpoint is found to be of this history.
+
+    Raises ClientResetRequired where the server has lost a push, and ClientCopied.
+    """
+    found = chain(client, receipt)
+    if found == "lost":
+        detail = "the server has lost pushes that it had answered"
+        order = order_reset(client, ResetReason.HISTORY_DIVERGED, full=True, detail=detail)
+        raise ClientResetRequired(order, current_schema_hash())
+    if found == "copy":
+        raise copied(client, cursor)
+
+
+def copied(client: Client, cursor: Cursor | None) -> ClientCopied:
+    """A client of its own for a copy of another one's store."""
+    own = Client.objects.create(
+        id=uuid.uuid4(),
+        user_id=client.user_id,
+        name=client.name,
+        platform=client.platform,
+        schema=client.schema,
+        checkpoint=None if cursor is None else cursor.number,
+        scopes=client.scopes,
+        copy_of=client,
+    )
+    return ClientCopied(own, cursor)
+
+
+def answered_before(client: Client) -> dict[int, tuple[str, dict[str, Any]]]:
+    """The digests and the results of the client's last push, by sequence number."""
+    kept = LastAnswer.objects.filter(client=client).values_list("answers", flat=True).first()
+    if kept is None:
+        return {}
+    return {int(seq): (digest, result) for seq, (digest, result) in loads(kept.encode("ascii")).items()}
+
+
+def keep_answer(client: Client, digests: Mapping[int, str], results: Sequence[Mapping[str, Any]]) -> str:
+    """Remember the answer to a push in the place of the one before. Returns its receipt."""
+    answers = {str(result["seq"]): [digests[result["seq"]], result] for result in results}
+    LastAnswer.objects.update_or_create(client=client, defaults={"answers": dumps(answers)})
+    client.pushes += 1
+    client.receipt_before, client.receipt = client.receipt, f"{client.pushes}.{secrets.token_hex(8)}"
+    return client.receipt
