@@ -72,6 +72,7 @@ def parse_push(body: Mapping[str, Any]) -> PushRequest:
         schema=_required_text(body, "schema"),
         cursor=_cursor(body),
         receipt=_text(body, "receipt", 40),
+        again=_boolean(body, "again"),
         client_time=_integer(body, "client_time", bits=62),
         changes=changes,
         raw=raw,
@@ -107,6 +108,13 @@ def _required_text(body: Mapping[str, Any], name: str) -> str:
     if not isinstance(body.get(name), str):
         raise Malformed(f"{name} is not a string")
     return _text(body, name, 64)
+
+
+def _boolean(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise Malformed(f"{name} is neither true nor false")
+    return value
 
 
 def _integer(body: Mapping[str, Any], name: str, *, default: int | None = None, bits: int = 63) -> int:

@@ -71,7 +71,11 @@ def _merge_all(
         slot = slots[prepared.change.row_key]
         before = None if slot.hidden else slot.row
         counted = replace(prepared, change=counting.net(prepared.change))
-        outcome = settled.get(index) or merge_one(counted, slot, counting.context, emptied.get(index, set()))
+        outcome = (
+            settled.get(index)
+            or counting.doubt(prepared.change, prepared.model, slot.row)
+            or merge_one(counted, slot, counting.context, emptied.get(index, set()))
+        )
         counting.take(prepared.change, outcome)
         if index not in settled and outcome.state == "rejected":
             settled[index] = outcome

@@ -28,5 +28,7 @@ class Context:
     policy: Policy | None = None
     #: What the server itself had is written as it was, and a deletion cascades to nothing.
     undoing: bool = False
+    #: Whether the changes were sent before, and not answered.
+    again: bool = False
     #: The recovery whose changes these are, if they are one's.
     recovery: uuid.UUID | None = None

@@ -15,6 +15,7 @@ from django.db import models
 from ..clients.client import Client
 from ..protocol.changes import Row, RowKey
 from ..protocol.clock import now
+from ..protocol.errors import Problem
 from ..protocol.steps import Step, add_step, is_steps, nothing, parse_steps, sum_of
 from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
@@ -58,7 +59,7 @@ class Counting:
     """What is counted of the steps of one batch, and what is about to be."""
 
     context: Context
-    known: Collection[str]
+    known: set[str]
     fresh: set[str] = field(default_factory=set)
 
     @classmethod
@@ -87,11 +88,30 @@ class Counting:
             return change
         return replace(change, fields={**change.fields, **amounts}, from_nothing=from_nothing)
 
+    def doubt(self, change: Instruction, model: WireModel, row: Row | None) -> Outcome | None:
+        """What becomes of a change that was sent before to a server that has been restored since.
+
+        Another device may have brought home a value that holds its steps. Nobody can tell, so a person is asked.
+        """
+        if not self.context.again or row is None:
+            return None
+        unknown = [name for name, steps in _ids(change).items() if not self.known >= steps.keys()]
+        made_of = histories(model, {change.pk: row}) if unknown else {}
+        for name in unknown:
+            history = made_of.get(change.row_key, {}).get(name)
+            if history is not None and history.healed and history.known > (change.base or {}).get(name, -1):
+                detail = (
+                    "this step was sent before, and may be in a value that another device has brought back"
+                )
+                problem = Problem(code="step_unclear", detail=detail, field=name)
+                return Outcome.parked(self.net(change), problem)
+        return None
+
     def take(self, change: Instruction, outcome: Outcome) -> None:
         """What the change has counted is not counted once more by a later one of the batch."""
         self.fresh |= {
             step for name, steps in _ids(change).items() if _took(outcome, name) for step in steps
-        } - set(self.known)
+        } - self.known
 
     def note(self, batch: Sequence[Prepared], merged: Sequence[tuple[Row | None, Outcome]]) -> None:
         """Keep what was counted, within the caller's transaction."""

@@ -33,6 +33,8 @@ class PushRequest:
     cursor: Cursor | None
     #: That of the answer to the client's last push; "" before the first.
     receipt: str
+    #: Whether the client has sent these changes before, and knows of no answer.
+    again: bool
     client_time: int
     changes: Sequence[Change]
     raw: Sequence[Any]
@@ -75,6 +77,7 @@ def _apply(client: Client, user: SyncUser, request: PushRequest, received: int) 
             scopes=scopes_of(user),
             seen=0 if request.cursor is None else request.cursor.number,
             received=received,
+            again=request.again,
             offset=received - request.client_time,
         )
         applied = apply_changes(fresh, context)

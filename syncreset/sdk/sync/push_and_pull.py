@@ -88,20 +88,27 @@ def push_and_pull(store: Store, tally: Tally) -> Exchange[None]:
 
 
 def _push(store: Store, tally: Tally) -> Exchange[None]:
-    """Send what was frozen before and then what is pending now."""
-    yield from _send_all(store, tally)
+    """Send what was frozen before and then what is pending now.
+
+    What is sent for the first time and answered with an order to reset has not been taken: it is pending as before.
+    """
+    yield from _send_all(store, tally, again=True)
     if outbox.freeze(store):
-        yield from _send_all(store, tally)
+        try:
+            yield from _send_all(store, tally, again=False)
+        except ClientResetOrdered:
+            outbox.take_back_unsent(store)
+            raise
 
 
-def _send_all(store: Store, tally: Tally) -> Exchange[None]:
+def _send_all(store: Store, tally: Tally, *, again: bool) -> Exchange[None]:
     limits = store.get("limits", {})
     most, size = limits.get("changes", CHANGES), limits.get("body", BODY) - 10_000
     count, before = reach(store, "push", most), tally.pushed
     while batch := outbox.unsent(store, count=count, size=max(size, 1)):
         unseen = False
         try:
-            answer = yield from _send(store, batch)
+            answer = yield from _send(store, batch, again=again)
         except ServerUnavailable as unavailable:
             if unavailable.status is None:
                 was_lost(store, "push", len(batch))
@@ -147,7 +154,7 @@ def _results(answer: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
     return results
 
 
-def _send(store: Store, batch: list[Frozen]) -> Exchange[dict[str, Any]]:
+def _send(store: Store, batch: list[Frozen], *, again: bool) -> Exchange[dict[str, Any]]:
     asked = now()
     head = dumps(
         {
@@ -155,6 +162,7 @@ def _send(store: Store, batch: list[Frozen]) -> Exchange[dict[str, Any]]:
             "schema": store.schema.hash,
             "checkpoint": store.get("checkpoint"),
             "receipt": store.get("receipt"),
+            "again": again,
             "client_time": store.corrected_now(),
         }
     )
@@ -170,7 +178,7 @@ def _refused(store: Store, frozen: Frozen, problem: ProblemReceived) -> Exchange
     If a push without any change fails as well, the change is not to blame, and the problem is raised.
     """
     try:
-        yield from _send(store, [])
+        yield from _send(store, [], again=False)
     except ClientResetOrdered:
         raise
     except ProblemReceived as other:
