@@ -1,6 +1,7 @@
 """Entries: what was touched, and the tombstones among them."""
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import models
@@ -17,7 +18,7 @@ class EntryKind(models.IntegerChoices):
 
 
 class Entry(models.Model):
-    """The feed's one line per (object, scope). Triggers are its only writers; stamping and purging touch it here."""
+    """The feed's one line per (object, scope). Triggers write it; stamping, purging and healing touch it here."""
 
     id = models.BigAutoField(primary_key=True)
     model = models.CharField(max_length=100)
@@ -43,6 +44,16 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.pk_text} in {self.scope}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tombstoned:
+    """A row that was deleted at a time (µs), in its scope."""
+
+    model: str
+    pk: str
+    scope: str
+    at: int
 
 
 def entries_after(
@@ -73,3 +84,14 @@ def tombstones(model: str, pks: Collection[Any], scopes: Collection[str]) -> dic
     """The newest tombstone in the given scopes of each key that has one."""
     entries = Entry.objects.filter(model=model, pk_text__in=pks, scope__in=scopes, kind=EntryKind.DELETED)
     return {entry.pk_text: entry for entry in entries.order_by("at")}
+
+
+def bury(tombstone: Tombstoned) -> bool:
+    """Leave a tombstone of a row that is not here, unless the feed tells of it already. Returns whether it was left."""
+    _, made = Entry.objects.get_or_create(
+        model=tombstone.model,
+        pk_text=tombstone.pk,
+        scope=tombstone.scope,
+        defaults={"kind": EntryKind.DELETED, "at": tombstone.at},
+    )
+    return made

@@ -12,9 +12,9 @@ class Instruction(Change):
 
     ``whole`` is the row as the client's snapshot holds it, from which a row that the server has lost can be made
     again. ``healing`` marks what is taken from acknowledged data because a restored server has forgotten it. One that
-    ``overrides`` wins every conflict. One that ``restores`` brings back a row that was deleted. ``includes`` are the ids
-    of steps, by field, that are in the values of this change already, with the server's clocks (µs) that they were
-    answered with, None where they were not: they count as counted. ``from_nothing`` are the values of counters and sets
+    ``overrides`` wins every conflict. One that ``restores`` brings back a row that was deleted. ``includes`` are the
+    ids of steps, by field, that are in the values of this change already, with the server's clocks (µs) of their
+    answers, None where there was none: they count as counted. ``from_nothing`` are the values of counters and sets
     for a row that is made anew, where ``fields`` say by how much they change.
     """
 

@@ -37,8 +37,8 @@ class Header:
 class FieldSteps:
     """What a client did to a counter or a set.
 
-    ``steps``, in their order, led from the value that it last pulled, or in a row made here from nothing, to the row's.
-    ``counted`` are the ids of older ones that are in the pulled value, with the clocks (µs) that they were answered with.
+    ``steps``, in their order, led from the value that it last pulled to the row's; in a row made here, from nothing.
+    ``counted`` are the ids of older ones that are in the pulled value, with the clocks (µs) of their answers.
     """
 
     steps: tuple[Step, ...] = ()

@@ -62,7 +62,9 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
             ):
                 derived.append(_parked(item, change, part))
             else:
-                derived.append(Derived(number=item.number, part=part, change=change))
+                left_here = change.op == "delete" and change.row_key in met.buried
+                outcome = Outcome(state="applied") if left_here else None
+                derived.append(Derived(number=item.number, part=part, change=change, outcome=outcome))
         decided = () if left is None or item.repeats or _by_value(item, rules) else left.unclear
         decided = (*decided, *unclear_counts(item, rules, met))
         derived += [
@@ -93,7 +95,8 @@ def _changes(item: Numbered, left: SortedSteps | None, rules: Rules, met: Met) -
             yield Instruction.of(replace(line.change, group=None))
     elif isinstance(line, TombstoneLine):
         deletion = tombstone_change(line, healing=rules.healing)
-        if deletion is not None and not (line.pulled and (line.model, line.pk) not in met.rows):
+        key = (line.model, line.pk)
+        if deletion is not None and (not line.pulled or key in met.rows or key in met.buried):
             yield deletion
     elif isinstance(line, RowLine):
         line, key = fitting(line, item.model), (line.model, line.pk)

@@ -3,14 +3,17 @@
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
+from ... import conf
 from ...apply.counted import histories
-from ...feed.entries import tombstones
+from ...feed.entries import Tombstoned, bury, tombstones
 from ...protocol.changes import Row, RowKey, Tombstone, same
+from ...protocol.clock import now
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import RowLine, TombstoneLine
 from ...rules.instruction import Instruction
 from ...rules.merge import Decision, Outcome
 from ...rules.strategies import FieldHistory, without_steps
+from ...tracking.registry import EVERYONE
 from ...wire.model import WireModel, wire_models
 from ...wire.rows import lock_instances, stored_rows, tombstone_of
 from .lines import Numbered
@@ -102,3 +105,30 @@ def server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
         for pk, entry in tombstones(model.label, typed - found.keys(), scopes).items():
             deleted[model.label, pk] = tombstone_of(model, entry)
     return Met(rows=rows, tombstones=deleted, histories=made_of)
+
+
+def leave_tombstones(batch: list[Numbered], met: Met, scopes: Collection[str]) -> Met:
+    """Leave tombstones of rows that a device knows as deleted, and of which a restored server knows nothing.
+
+    So a device that comes later with the row does not bring it back, no more than if it had come first.
+    """
+    oldest = now() - int(conf.get("RETENTION") * 1_000_000)
+    buried: set[RowKey] = set()
+    for item in batch:
+        line, model = item.line, item.model
+        if model is None or not isinstance(line, TombstoneLine) or item.repeats or line.at < oldest:
+            continue
+        key, scope = (line.model, line.pk), _scope(model, line)
+        if key in met.rows or key in met.tombstones or scope not in scopes or model.find(line.pk):
+            continue
+        if bury(Tombstoned(model=line.model, pk=line.pk, scope=scope, at=min(line.at, now()))):
+            buried.add(key)
+    return replace(met, buried=buried)
+
+
+def _scope(model: WireModel, line: TombstoneLine) -> str:
+    """The scope that a deleted row was in, "" where that is not known."""
+    if model.owner is None:
+        return EVERYONE
+    keys = model.owner.canonical_keys([line.scope])
+    return model.owner.scope_of(model.owner.key_value(keys.pop())) if keys else ""

@@ -1,6 +1,6 @@
 """How lines become changes: the strategies in force."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from django.utils.module_loading import import_string
@@ -14,11 +14,13 @@ from .lines import UpdateLog
 
 @dataclass(frozen=True, kw_only=True)
 class Met:
-    """What a restored server has of the rows of a chunk: they, their tombstones, and what their counters are made of."""
+    """What a restored server has of a chunk: the rows, their tombstones, and what their counters are made of."""
 
     rows: Mapping[RowKey, Row] = field(default_factory=dict)
     tombstones: Mapping[RowKey, Tombstone] = field(default_factory=dict)
     histories: Mapping[RowKey, Mapping[str, FieldHistory]] = field(default_factory=dict)
+    #: The deleted rows of which the server knew nothing, and of which it has tombstones now.
+    buried: Collection[RowKey] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from ..uploads import open_snapshot, snapshot_limits
 from .absence import absent_rows
 from .after_undo import as_before_undo, as_met
 from .derive import Derived, derive, sorted_steps
-from .heal import server_side
+from .heal import leave_tombstones, server_side
 from .lines import Numbered, Passed, numbered_lines, update_log
 from .rules import Met, Rules
 
@@ -64,6 +64,8 @@ def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> Non
         hold(recovery)
         context = context_of(recovery)
         met = as_met(recovery, server_side(chunk, context.scopes)) if rules.healing else Met()
+        if rules.healing:
+            met = leave_tombstones(chunk, met, context.scopes)
         derived = derive(chunk, rules, met)
         derived = as_before_undo(recovery, derived, context)
         unchanged = len(chunk) - len({change.number for change in derived})

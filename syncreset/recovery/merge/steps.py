@@ -23,7 +23,8 @@ CODE = "step_unclear"
 class SortedSteps:
     """A line with the steps that are to be counted.
 
-    ``included`` are those in the server's values already, by field and id with their clocks (µs); ``unclear`` are parked.
+    ``included`` are those in the server's values already, by field and id with their clocks (µs); ``unclear`` are
+    parked.
     """
 
     line: RowLine
@@ -53,8 +54,8 @@ def sort_steps(line: RowLine, histories: Mapping[str, FieldHistory], row: Row | 
     """What a server that is being healed counts of a line's steps. ``row`` is its row, as far as the client may see it.
 
     A step that the server does not remember is in its value only if that came home with another device, for what one
-    pulled holds all that was counted up to its clock: so much is known of steps that were answered. Of what was sent and
-    not answered nobody knows then.
+    pulled holds all that was counted up to its clock: so much is known of steps that were answered. Of what was sent
+    and not answered nobody knows then.
     """
     steps: dict[str, FieldSteps] = {}
     included: dict[str, dict[str, int | None]] = {}

@@ -179,7 +179,9 @@ def lines_of(store: Store, name: str) -> Iterator[RowLine | TombstoneLine]:
                 base = (
                     deletion.base if pulled or deletion.base is not None else _base_in_flight(store, name, pk)
                 )
-                yield TombstoneLine(model=name, pk=pk, at=deletion.at, base=base, pulled=pulled)
+                yield TombstoneLine(
+                    model=name, pk=pk, at=deletion.at, base=base, pulled=pulled, scope=deletion.scope
+                )
 
 
 def _base_in_flight(store: Store, model: str, pk: str) -> int | None:

@@ -39,13 +39,15 @@ class Marks:
 class Deletion:
     """A row that is gone: deleted here and not yet acknowledged, or deleted on the server (``pulled``).
 
-    ``base`` is the row's ``updated`` as known, ``clocks`` the times of its fields as known or written here.
+    ``base`` is the row's ``updated`` as known, ``clocks`` the times of its fields as known or written here, ``scope``
+    the value of the field that said its scope.
     """
 
     at: int
     base: int | None
     pulled: bool
     clocks: Mapping[str, int] = field(default_factory=dict)
+    scope: str | None = None
 
 
 def marks_of(row: tuple[Any, ...]) -> Marks:
@@ -61,5 +63,5 @@ def marks_of(row: tuple[Any, ...]) -> Marks:
 
 
 def deletion_of(row: tuple[Any, ...]) -> Deletion:
-    at, base, pulled, clocks = row
-    return Deletion(at=at, base=base, pulled=bool(pulled), clocks=json.loads(clocks))
+    at, base, pulled, clocks, scope = row
+    return Deletion(at=at, base=base, pulled=bool(pulled), clocks=json.loads(clocks), scope=scope)

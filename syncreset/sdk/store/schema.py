@@ -30,6 +30,8 @@ class ModelSchema:
     name: str
     table: str
     primary_key: str
+    #: The field that says a row's scope; None where rows are everyone's.
+    scope: str | None
     fields: Mapping[str, FieldSchema]
 
     @property
@@ -92,7 +94,12 @@ def _model(raw: Mapping[str, Any], tables: set[str]) -> ModelSchema:
         raise ProtocolViolation(
             f"two fields of {name} differ in nothing but capitals, which SQLite cannot keep apart"
         )
-    return ModelSchema(name=name, table=table, primary_key=_identifier(raw["primary_key"]), fields=fields)
+    scope = raw.get("scope")
+    if scope is not None and scope not in (*fields, raw["primary_key"]):
+        raise ProtocolViolation(f"{name} has no field {scope!r} to say the scope of its rows")
+    return ModelSchema(
+        name=name, table=table, primary_key=_identifier(raw["primary_key"]), scope=scope, fields=fields
+    )
 
 
 def _field(raw: Mapping[str, Any]) -> FieldSchema:

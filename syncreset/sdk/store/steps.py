@@ -31,7 +31,8 @@ class LocalStep:
 def steps_of(store: Store, model: str, pk: str) -> list[LocalStep]:
     """The sealed steps of a row, in their order."""
     found = store.connection.execute(
-        "SELECT field, id, amount, seq, base, at, pulled FROM _syncreset_step WHERE model = ? AND pk = ? ORDER BY place",
+        "SELECT field, id, amount, seq, base, at, pulled FROM _syncreset_step "
+        "WHERE model = ? AND pk = ? ORDER BY place",
         (model, pk),
     )
     return [
@@ -47,7 +48,7 @@ def steps_of(store: Store, model: str, pk: str) -> list[LocalStep]:
 
 
 def open_step(field: FieldSchema, marks: Marks, value: Any) -> Step | None:
-    """The step of a field that is not sealed yet; None where there is none, or where only the value says what is meant."""
+    """The step of a field that is not sealed yet; None where there is none, or where the value itself is meant."""
     if field.stepping is None or field.name not in marks.origin or _made_again(marks):
         return None
     origin, identity = marks.origin[field.name]

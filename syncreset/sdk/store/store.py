@@ -258,14 +258,31 @@ class Store:
 
     def deletion(self, model: str, pk: str) -> Deletion | None:
         row = self.connection.execute(
-            "SELECT at, base, pulled, clocks FROM _syncreset_deleted WHERE model = ? AND pk = ?", (model, pk)
+            "SELECT at, base, pulled, clocks, scope FROM _syncreset_deleted WHERE model = ? AND pk = ?",
+            (model, pk),
         ).fetchone()
         return None if row is None else deletion_of(row)
 
+    def scope_of(self, model: ModelSchema, pk: str) -> str | None:
+        """What says the scope of a row that is here, None where nothing does."""
+        if model.scope is None or model.scope == model.primary_key:
+            return None if model.scope is None else pk
+        value = (self.row(model, pk) or {}).get(model.scope)
+        return None if value is None else str(value)
+
     def set_deletion(self, model: str, pk: str, deletion: Deletion) -> None:
         self.connection.execute(
-            "INSERT OR REPLACE INTO _syncreset_deleted (model, pk, at, base, clocks, pulled) VALUES (?, ?, ?, ?, ?, ?)",
-            (model, pk, deletion.at, deletion.base, dumps(dict(deletion.clocks)), deletion.pulled),
+            "INSERT OR REPLACE INTO _syncreset_deleted (model, pk, at, base, clocks, pulled, scope) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                model,
+                pk,
+                deletion.at,
+                deletion.base,
+                dumps(dict(deletion.clocks)),
+                deletion.pulled,
+                deletion.scope,
+            ),
         )
 
     def drop_deletion(self, model: str, pk: str) -> None:
@@ -273,7 +290,7 @@ class Store:
 
     def deletions(self, *, pulled: bool) -> Iterator[tuple[str, str, Deletion]]:
         cursor = self.connection.execute(
-            "SELECT model, pk, at, base, pulled, clocks FROM _syncreset_deleted WHERE pulled = ? ORDER BY model, pk",
+            "SELECT model, pk, at, base, pulled, clocks, scope FROM _syncreset_deleted WHERE pulled = ? ORDER BY model, pk",
             (pulled,),
         )
         for row in cursor:

@@ -1,11 +1,12 @@
 """What the server says of each pushed change, taken over into the store."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ...protocol.changes import ROW_CLOCK, Change, same
 from ...protocol.steps import is_steps, parse_steps, sum_of
-from ..store.marks import UNKNOWN, Deletion, Marks
+from ..store.marks import UNKNOWN, Marks
 from ..store.schema import ModelSchema
 from ..store.steps import drop_steps, note_answered, note_unsent, on_top_of, still_pending
 from ..store.store import Store
@@ -130,7 +131,7 @@ def _acknowledge_deleted(
     if deletion is not None and not deletion.pulled:
         base = newest if deletion.base is None else deletion.base
         known = {**deletion.clocks, **clocks}
-        store.set_deletion(model.name, pk, Deletion(at=deletion.at, base=base, clocks=known, pulled=False))
+        store.set_deletion(model.name, pk, replace(deletion, base=base, clocks=known))
 
 
 def _replace(
@@ -149,7 +150,7 @@ def _replace(
             store.write_row(model, pk, row["fields"])
             store.set_marks(model.name, pk, server)
         elif deletion.base is None:
-            store.set_deletion(model.name, pk, Deletion(at=deletion.at, base=server.updated, pulled=False))
+            store.set_deletion(model.name, pk, replace(deletion, base=server.updated))
         return
     bases: dict[str, int] = {}
     fields, held = dict(row["fields"]), store.row(model, pk) or {}
@@ -241,9 +242,9 @@ def _take_delete(store: Store, model: ModelSchema, change: Change, result: Mappi
         if ours or store.marks(model.name, pk) is not None:
             _restore(store, model, pk, row)
     elif state in ("applied", "identical"):
-        if ours:
+        if deletion is not None and not deletion.pulled:
             at = max((result.get("clocks") or {}).values(), default=change.clock(ROW_CLOCK))
-            store.set_deletion(model.name, pk, Deletion(at=at, base=None, pulled=True))
+            store.set_deletion(model.name, pk, replace(deletion, at=at, base=None, pulled=True))
     else:
         _keep_what_lost(store, model, change, result)
         if ours:

@@ -5,6 +5,7 @@ Fields with a change of their own that the server has not seen are left alone, w
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ...protocol.changes import same
@@ -156,7 +157,7 @@ def _refresh_deletion(store: Store, model: ModelSchema, pk: str, deletion: Delet
         store.set_deletion(
             model.name,
             pk,
-            Deletion(at=deletion.at, base=server.updated, clocks=deletion.clocks, pulled=False),
+            replace(deletion, base=server.updated),
         )
 
 
@@ -223,8 +224,10 @@ def _still_pending(
 def _delete(store: Store, model: ModelSchema, pk: str, at: int) -> None:
     marks = store.marks(model.name, pk)
     if marks is None or not marks.pending:
+        known = store.deletion(model.name, pk)
+        scope = store.scope_of(model, pk) if known is None else known.scope
         store.drop_row(model, pk)
-        store.set_deletion(model.name, pk, Deletion(at=at, base=None, pulled=True))
+        store.set_deletion(model.name, pk, Deletion(at=at, base=None, pulled=True, scope=scope))
 
 
 def _remove(store: Store, model: ModelSchema, pk: str) -> None:

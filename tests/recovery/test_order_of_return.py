@@ -1,0 +1,164 @@
+"""After a restore it is no matter which device comes first: what they bring home ends in the same state."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+
+from syncreset.ledger.item import Item
+from syncreset.sdk import Replica, Request, Response, ServerUnavailable
+from tests.shelters.models import Dog, Shelter
+from tests.support.dogs import DOG
+from tests.support.factories import UserFactory
+from tests.support.fleet import URL, online, sync
+from tests.support.real_server import RealServer
+from tests.support.restoring import copy_database
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Open = Callable[[str], Replica]
+BOTH_ORDERS = pytest.mark.parametrize("order", [("ada", "ben"), ("ben", "ada")])
+
+
+@pytest.fixture
+def user(user_factory: UserFactory, shelter: Shelter) -> User:
+    return user_factory(shelter)
+
+
+@pytest.fixture
+def server(user: User) -> RealServer:
+    return RealServer(user)
+
+
+@pytest.fixture
+def open_store(server: RealServer, tmp_path: Path) -> Iterator[Open]:
+    with ExitStack() as stack:
+
+        def opened(name: str) -> Replica:
+            return stack.enter_context(Replica(tmp_path / f"{name}.db", URL, "token", client=online(server)))
+
+        yield opened
+
+
+@pytest.fixture
+def stores(open_store: Open) -> dict[str, Replica]:
+    found = {name: open_store(name) for name in ("ada", "ben")}
+    for replica in found.values():
+        replica.sync()
+    return found
+
+
+def come_back(stores: dict[str, Replica], order: tuple[str, ...]) -> None:
+    for name in order:
+        report = stores[name].sync()
+        assert [reset.reason for reset in report.resets] == ["history_diverged"]
+    for replica in stores.values():
+        replica.sync()
+
+
+@BOTH_ORDERS
+@pytest.mark.parametrize("pushed_by", ["ada", "ben"])
+def test_a_row_made_and_deleted_after_the_backup_stays_deleted(
+    stores: dict[str, Replica], shelter: Shelter, order: tuple[str, ...], pushed_by: str
+) -> None:
+    restore = copy_database()
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
+    for replica in stores.values():
+        replica.sync()
+    stores["ada"].delete(DOG, dog.pk)
+    stores["ada"].sync()
+    restore()
+
+    come_back(stores, order)
+
+    assert not Dog.objects.filter(pk=dog.pk).exists()
+    assert all(replica.get(DOG, dog.pk) is None for replica in stores.values())
+
+
+@BOTH_ORDERS
+def test_a_deletion_that_was_pending_is_no_matter_of_order_either(
+    stores: dict[str, Replica], shelter: Shelter, order: tuple[str, ...]
+) -> None:
+    restore = copy_database()
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
+    for replica in stores.values():
+        replica.sync()
+    restore()
+    stores["ada"].delete(DOG, dog.pk)
+
+    come_back(stores, order)
+
+    assert not Dog.objects.filter(pk=dog.pk).exists()
+    assert all(replica.get(DOG, dog.pk) is None for replica in stores.values())
+
+
+@BOTH_ORDERS
+def test_fields_that_several_devices_wrote_are_each_as_acknowledged_last(
+    stores: dict[str, Replica], shelter: Shelter, order: tuple[str, ...]
+) -> None:
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
+    for replica in stores.values():
+        replica.sync()
+    restore = copy_database()
+    stores["ada"].update(DOG, dog.pk, name="Max")
+    stores["ada"].sync()
+    stores["ben"].update(DOG, dog.pk, age=7)
+    stores["ben"].sync()
+    restore()
+
+    come_back(stores, order)
+
+    found = Dog.objects.get(pk=dog.pk)
+    assert (found.name, found.age) == ("Max", 7)
+
+
+@BOTH_ORDERS
+def test_a_deleted_row_that_was_edited_by_somebody_else_after_it_is_there(
+    stores: dict[str, Replica], shelter: Shelter, order: tuple[str, ...]
+) -> None:
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
+    for replica in stores.values():
+        replica.sync()
+    restore = copy_database()
+    stores["ada"].delete(DOG, dog.pk)
+    stores["ada"].sync()
+    stores["ben"].update(DOG, dog.pk, age=7)
+    stores["ben"].sync()
+    assert Dog.objects.get(pk=dog.pk).age == 7
+    restore()
+
+    come_back(stores, order)
+
+    assert Dog.objects.get(pk=dog.pk).age == 7
+    assert all((replica.get(DOG, dog.pk) or {}).get("age") == 7 for replica in stores.values())
+
+
+def test_what_was_parked_and_answered_is_parked_again_by_a_server_restored_before(
+    stores: dict[str, Replica], server: RealServer, shelter: Shelter
+) -> None:
+    """The device has given its row back by then: its own copy of the change is all that there is."""
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1, intake_no="7")
+    ada = stores["ada"]
+    ada.sync()
+    restore = copy_database()
+    ada.create(DOG, shelter=str(shelter.pk), name="Twin", intake_no="7")
+
+    def answer(request: Request) -> Response:
+        if request.path == "pull":
+            raise ServerUnavailable("no answer")
+        return server.answer(request)
+
+    with pytest.raises(ServerUnavailable):
+        sync(ada, answer)
+    (parked,) = Item.objects.filter(state__in=["parked", "rejected"])
+    restore()
+    assert not Item.objects.exists()
+
+    report = ada.sync()
+
+    assert [reset.reason for reset in report.resets] == ["history_diverged"]
+    (item,) = Item.objects.filter(state=parked.state)
+    assert item.change["fields"]["name"] == "Twin"
+    assert Dog.objects.get(pk=dog.pk).name == "Rex"
