@@ -48,6 +48,7 @@ def parse_pull(body: Mapping[str, Any]) -> PullRequest:
         client=_uuid(body, "client"),
         schema=_required_text(body, "schema"),
         cursor=_cursor(body),
+        held=None if body.get("held") is None else decode_cursor(body["held"]),
         receipt=_text(body, "receipt", 40) if "receipt" in body else None,
         limit=limit,
         pending=pending,

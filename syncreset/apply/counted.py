@@ -1,7 +1,7 @@
 """The counted steps of counters and sets: each counts at most once, whatever road it takes, and however often.
 
-What was counted is noted in the transaction that counts it. So the same step in a push that is repeated, in the snapshot
-of a reset, in that of a copy of the store and in a recovery that is run again changes the value once.
+What was counted is noted in the transaction that counts it. So the same step in a push that is repeated, in the
+snapshot of a reset, in that of a copy of the store and in a recovery that is run again changes the value once.
 """
 
 import uuid

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F
 
 from ..protocol.clock import now
 from ..protocol.errors import ProtocolError
@@ -34,6 +35,10 @@ class Client(models.Model):
     pushes = models.BigIntegerField(default=0)
     receipt = models.CharField(max_length=40, blank=True)
     receipt_before = models.CharField(max_length=40, blank=True)
+    #: How often it was told something for which it gives up its own copy of a value, and how much of that a
+    #: checkpoint that it has been given covers.
+    told = models.BigIntegerField(default=0)
+    covered = models.BigIntegerField(default=0)
     #: The client whose store this one's is a copy of.
     copy_of = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="copies"
@@ -87,3 +92,13 @@ def record_synced(client: Client, *, checkpoint: int, at: int, models: Collectio
         unique_fields=["client", "model"],
         update_fields=["at", "checkpoint"],
     )
+
+
+def note_told(client_id: uuid.UUID) -> None:
+    """A client is about to be told that the server keeps something: its next pull ends with a proof of it."""
+    Client.objects.filter(pk=client_id).update(told=F("told") + 1)
+
+
+def note_covered(client: Client) -> None:
+    """A proof was written after the client was told what it had been when it was read."""
+    Client.objects.filter(pk=client.pk, covered__lt=client.told).update(covered=client.told)

@@ -63,9 +63,12 @@ def require_current(
     *,
     schema: str,
     cursor: Cursor | None,
+    held: Cursor | None = None,
     reset_id: str | None = None,
 ) -> Client:
     """The client, if it may continue from its checkpoint with its schema.
+
+    ``held`` is the checkpoint of a client that bootstraps anew by itself: it proves a restore as any other does.
 
     Raises ClientResetRequired where it may not, unless the call is the bootstrap of that very reset: ``reset_id``
     names it and the cursor is None or one of this bootstrap. Raises ClientForbidden for another user's client, and
@@ -78,10 +81,11 @@ def require_current(
         full = cursor is not None and cursor.epoch == feed_state().epoch
         raise ClientResetRequired(order_reset(client, ResetReason.CLIENT_UNKNOWN, full=full), current_hash)
     bootstraps = reset_id is not None and (cursor is None or cursor.reset == reset_id)
-    wrong = _found_wrong(client, schema, current_hash, cursor)
+    shown = held if cursor is None and reset_id is None else cursor
+    wrong = _found_wrong(client, schema, current_hash, shown)
     reset = wrong or client.resets.due().first()
     # With a wrong cursor or schema nothing can be continued, whichever bootstrap it is of: that one starts over.
-    misfit = wrong is not None and (cursor is not None or wrong.reason == ResetReason.SCHEMA_INCOMPATIBLE)
+    misfit = wrong is not None and (shown is not None or wrong.reason == ResetReason.SCHEMA_INCOMPATIBLE)
     if reset is not None and (misfit or not (bootstraps and str(reset.pk) == reset_id)):
         renew_deadline(reset)
         raise ClientResetRequired(reset, current_hash)
@@ -97,7 +101,7 @@ def require_current(
 
 def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor | None) -> Reset | None:
     if cursor is not None:
-        found = continuation(cursor.epoch, cursor.number, cursor.salt)
+        found = continuation(cursor)
         if found == "diverged" or not cursor.genuine:
             return order_reset(client, ResetReason.HISTORY_DIVERGED, full=True)
         if found == "expired":

@@ -13,7 +13,8 @@ from django.db.models import F, Max
 
 from ..locks import free_rows
 from ..protocol.clock import now
-from .entries import Entry, EntryKind
+from .cursor import Cursor
+from .entries import Entry, EntryKind, has_unstamped
 
 
 class Checkpoint(models.Model):
@@ -51,10 +52,18 @@ def feed_state() -> FeedState:
 
 def stamp() -> Checkpoint:
     """Number everything that has been committed, and return the newest checkpoint."""
-    if not Entry.objects.filter(checkpoint__isnull=True).exists():
+    if not has_unstamped():
         newest = Checkpoint.objects.order_by("-number").first()
         if newest is not None:
             return newest
+    return prove()
+
+
+def prove() -> Checkpoint:
+    """A checkpoint of now, which nothing that is committed comes after; what has no number gets this one.
+
+    A history that holds it holds all that was committed before, also what leaves no entry, as an item of the ledger.
+    """
     feed_state()
     with transaction.atomic():
         # The first statement of the transaction writes: it takes the lock on every database, SQLite included.
@@ -68,9 +77,7 @@ def _stamp_unstamped() -> Checkpoint:
     newest = Checkpoint.objects.order_by("-number").first()
     number = 1 if newest is None else newest.number + 1
     unstamped = free_rows(Entry.objects.filter(checkpoint__isnull=True))
-    stamped = Entry.objects.filter(pk__in=unstamped.values("pk")).update(checkpoint=number)
-    if newest is not None and not stamped:
-        return newest
+    Entry.objects.filter(pk__in=unstamped.values("pk")).update(checkpoint=number)
     at = now() if newest is None else max(now(), newest.at + 1)
     return Checkpoint.objects.create(number=number, salt=secrets.token_hex(8), at=at)
 
@@ -88,19 +95,19 @@ def begin_epoch() -> str:
     return state.epoch
 
 
-def continuation(epoch: str, number: int, salt: str) -> Continuation:
-    """Whether the feed can continue from a checkpoint.
+def continuation(cursor: Cursor) -> Continuation:
+    """Whether the feed can continue from where a client is.
 
-    An unknown salt, or a number above the newest, proves that the server's history is another one than the client's,
-    also when a restored server has overtaken the number.
+    A proof of an unknown salt, or of a number above the newest, shows that the server's history is another one than the
+    client's, also when a restored server has overtaken the number.
     """
     state = feed_state()
-    if epoch != state.epoch:
+    if cursor.epoch != state.epoch:
         return "diverged"
-    if number < state.horizon:
+    if cursor.number < state.horizon:
         return "expired"
-    known = Checkpoint.objects.filter(number=number).values_list("salt", flat=True).first()
-    return "possible" if known == salt else "diverged"
+    known = Checkpoint.objects.filter(number=cursor.proof).values_list("salt", flat=True).first()
+    return "possible" if known == cursor.salt else "diverged"
 
 
 def purge(before: int) -> int:

@@ -25,7 +25,10 @@ Phase = Literal["feed", "drop", "load"]
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """What a client has: everything of ``scopes`` up to entry ``entry`` of checkpoint ``number``.
+    """What a client has: everything of ``scopes`` up to entry ``entry`` of checkpoint ``number``: its position.
+
+    The proof is another checkpoint, which was committed after what the client has was read: a history that holds it
+    holds all that the client was given, and all that it was answered until then.
 
     While scopes change, ``phase`` is ``drop`` (rows of the ``lost`` scopes are being removed) or ``load`` (rows of the
     ``gained`` scopes are being read from the tables, after ``pk`` of ``model``).
@@ -34,7 +37,8 @@ class Cursor:
     #: The history that it is of.
     epoch: str
     number: int
-    #: Tells the checkpoint from another one of its number in a restored server's history.
+    #: The number of the checkpoint that is the proof, and what tells it from another one of its number.
+    proof: int
     salt: str
     entry: int = WHOLE
     scopes: tuple[str, ...] = ()
@@ -51,7 +55,15 @@ class Cursor:
 
 def encode_cursor(cursor: Cursor) -> str:
     """The cursor as the wire's opaque text."""
-    parts: list[Any] = [1, cursor.epoch, cursor.number, cursor.salt, cursor.entry, list(cursor.scopes)]
+    parts: list[Any] = [
+        2,
+        cursor.epoch,
+        cursor.number,
+        cursor.proof,
+        cursor.salt,
+        cursor.entry,
+        list(cursor.scopes),
+    ]
     if cursor.phase != "feed" or cursor.reset is not None:
         parts += [cursor.phase, list(cursor.lost), list(cursor.gained), cursor.model, cursor.pk, cursor.reset]
     text = dumps(parts)
@@ -88,13 +100,14 @@ def _is_genuine(text: str, signature: str) -> bool:
 
 
 def _cursor(parts: Any) -> Cursor:
-    if not isinstance(parts, list) or len(parts) not in (6, 12) or parts[0] != 1:
+    if not isinstance(parts, list) or len(parts) not in (7, 13) or parts[0] != 2:
         raise ValueError("not a cursor")
-    _, epoch, number, salt, entry, scopes, *rest = parts
+    _, epoch, number, proof, salt, entry, scopes, *rest = parts
     phase, lost, gained, model, pk, reset = rest or ("feed", [], [], "", "", None)
     return Cursor(
         epoch=_text(epoch),
         number=_number(number),
+        proof=_number(proof),
         salt=_text(salt),
         entry=_number(entry),
         scopes=_texts(scopes),

@@ -67,6 +67,11 @@ def entries_after(
     return list(within.filter(later).order_by("checkpoint", "id")[:limit])
 
 
+def has_unstamped() -> bool:
+    """Whether anything that is committed has no number yet."""
+    return Entry.objects.filter(checkpoint__isnull=True).exists()
+
+
 def has_entries_after(number: int, scopes: Collection[str]) -> bool:
     """Whether anything in the scopes has been stamped after checkpoint ``number``."""
     return Entry.objects.filter(scope__in=scopes, checkpoint__gt=number).exists()

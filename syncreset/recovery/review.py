@@ -9,6 +9,7 @@ from django.db import transaction
 from ..apply.changes import apply_changes
 from ..apply.context import Context
 from ..apply.slots import Applied
+from ..clients.client import note_told
 from ..feed.entries import tombstones
 from ..ledger.item import Item, ItemState
 from ..ledger.record import change_from_json, renew_item, save_renewed
@@ -65,6 +66,7 @@ def resolve(item: Item, keep: Keep, context: Context, *, seen: Mapping[str, int]
         item.resolved_by_id = context.user.pk
         save_renewed([item])
         item.save(update_fields=["resolution", "resolved", "resolved_by"])
+        note_told(item.client_id)
         if item.recovery is not None and item.recovery.finished is not None:
             settle(item.recovery)
     return item

@@ -5,6 +5,7 @@ import uuid
 
 from django.db import transaction
 
+from ..clients.client import note_told
 from ..ledger.item import Item
 from ..ledger.record import save_items
 from ..protocol.clock import now
@@ -90,6 +91,7 @@ def _finish(recovery: Recovery) -> str:
             settle(recovery)
         else:
             Recovery.objects.filter(pk=recovery.pk).update(state=RecoveryState.FAILED)
+        note_told(recovery.client_id)
         if recovery.undoes is not None:
             Recovery.objects.filter(pk=recovery.undoes.pk).update(state=RecoveryState.UNDONE)
     recovery.refresh_from_db()

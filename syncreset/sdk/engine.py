@@ -52,6 +52,7 @@ def _one_round(device: Device, tally: Tally, pause: float, patience: float) -> E
     yield from greet(device.store, after=pause)
     yield from resetting.proceed(device, tally, patience)
     yield from push_and_pull(device.store, tally)
+    device.journal.proven()
     device.journal.calm()
     if device.call_back("fallback", "after") and device.store.pending_count():
         yield from push_and_pull(device.store, tally)

@@ -8,13 +8,13 @@ from typing import Any
 from django.db import connection, transaction
 
 from .. import conf
-from ..clients.client import Client, SyncUser
+from ..clients.client import Client, SyncUser, note_covered
 from ..clients.gate import require_current
 from ..clients.resets import mark_bootstrapped
 from ..clients.scopes import scopes_of
-from ..feed.checkpoints import Checkpoint, continuation, feed_state, stamp
+from ..feed.checkpoints import Checkpoint, continuation, feed_state, prove, stamp
 from ..feed.cursor import WHOLE, Cursor, encode_cursor
-from ..feed.entries import Entry, EntryKind, entries_after
+from ..feed.entries import Entry, EntryKind, entries_after, has_unstamped
 from ..protocol.clock import now
 from ..signals import synced
 from ..wire.model import WireModel, wire_models
@@ -24,11 +24,19 @@ from .receipts import require_chain
 
 @dataclass(kw_only=True)
 class Page:
-    """One page of a pull: wire changes, the cursor behind them, and whether more is to come."""
+    """One page of a pull: wire changes, the cursor behind them, and whether more is to come.
+
+    ``newest`` is a checkpoint that proves all of it; None where what was read is newer than any.
+    """
 
     changes: list[dict[str, Any]] = field(default_factory=list)
     cursor: Cursor
+    newest: Checkpoint | None = None
     more: bool = False
+
+    def proven_by(self, checkpoint: Checkpoint) -> None:
+        """Let the cursor have a checkpoint that was committed after the page was read as its proof."""
+        self.cursor = replace(self.cursor, proof=checkpoint.number, salt=checkpoint.salt)
 
     @property
     def checkpoint(self) -> str:
@@ -46,9 +54,10 @@ def read_page(
     newest = stamp()
     with transaction.atomic():
         _read_one_snapshot()
-        if cursor is not None and continuation(cursor.epoch, cursor.number, cursor.salt) != "possible":
+        if cursor is not None and continuation(cursor) != "possible":
             return None
         page = Page(cursor=_start(newest, scopes, reset_id) if cursor is None else _noticing(cursor, scopes))
+        page.newest = None if has_unstamped() else Checkpoint.objects.order_by("-number").first()
         while len(page.changes) < limit:
             step = {"drop": _drop, "load": _load, "feed": _feed}[page.cursor.phase]
             if step(page, scopes, limit - len(page.changes)):
@@ -73,6 +82,7 @@ def _start(newest: Checkpoint, scopes: frozenset[str], reset_id: str | None) -> 
     return Cursor(
         epoch=feed_state().epoch,
         number=newest.number,
+        proof=newest.number,
         salt=newest.salt,
         phase="load",
         gained=tuple(sorted(scopes)),
@@ -159,19 +169,13 @@ def _feed(page: Page, scopes: frozenset[str], limit: int) -> bool:
     if len(entries) == limit:
         last = entries[-1]
         page.changes += _changes(entries, held)
-        page.cursor = replace(
-            cursor, number=last.checkpoint or 0, entry=last.pk, salt=_salt(last.checkpoint or 0)
-        )
+        page.cursor = replace(cursor, number=last.checkpoint or 0, entry=last.pk)
         return False
     unstamped = entries_after(0, 0, held, limit=WHOLE, unstamped=True)
     page.changes += _changes([*entries, *unstamped], held)
     newest = Checkpoint.objects.order_by("-number")[:1].get()
-    page.cursor = replace(cursor, number=newest.number, salt=newest.salt, entry=WHOLE, reset=None)
+    page.cursor = replace(cursor, number=newest.number, entry=WHOLE, reset=None)
     return True
-
-
-def _salt(number: int) -> str:
-    return Checkpoint.objects.values_list("salt", flat=True).get(number=number)
 
 
 def _changes(entries: Sequence[Entry], scopes: frozenset[str]) -> list[dict[str, Any]]:
@@ -219,6 +223,8 @@ class PullRequest:
     cursor: Cursor | None
     #: That of the answer to the client's last push, "" before the first; None where it is not told.
     receipt: str | None
+    #: What a client held that bootstraps anew by itself.
+    held: Cursor | None
     limit: int
     pending: int = 0
     reset: str | None = None
@@ -232,11 +238,17 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
     while page is None:
         # At most twice: what a purge or a new epoch took away in between stays away, and the gate says so then.
         client = require_current(
-            user, request.client, schema=request.schema, cursor=request.cursor, reset_id=request.reset
+            user,
+            request.client,
+            schema=request.schema,
+            cursor=request.cursor,
+            held=request.held,
+            reset_id=request.reset,
         )
         if request.receipt is not None and request.reset is None:
-            require_chain(client, request.receipt, request.cursor)
+            require_chain(client, request.receipt, request.cursor or request.held)
         page = read_page(request.cursor, scopes, limit=limit, reset_id=request.reset)
+    _prove(client, page)
     reported: dict[str, Any] = {
         "last_seen": now(),
         "pending": request.pending,
@@ -258,6 +270,14 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
         **({} if request.reset is None else {"receipt": client.receipt}),
         "server_time": now(),
     }
+
+
+def _prove(client: Client, page: Page) -> None:
+    """Let the page's cursor prove all that the client has by it, and with the last page all that it was told before."""
+    told = not page.more and client.told > client.covered
+    page.proven_by(prove() if page.newest is None or told else page.newest)
+    if told:
+        note_covered(client)
 
 
 def _send_synced(client: Client, number: int) -> None:

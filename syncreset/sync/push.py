@@ -11,7 +11,7 @@ from django.db import transaction
 from ..apply.changes import apply_changes
 from ..apply.context import Context
 from ..apply.slots import Applied
-from ..clients.client import Client, SyncUser
+from ..clients.client import Client, SyncUser, note_told
 from ..clients.gate import ClientResetRequired, require_current, require_not_overtaken
 from ..clients.scopes import scopes_of
 from ..feed.cursor import Cursor
@@ -86,6 +86,7 @@ def _apply(client: Client, user: SyncUser, request: PushRequest, received: int) 
     ordered = [results[seq] for seq in digests]
     if fresh:
         keep_answer(client, digests, ordered)
+        note_told(client.pk)
     _advance(client, request, received=received)
     return {"acked": client.acked, "receipt": client.receipt, "results": ordered}
 

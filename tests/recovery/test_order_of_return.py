@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 
+from syncreset.clients.client import Client
+from syncreset.clients.resets import Reset
+from syncreset.feed.checkpoints import Checkpoint
 from syncreset.ledger.item import Item
 from syncreset.sdk import Replica, Request, Response, ServerUnavailable
 from tests.shelters.models import Dog, Shelter
@@ -162,3 +165,90 @@ def test_what_was_parked_and_answered_is_parked_again_by_a_server_restored_befor
     (item,) = Item.objects.filter(state=parked.state)
     assert item.change["fields"]["name"] == "Twin"
     assert Dog.objects.get(pk=dog.pk).name == "Rex"
+
+
+def test_a_restore_is_noticed_by_a_client_that_bootstraps_anew_for_a_schema_that_adds(
+    stores: dict[str, Replica], server: RealServer, shelter: Shelter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore = copy_database()
+    ada = stores["ada"]
+    dog = ada.create(DOG, shelter=str(shelter.pk), name="Rex", intake_no="7")
+    ada.sync()
+    restore()
+    with ada._device.store.transaction():
+        ada._device.store.put(bootstrap_again=True)
+
+    report = ada.sync()
+
+    assert [reset.reason for reset in report.resets] == ["history_diverged"]
+    assert Dog.objects.filter(pk=dog).exists()
+
+
+def test_a_receipt_that_no_pull_has_followed_is_no_proof(
+    stores: dict[str, Replica], server: RealServer, shelter: Shelter
+) -> None:
+    ada = stores["ada"]
+    restore_before_order = copy_database()
+    dog = ada.create(DOG, shelter=str(shelter.pk), name="Rex", intake_no="7")
+    Reset.objects.force(Client.objects.filter(pk=ada.client_id))
+    receipts: list[str] = []
+
+    def answer(request: Request) -> Response:
+        if request.path == "pull" and receipts:
+            raise ServerUnavailable("killed before the pull")
+        response = server.answer(request)
+        if request.path.startswith("recoveries/") and response.json()["state"] == "done":
+            receipts.append(request.path)
+        return response
+
+    with pytest.raises(ServerUnavailable):
+        sync(ada, answer)
+    assert Dog.objects.filter(pk=dog).exists()
+    restore_before_order()
+    assert not Dog.objects.filter(pk=dog).exists()
+
+    ada.sync()
+    ada.sync()
+
+    assert Dog.objects.filter(pk=dog).exists()
+    assert ada.get(DOG, dog) is not None
+
+
+def test_a_server_restored_to_between_a_push_and_the_next_pull_changes_nothing(
+    stores: dict[str, Replica], server: RealServer, shelter: Shelter
+) -> None:
+    """What was answered is there. Nothing is lost, so no reset is ordered."""
+    ada = stores["ada"]
+    dog = ada.create(DOG, shelter=str(shelter.pk), name="Rex", intake_no="7")
+    copies = []
+
+    def answer(request: Request) -> Response:
+        response = server.answer(request)
+        if request.path == "push":
+            copies.append(copy_database())
+        return response
+
+    sync(ada, answer)
+    copies[0]()
+
+    report = ada.sync()
+
+    assert Dog.objects.filter(pk=dog).exists()
+    assert [reset.reason for reset in report.resets] in ([], ["history_diverged"])
+    assert ada.get(DOG, dog) is not None
+
+
+def test_a_server_restored_to_the_last_pull_orders_nothing_and_an_idle_pull_writes_nothing(
+    stores: dict[str, Replica], server: RealServer, shelter: Shelter
+) -> None:
+    ada = stores["ada"]
+    ada.create(DOG, shelter=str(shelter.pk), name="Rex", intake_no="7")
+    ada.sync()
+    restore = copy_database()
+    written = Checkpoint.objects.count()
+    ada.sync()
+    ada.sync()
+    assert Checkpoint.objects.count() == written
+    restore()
+
+    assert ada.sync().resets == ()

@@ -13,7 +13,7 @@ from ...apply.context import Context
 from ...apply.counted import note_included
 from ...apply.slots import Applied
 from ...clients.client import Client, LastSynced
-from ...feed.checkpoints import Checkpoint, feed_state
+from ...feed.checkpoints import Checkpoint, continuation, feed_state
 from ...ledger.item import Item, totals
 from ...ledger.record import item_for, save_items
 from ...ledger.retry import curable, merge_again
@@ -163,10 +163,8 @@ def _delete_absent(recovery: Recovery, rules: Rules, passed: Passed, upcaster: U
     cursor = cursor_of(recovery)
     if cursor is None or recovery.healing or not recovery.full or recovery.tombstones or passed.unread:
         return
-    at = (
-        Checkpoint.objects.filter(number=cursor.number, salt=cursor.salt).values_list("at", flat=True).first()
-    )
-    if at is None:
+    at = Checkpoint.objects.filter(number=cursor.number).values_list("at", flat=True).first()
+    if at is None or continuation(cursor) != "possible":
         return
     done = set(
         Item.objects.filter(recovery=recovery, line__gt=recovery.total).values_list("model", "pk_text")

@@ -21,8 +21,8 @@ def delete_backups(journal: Journal, names: Iterable[str]) -> None:
 
 
 def dispose_of_old(journal: Journal, *, before: int) -> None:
-    """Delete the backups settled before a time (µs). One that is still kept has not been settled."""
-    old = [record for record in journal.records if record.settled is not None and record.settled < before]
+    """Delete the backups settled before a time (µs) that nothing depends on any more."""
+    old = [record for record in journal.records if record.given_up and (record.settled or before) < before]
     delete_backups(journal, [record.name for record in old])
 
 

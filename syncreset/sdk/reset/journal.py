@@ -94,6 +94,13 @@ class Record:
     receipt: Mapping[str, Any] | None = None
     recovery: str | None = None
     settled: int | None = None
+    #: Whether a pull has ended since the receipt came: its checkpoint proves that the server keeps what it has.
+    proven: bool = False
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nothing depends on the backup any more."""
+        return self.state != "kept" and (self.state != "receipted" or self.proven)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +252,20 @@ class Journal:
     def kept(self) -> tuple[Record, ...]:
         """The backups that nobody has taken over yet, the oldest first."""
         return tuple(record for record in self.records if record.state == "kept")
+
+    def held(self) -> tuple[Record, ...]:
+        """The backups that a restored server may need again, the oldest first: the kept, and those not proven yet."""
+        return tuple(record for record in self.records if not record.given_up)
+
+    def proven(self) -> None:
+        """A pull has ended that began after all receipts had come."""
+        if any(record.state == "receipted" and not record.proven for record in self.records):
+            self._write(
+                records=tuple(
+                    replace(record, proven=True) if record.state == "receipted" else record
+                    for record in self.records
+                )
+            )
 
     def path(self, name: str) -> Path:
         """The path of a file beside the store."""

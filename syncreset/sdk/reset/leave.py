@@ -18,7 +18,8 @@ def leave(device: Device, *, force: bool) -> None:
         store = device.store
         with store.transaction():
             pending = pending_changes(store)
-            backups = [backup for backup in device.journal.backups() if backup.state == "kept"]
+            held = {device.journal.path(record.name) for record in device.journal.held()}
+            backups = [backup for backup in device.journal.backups() if backup.path in held]
             unresolved = [item for item in store.unresolved() if item.item is None]
             if not force and (pending or backups or unresolved):
                 raise LogoutRefused(pending=pending, backups=backups, unresolved=unresolved)

@@ -52,7 +52,7 @@ def write_snapshot_file(
 
     ``device_time`` (µs) is on the clock that the stores' times are on.
     """
-    names = tuple(record.name for record in journal.kept())
+    names = tuple(record.name for record in journal.held())
     target = journal.path(plan.backup + ".snapshot")
     stores = [Store(journal.path(name), read_only=True) for name in names]
     try:

@@ -290,7 +290,8 @@ class Store:
 
     def deletions(self, *, pulled: bool) -> Iterator[tuple[str, str, Deletion]]:
         cursor = self.connection.execute(
-            "SELECT model, pk, at, base, pulled, clocks, scope FROM _syncreset_deleted WHERE pulled = ? ORDER BY model, pk",
+            "SELECT model, pk, at, base, pulled, clocks, scope FROM _syncreset_deleted "
+            "WHERE pulled = ? ORDER BY model, pk",
             (pulled,),
         )
         for row in cursor:
