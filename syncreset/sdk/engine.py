@@ -50,6 +50,7 @@ def _one_round(device: Device, tally: Tally, pause: float, patience: float) -> E
     """Everything, up to the end or to the server's next order to reset."""
     resetting.prepare(device)
     yield from greet(device.store, after=pause)
+    yield from resetting.ask_of_receipts(device)
     yield from resetting.proceed(device, tally, patience)
     yield from push_and_pull(device.store, tally)
     device.journal.proven()

@@ -178,6 +178,15 @@ class Journal:
             halt=None,
         )
 
+    def reopen(self, plan: ResetPlan) -> None:
+        """The server has lost what it gave a receipt for: the reset goes on from ``plan``, with the backups kept."""
+        self._write(
+            plan=plan,
+            records=tuple(
+                record if record.given_up else replace(record, state="kept") for record in self.records
+            ),
+        )
+
     def advance(self, plan: ResetPlan) -> None:
         """The next step of the reset under way."""
         self._write(plan=plan)

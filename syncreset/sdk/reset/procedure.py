@@ -82,6 +82,36 @@ def prepare(device: Device) -> None:
     device.call_back("before")
 
 
+def ask_of_receipts(device: Device) -> Exchange[None]:
+    """Whether the server still has the recoveries whose receipts no pull has proven yet; else they are done again.
+
+    A server restored to a moment before may know the checkpoint of the bootstrap, and not the recovery that followed.
+    """
+    for record in device.journal.held():
+        if device.journal.plan is not None:
+            return
+        if record.state != "receipted" or record.recovery is None:
+            continue
+        response = yield Request(method="GET", path=f"recoveries/{record.recovery}")
+        if response.is_problem and response.status == 404:
+            device.journal.reopen(
+                ResetPlan(
+                    reset=record.reset,
+                    reason=record.reason,
+                    mode="recover",
+                    strategy=device.strategy,
+                    allowed=("recover",),
+                    upload=None,
+                    full=True,
+                    noted=now(),
+                    backup=record.name,
+                    step="write",
+                )
+            )
+        else:
+            check(response)
+
+
 def proceed(device: Device, tally: Tally, patience: float) -> Exchange[None]:
     """Take the steps of the reset under way, if there is one, as far as they go. The store has been prepared.
 
