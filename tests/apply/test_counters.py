@@ -9,6 +9,7 @@ from syncreset.ledger.item import Item
 from syncreset.protocol.clock import now
 from syncreset.tracking.triggers import install as triggers
 from tests.market.models import Product
+from tests.support.device import steps
 from tests.support.factories import DeviceFactory
 from tests.support.market import PRODUCT, delta
 
@@ -62,25 +63,25 @@ def test_deltas_of_one_push_add_up_and_a_replay_adds_nothing(device: DeviceFacto
     phone.pull()
     body = phone.body(delta(phone, apples, stock=2), delta(phone, apples, stock=3))
 
-    phone.post("/push", body)
-    again = phone.post("/push", body)
+    first = phone.send(body)
+    again = phone.send(body)
 
-    assert [result["state"] for result in again["results"]] == ["duplicate"] * 2
+    assert again == first
     apples.refresh_from_db()
     assert apples.stock == 15
 
 
-def test_a_replay_of_a_parked_delta_tells_what_became_of_it(device: DeviceFactory, apples: Product) -> None:
+def test_a_replay_of_a_parked_delta_is_answered_as_it_was(device: DeviceFactory, apples: Product) -> None:
     phone = device()
     phone.pull()
     body = phone.body(delta(phone, apples, stock=-11), delta(phone, apples, stock=1))
-    first = phone.post("/push", body)["results"]
+    first = phone.send(body)
 
-    again, simply_applied = phone.post("/push", body)["results"]
+    again = phone.send(body)
 
-    assert again == {**first[0], "state": "duplicate", "outcome": "parked", "row": again["row"]}
-    assert again["row"]["fields"]["stock"] == 11
-    assert simply_applied == {"seq": 2, "state": "duplicate"}
+    assert again == first
+    assert [result["state"] for result in again] == ["parked", "applied"]
+    assert Item.objects.count() == 1
 
 
 def test_a_counter_that_is_null_counts_from_zero(device: DeviceFactory, apples: Product) -> None:
@@ -123,7 +124,7 @@ def test_a_sum_out_of_range_is_parked_and_the_rest_of_the_change_applied(
 ) -> None:
     phone = device()
     phone.pull()
-    change = phone.put(PRODUCT, str(apples.pk), {"stock": {"delta": step}, "name": rest})
+    change = phone.put(PRODUCT, str(apples.pk), {"stock": steps({"delta": step}), "name": rest})
 
     (result,) = phone.push(change)
 
@@ -191,18 +192,58 @@ def test_a_delta_of_another_shape_is_rejected(
     )
 
 
-def test_a_new_row_has_the_plain_value_of_its_counter(device: DeviceFactory) -> None:
+def test_a_new_row_has_the_plain_value_of_its_counter_or_counts_from_nothing(device: DeviceFactory) -> None:
     phone = device()
     phone.pull()
     fields = {"name": "Figs", "stock": 7, "sold": "0", "weight": "0.00", "ordered": None}
 
-    plain, relative = phone.push(
-        phone.create(PRODUCT, fields), phone.create(PRODUCT, {**fields, "stock": {"delta": 7}})
+    results = phone.push(
+        phone.create(PRODUCT, fields),
+        phone.create(PRODUCT, {**fields, "stock": steps({"delta": 3}, {"delta": 4})}),
+        phone.create(PRODUCT, {**fields, "stock": steps({"delta": 3}, value=9)}),
     )
 
-    assert plain["state"] == "applied"
-    assert (relative["state"], relative["problem"]["code"]) == ("rejected", "invalid")
-    assert Product.objects.get().stock == 7
+    assert [result["state"] for result in results] == ["applied"] * 3
+    assert sorted(Product.objects.values_list("stock", flat=True)) == [7, 7, 9]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"delta": 3},
+        {"steps": []},
+        {"steps": [{"delta": 3}]},
+        {"steps": [{"id": "", "delta": 3}]},
+        {"steps": [{"id": "x" * 65, "delta": 3}]},
+        {"steps": [{"id": 1, "delta": 3}]},
+        {"steps": [{"id": "a", "delta": 3}, {"id": "a", "delta": 3}]},
+        {"steps": [{"id": "a", "add": ["x"]}]},
+        {"steps": [{"id": "a"}]},
+        {"steps": {"id": "a", "delta": 3}},
+        {"steps": [{"id": "a", "delta": 3}], "value": "x"},
+    ],
+    ids=str,
+)
+def test_a_step_needs_an_id_of_its_own(device: DeviceFactory, apples: Product, made: Any) -> None:
+    phone = device()
+    phone.pull()
+
+    (result,) = phone.push(phone.put(PRODUCT, str(apples.pk), {"stock": made}))
+
+    assert (result["state"], result["problem"]["code"]) == ("rejected", "invalid")
+
+
+def test_a_step_counts_once_whatever_number_it_comes_under(device: DeviceFactory, apples: Product) -> None:
+    phone, tablet = device(), device()
+    phone.pull()
+    tablet.pull()
+    change = delta(phone, apples, stock=3)
+
+    first, second = phone.push(change, change)
+    (third,) = tablet.push(change)
+
+    assert [result["state"] for result in (first, second, third)] == ["applied", "identical", "applied"]
+    assert second["row"]["fields"]["stock"] == 13
 
 
 def test_an_update_by_sql_and_a_delta_both_count(device: DeviceFactory, apples: Product) -> None:

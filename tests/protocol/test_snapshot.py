@@ -9,20 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncreset.protocol.changes import Row
+from syncreset.protocol.changes import Change, Row
 from syncreset.protocol.errors import InvalidSnapshot, TooLarge
 from syncreset.protocol.snapshot.lines import (
+    ChangeLine,
+    FieldSteps,
     Header,
     Limits,
     Line,
     MalformedLine,
     RowLine,
-    Step,
     TombstoneLine,
     UpdateLine,
 )
 from syncreset.protocol.snapshot.read import SnapshotReader
 from syncreset.protocol.snapshot.write import write_snapshot
+from syncreset.protocol.steps import Step
 from syncreset.protocol.strict_json import dumps
 from tests.support.properties import examples
 from tests.support.protocol_values import json_values, texts
@@ -40,10 +42,16 @@ text_deltas = st.decimals(allow_nan=False, allow_infinity=False, places=2).map(
 )
 
 
-def stepped(values: st.SearchStrategy[Any], parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """A field's value and the step that led to it."""
-    sent = st.dictionaries(st.integers(1, 2**63 - 1), parts, max_size=2)
-    return st.tuples(values, st.builds(Step, whole=parts, sent=sent))
+ids = st.text("abcdef0123456789", min_size=1, max_size=64)
+
+
+def stepped(values: st.SearchStrategy[Any], amounts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A field's value, the steps that led to it, and the ids of older ones."""
+    step = st.builds(Step, id=ids, amount=amounts, sent=st.booleans(), at=st.none() | times)
+    made = st.lists(step, min_size=1, max_size=3, unique_by=lambda step: step.id).map(tuple)
+    return st.tuples(
+        values, st.builds(FieldSteps, steps=made, counted=st.dictionaries(ids, times, max_size=2))
+    )
 
 
 steps = st.dictionaries(
@@ -55,7 +63,7 @@ steps = st.dictionaries(
 )
 
 
-def stepped_line(row: Row, base: dict[str, int], chosen: dict[str, tuple[Any, Step]]) -> RowLine:
+def stepped_line(row: Row, base: dict[str, int], chosen: dict[str, tuple[Any, FieldSteps]]) -> RowLine:
     values = {name: value for name, (value, _) in chosen.items()}
     return RowLine(
         model="m",
@@ -183,11 +191,13 @@ def test_any_lines_at_all_are_read_or_invalid(texts: list[bytes]) -> None:
         assert isinstance(found, list) or found.detail.isprintable()
 
 
-@given(kind=st.sampled_from(["row", "tombstone", "update"]), content=json_values, pulled=json_values)
+@given(
+    kind=st.sampled_from(["row", "tombstone", "update", "change"]), content=json_values, pulled=json_values
+)
 def test_a_line_of_any_shape_is_a_line_or_a_malformed_one(kind: str, content: Any, pulled: Any) -> None:
     header = gzip.decompress(sample()).split(b"\n")[0]
     line = dumps({kind: content, "pulled": pulled}).encode()
-    end = dumps({"end": {f"{kind}s": 1}}).encode()
+    end = dumps({"end": {"pushed" if kind == "change" else f"{kind}s": 1}}).encode()
 
     (found,) = read(gzip.compress(b"\n".join([header, line, end]), 1))
 
@@ -207,21 +217,33 @@ def line_with(steps: Any, base: Any = BASE) -> Line:
     return found
 
 
-def test_the_steps_of_a_row_are_read_with_what_was_sent_of_them() -> None:
+def test_the_steps_of_a_row_are_read_with_what_was_counted() -> None:
     line = line_with(
         {
-            "stock": {"delta": 3, "sent": {"413": 2, "9223372036854775807": -1}},
-            "weight": {"delta": "-0.50"},
-            "tags": {"add": ["b", "a", "a"], "sent": {"413": {"remove": ["c"]}}},
+            "stock": {"steps": [{"id": "a", "delta": 3, "sent": True, "at": 9}, {"id": "b", "delta": -1}]},
+            "weight": {"steps": [{"id": "c", "delta": "-0.50", "sent": True}], "counted": {"d": 8}},
+            "tags": {"steps": [{"id": "e", "add": ["b", "a", "a"]}]},
+            "name": {"counted": {"f": 7}},
         }
     )
 
     assert isinstance(line, RowLine)
     assert line.steps == {
-        "stock": Step(whole={"delta": 3}, sent={413: {"delta": 2}, 2**63 - 1: {"delta": -1}}),
-        "weight": Step(whole={"delta": "-0.50"}),
-        "tags": Step(whole={"add": ["a", "b"], "remove": []}, sent={413: {"add": [], "remove": ["c"]}}),
+        "stock": FieldSteps(
+            steps=(
+                Step(id="a", amount={"delta": 3}, sent=True, at=9),
+                Step(id="b", amount={"delta": -1}),
+            )
+        ),
+        "weight": FieldSteps(steps=(Step(id="c", amount={"delta": "-0.50"}, sent=True),), counted={"d": 8}),
+        "tags": FieldSteps(steps=(Step(id="e", amount={"add": ["a", "b"], "remove": []}),)),
+        "name": FieldSteps(counted={"f": 7}),
     }
+    assert line.steps["stock"].total == {"delta": 2}
+
+
+def one(field: str, **amount: Any) -> dict[str, Any]:
+    return {field: {"steps": [{"id": "a", **amount}]}}
 
 
 @pytest.mark.parametrize(
@@ -231,37 +253,42 @@ def test_the_steps_of_a_row_are_read_with_what_was_sent_of_them() -> None:
         [],
         {"stock": None},
         {"stock": 3},
-        {"stock": {}},
-        {"stock": {"delta": True}},
-        {"stock": {"delta": 1.0}},
-        {"stock": {"delta": None}},
-        {"stock": {"delta": "3"}},
-        {"stock": {"delta": 3, "add": []}},
-        {"stock": {"delta": 3, "sent": []}},
-        {"stock": {"delta": 3, "sent": {"0": 1}}},
-        {"stock": {"delta": 3, "sent": {"-1": 1}}},
-        {"stock": {"delta": 3, "sent": {"01": 1}}},
-        {"stock": {"delta": 3, "sent": {"\u0661": 1}}},
-        {"stock": {"delta": 3, "sent": {"9223372036854775808": 1}}},
-        {"stock": {"delta": 3, "sent": {"1": "1"}}},
-        {"stock": {"delta": 3, "sent": {"1": {"delta": 1}}}},
-        {"stock": {"add": ["b"]}},
-        {"weight": {"delta": 1}},
-        {"weight": {"delta": "1e3"}},
-        {"weight": {"delta": "\u0661"}},
-        {"weight": {"delta": "NaN"}},
-        {"weight": {"delta": ""}},
-        {"weight": {"delta": "1" * 1001}},
-        {"tags": {"delta": "1"}},
-        {"tags": {"sent": {}}},
-        {"tags": {"add": "b"}},
-        {"tags": {"add": [1]}},
-        {"tags": {"add": ["b"], "remove": ["b"]}},
-        {"tags": {"add": ["b"], "sent": {"1": 1}}},
-        {"tags": {"add": ["b"], "sent": {"1": {}}}},
-        {"name": {"delta": "1"}},
-        {"name": {"add": ["b"]}},
-        {"other": {"delta": 1}},
+        {"stock": {"delta": 3}, "steps": 1},
+        {"stock": {"steps": {}}},
+        {"stock": {"steps": [3]}},
+        {"stock": {"steps": [{"delta": 3}]}},
+        {"stock": {"steps": [{"id": 1, "delta": 3}]}},
+        {"stock": {"steps": [{"id": "", "delta": 3}]}},
+        {"stock": {"steps": [{"id": "a" * 65, "delta": 3}]}},
+        {"stock": {"steps": [{"id": "a\u0000", "delta": 3}]}},
+        {"stock": {"steps": [{"id": "a", "delta": 3}, {"id": "a", "delta": 3}]}},
+        {"stock": {"steps": [{"id": "a"}]}},
+        {"stock": {"counted": ["a"]}},
+        {"stock": {"counted": {"a": "1"}}},
+        {"stock": {"counted": {"a" * 65: 1}}},
+        one("stock", delta=True),
+        one("stock", delta=1.0),
+        one("stock", delta=None),
+        one("stock", delta="3"),
+        one("stock", delta=3, add=[]),
+        one("stock", delta=3, sent=1),
+        one("stock", delta=3, at="9"),
+        one("stock", delta=3, at=True),
+        one("stock", delta=3, at=2**63),
+        one("stock", add=["b"]),
+        one("weight", delta=1),
+        one("weight", delta="1e3"),
+        one("weight", delta="\u0661"),
+        one("weight", delta="NaN"),
+        one("weight", delta=""),
+        one("weight", delta="1" * 1001),
+        one("tags", delta="1"),
+        one("tags", add="b"),
+        one("tags", add=[1]),
+        one("tags", add=["b"], remove=["b"]),
+        one("name", delta="1"),
+        one("name", add=["b"]),
+        one("other", delta=1),
     ],
 )
 def test_steps_of_any_other_shape_make_the_line_malformed(steps: Any) -> None:
@@ -270,15 +297,29 @@ def test_steps_of_any_other_shape_make_the_line_malformed(steps: Any) -> None:
 
 @pytest.mark.parametrize("base", [{}, {"name": 1}])
 def test_a_step_without_a_base_makes_the_line_malformed(base: Any) -> None:
-    assert isinstance(line_with({"stock": {"delta": 3}}, base), MalformedLine)
-    assert isinstance(line_with({}, base), RowLine)
+    assert isinstance(line_with(one("stock", delta=3), base), MalformedLine)
+    assert isinstance(line_with({"stock": {"counted": {"a": 1}}}, base), RowLine)
 
 
 def test_a_row_made_by_the_client_may_have_steps_from_nothing() -> None:
-    line = line_with({"stock": {"delta": 7, "sent": {"413": 5}}}, None)
+    line = line_with(one("stock", delta=7), None)
 
     assert isinstance(line, RowLine)
-    assert (line.base, line.steps) == (None, {"stock": Step(whole={"delta": 7}, sent={413: {"delta": 5}})})
+    made = FieldSteps(steps=(Step(id="a", amount={"delta": 7}),))
+    assert (line.base, line.steps) == (None, {"stock": made})
+
+
+def test_a_change_that_was_pushed_is_a_line() -> None:
+    change = Change(
+        model="m", pk="1", op="put", fields={"name": "x"}, clocks={"name": 5}, base={"name": 4}, seq=7
+    )
+    header = Header(client="c", reset="r", schema="s", checkpoint=None, strategy="by_base")
+    target = io.BytesIO()
+
+    counts = write_snapshot(target, header, [ChangeLine(change=change)])
+
+    assert read(target.getvalue()) == [ChangeLine(change=change)]
+    assert counts.as_wire() == {"rows": 0, "tombstones": 0, "updates": 0, "pushed": 1}
 
 
 @given(limit=st.integers(1, 400))

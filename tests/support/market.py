@@ -4,12 +4,16 @@ from typing import Any
 
 from tests.market.models import Product
 from tests.support.device import Device
+from tests.support.device import steps as step_of
 
 PRODUCT = "market.product"
 
 
 def delta(device: Device, product: Product, **steps: Any) -> dict[str, Any]:
-    return device.put(PRODUCT, str(product.pk), {name: {"delta": step} for name, step in steps.items()})
+    """A change of a product's counters, each by one step."""
+    return device.put(
+        PRODUCT, str(product.pk), {name: step_of({"delta": step}) for name, step in steps.items()}
+    )
 
 
 def elements(product: Product) -> list[str]:
