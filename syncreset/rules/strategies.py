@@ -142,13 +142,16 @@ def heal(
     device comes first; whole rows that the server lacks. A row that is merely old in the snapshot (no clock newer than
     those of the tombstone's row) resurrects nothing. Of a counter or a set it is the value that was last pulled: where
     that is newer than what the server's value is known to hold, it takes its place, with all that was counted later.
+    What was acknowledged is no conflict, so no policy is asked.
     """
     if line.base is None:
         return None
     line = without_steps(line)
     reference = row if row is not None else tombstone.row if tombstone is not None else None
     acknowledged = {name for name in line.row.fields if name not in (line.base or {})}
-    if reference is not None:
+    if row is None and reference is not None:
+        forgotten = {name for name in acknowledged if line.row.clock(name) > reference.clock(name)}
+    elif reference is not None:
         forgotten = {name for name in acknowledged if _is_newer(line, name, reference, histories.get(name))}
     elif tombstone is not None:
         forgotten = acknowledged if line.row.updated > tombstone.deleted else set()
@@ -161,7 +164,7 @@ def heal(
         return replace(change, base={}, healing=True)
     values = {name: _with_later(line, name, histories.get(name)) for name in change.fields}
     values = {name: value for name, value in values.items() if not same(value, row.fields.get(name))}
-    bases = {name: histories[name].clock for name in values if name in histories}
+    bases = {name: row.clock(name) for name in values}
     return replace(change, fields=values, base=bases, healing=True) if values else None
 
 

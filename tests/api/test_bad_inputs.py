@@ -340,7 +340,7 @@ def diverged(what: str, device: Device) -> str:
         return device.checkpoint.partition(".")[0] + "." + "A" * 22
     if what == "epoch":
         begin_epoch()
-    changes = {"salt": {"salt": "0" * 16}, "number": {"number": cursor.number + 1}}
+    changes = {"salt": {"salt": "0" * 16}, "number": {"proof": cursor.proof + 1}}
     return encode_cursor(replace(cursor, **changes.get(what, {})))  # type: ignore[arg-type]
 
 
@@ -382,8 +382,8 @@ def test_a_purged_checkpoint_is_a_client_reset(phone: Device, path: str) -> None
 @pytest.mark.parametrize(
     ("again", "answer"),
     [
-        pytest.param({"label": "another"}, "seq_reused", id="19-seq-reused-with-another-body"),
-        pytest.param({}, "duplicate", id="20-seq-replayed"),
+        pytest.param({"label": "another"}, "client_copied", id="19-seq-reused-with-another-body"),
+        pytest.param({}, "repeated", id="20-seq-replayed"),
     ],
 )
 def test_a_sequence_number_that_comes_again(phone: Device, again: dict[str, str], answer: str) -> None:
@@ -394,13 +394,13 @@ def test_a_sequence_number_that_comes_again(phone: Device, again: dict[str, str]
 
     response = post_raw(phone.api, "/push", as_json(body))
 
-    if answer == "seq_reused":
-        problem_of(response, 409, "seq_reused")
+    if answer == "client_copied":
+        problem_of(response, 409, "client_copied")
         assert Specimen.objects.count() == 2
     else:
         assert [result["state"] for result in response.json()["results"]] == [
-            "duplicate",
-            "duplicate",
+            "applied",
+            "applied",
             "applied",
         ]
         assert Specimen.objects.count() == 3

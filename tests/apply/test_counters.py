@@ -32,12 +32,12 @@ def test_deltas_of_several_devices_add_up_and_are_no_conflict(device: DeviceFact
     phone.pull()
     tablet.pull()
 
-    for steps in (
+    for counted in (
         {"stock": 3, "sold": "-2", "weight": "0.25"},
         {"stock": -1, "sold": "1", "weight": "-2.00"},
     ):
         for one in (phone, tablet):
-            (result,) = one.push(delta(one, apples, **steps))
+            (result,) = one.push(delta(one, apples, **counted))
             assert (result["state"], "item" in result) == ("applied", False)
 
     apples.refresh_from_db()

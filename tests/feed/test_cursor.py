@@ -20,6 +20,7 @@ cursors = st.builds(
     Cursor,
     epoch=words,
     number=numbers,
+    proof=numbers,
     salt=words,
     entry=numbers,
     scopes=scopes,
@@ -34,7 +35,8 @@ cursors = st.builds(
 
 def meant(cursor: Cursor) -> tuple[Any, ...]:
     """What a cursor says; while it merely follows the feed nothing is being lost or gained."""
-    head = (cursor.epoch, cursor.number, cursor.salt, cursor.entry, cursor.scopes, cursor.phase, cursor.reset)
+    place = (cursor.epoch, cursor.number, cursor.entry, cursor.scopes, cursor.phase, cursor.reset)
+    head = (*place, cursor.proof, cursor.salt)
     if cursor.phase == "feed" and cursor.reset is None:
         return head
     return (*head, cursor.lost, cursor.gained, cursor.model, cursor.pk)
@@ -98,8 +100,9 @@ def test_any_json_in_its_place_is_malformed(value: Any) -> None:
 
 @given(
     parts=st.tuples(
-        st.sampled_from([1, 1, 1, 0, 2, True, "1"]),
+        st.sampled_from([2, 2, 2, 0, 1, True, "2"]),
         words | json_values,
+        st.integers() | json_values,
         st.integers() | json_values,
         words | json_values,
         st.integers() | json_values,
@@ -115,13 +118,14 @@ def test_what_looks_like_a_cursor_is_typed_or_malformed(parts: tuple[Any, ...]) 
         return
     assert not cursor.genuine
     assert 0 <= cursor.number <= WHOLE
+    assert 0 <= cursor.proof <= WHOLE
     assert 0 <= cursor.entry <= WHOLE
     for text in (cursor.epoch, cursor.salt, *cursor.scopes):
         assert text.isprintable()
 
 
 def test_a_key_that_was_replaced_is_honoured_while_it_is_a_fallback(settings: Settings) -> None:
-    text = encode_cursor(Cursor(epoch="e", number=1, salt="s"))
+    text = encode_cursor(Cursor(epoch="e", number=1, proof=1, salt="s"))
 
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", [settings.SECRET_KEY]
     assert decode_cursor(text).genuine

@@ -1,15 +1,18 @@
 """What a device counted offline is added by a recovery: once, whatever was pushed before and whoever recovers again."""
 
+import uuid
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.db import transaction
 
-from syncreset.clients.client import REMEMBERED, Client
+from syncreset.apply.counted import CountedStep
+from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset
 from syncreset.ledger.item import Item
-from syncreset.protocol.snapshot.lines import RowLine, Step
+from syncreset.protocol.snapshot.lines import FieldSteps, RowLine
+from syncreset.protocol.steps import Step, is_steps, parse_steps, steps_value, sum_of
 from syncreset.recovery.job import Recovery
 from syncreset.recovery.orders import preview, recover_again, undo
 from syncreset.recovery.run import run
@@ -32,15 +35,29 @@ def ordered(device: Device, *, full: bool = False) -> str:
     return str(reset.pk)
 
 
-def stepped(row: dict[str, Any], steps: dict[str, Step], **edits: Any) -> RowLine:
+def made(amount: Any, **more: Any) -> FieldSteps:
+    """One step of a field, under an id of its own."""
+    return FieldSteps(steps=(Step(id=str(uuid.uuid4()), amount=amount, **more),))
+
+
+def stepped(row: dict[str, Any], steps: dict[str, FieldSteps], **edits: Any) -> RowLine:
     return replace(edited(row, **edits), steps=steps)
 
 
-def counted(row: dict[str, Any], step: int, sent: dict[int, int] | None = None, **edits: Any) -> RowLine:
-    """The row after the device counted its stock by ``step``, parts of which it ``sent``."""
-    parts = {seq: {"delta": part} for seq, part in (sent or {}).items()}
-    stock = row["fields"]["stock"] + step
-    return stepped(row, {"stock": Step(whole={"delta": step}, sent=parts)}, stock=stock, **edits)
+def counted(row: dict[str, Any], *steps: Step | int, **edits: Any) -> RowLine:
+    """The row after the device counted its stock by some steps."""
+    found = [
+        Step(id=str(uuid.uuid4()), amount={"delta": step}) if isinstance(step, int) else step
+        for step in steps
+    ]
+    stock = row["fields"]["stock"] + sum(step.amount["delta"] for step in found)
+    return stepped(row, {"stock": FieldSteps(steps=tuple(found))}, stock=stock, **edits)
+
+
+def sent(change: dict[str, Any]) -> Step:
+    """The step of a change that was pushed, as a snapshot has it before its answer."""
+    (step,) = parse_steps(change["fields"]["stock"])
+    return replace(step, sent=True)
 
 
 def again(recovery: Recovery, **how: Any) -> Recovery:
@@ -51,8 +68,15 @@ def again(recovery: Recovery, **how: Any) -> Recovery:
 
 
 def told(recovery: Recovery) -> list[tuple[str, Any]]:
+    """The states of a recovery's items, and their fields: of steps what they come to."""
     return [
-        (item.state, item.change["fields"])
+        (
+            item.state,
+            {
+                name: sum_of(parse_steps(value)) if is_steps(value) else value
+                for name, value in item.change["fields"].items()
+            },
+        )
         for item in Item.objects.filter(recovery=recovery).order_by("line", "part")
     ]
 
@@ -83,9 +107,9 @@ def test_steps_of_a_snapshot_are_added_to_what_others_counted(
 ) -> None:
     Product.objects.update(stock=15, weight="2.00")
     steps = {
-        "stock": Step(whole={"delta": 3}),
-        "sold": Step(whole={"delta": "-1"}),
-        "weight": Step(whole={"delta": "0.25"}),
+        "stock": made({"delta": 3}),
+        "sold": made({"delta": "-1"}),
+        "weight": made({"delta": "0.25"}),
     }
     line = stepped(row, steps, stock=13, sold=str(2**53 - 1), weight="1.75", name="Ripe apples")
 
@@ -113,9 +137,12 @@ def test_steps_of_a_snapshot_are_added_to_what_others_counted(
 def test_strategies_that_write_values_write_that_of_the_counter(
     phone: Device, row: dict[str, Any], strategy: str
 ) -> None:
+    """Its steps are in it: they do not count once more."""
     Product.objects.update(stock=15)
 
-    recover(phone, ordered(phone), [counted(row, 3)], strategy=strategy)
+    recovery = recover(phone, ordered(phone), [counted(row, 3)], strategy=strategy)
+    assert stock() == 13
+    again(recovery, strategy="by_base")
 
     assert stock() == 13
 
@@ -133,7 +160,7 @@ def test_elements_added_and_removed_offline_both_count(phone: Device, apples: Pr
     apples.tags.set([fresh, red])
     phone.pull()
     row = phone.rows[PRODUCT, str(apples.pk)]
-    step = Step(whole={"add": [], "remove": ["fresh"]})
+    step = made({"add": [], "remove": ["fresh"]})
     apples.tags.add(green)
 
     recovery = recover(phone, ordered(phone), [stepped(row, {"tags": step}, tags=["red"])])
@@ -142,60 +169,65 @@ def test_elements_added_and_removed_offline_both_count(phone: Device, apples: Pr
     assert elements(apples) == ["green", "red"]
 
 
-def test_what_was_pushed_of_a_step_is_left_out_by_its_number(phone: Device, row: dict[str, Any]) -> None:
+def test_a_step_that_was_pushed_counts_no_second_time(phone: Device, row: dict[str, Any]) -> None:
     """The push of 4 arrived, and its answer was lost; that of 2 did not."""
-    phone.push(delta(phone, Product.objects.get(), stock=4))
-    assert (phone.seq, stock()) == (1, 14)
-    phone.seq = 2
+    arrived, lost_one = (delta(phone, Product.objects.get(), stock=step) for step in (4, 2))
+    phone.push(arrived)
 
-    recovery = recover(phone, ordered(phone), [counted(row, 9, {1: 4, 2: 2})])
+    recovery = recover(phone, ordered(phone), [counted(row, sent(arrived), sent(lost_one), 3)])
 
-    assert told(recovery) == [("applied", {"stock": {"delta": 5}})]
+    assert told(recovery) == [("applied", {"stock": {"delta": 9}})]
+    assert Item.objects.get(recovery=recovery).fields["stock"]["client"] == {"delta": 5}
     assert stock() == 19
 
 
-def test_a_number_that_was_passed_over_was_never_taken(phone: Device, row: dict[str, Any]) -> None:
-    """The new store pushes before the backup is recovered: what the old one sent has a lower number."""
-    phone.seq = 1
-    phone.push(delta(phone, Product.objects.get(), stock=1))
+def test_a_step_that_was_pushed_as_a_whole_is_identical(phone: Device, row: dict[str, Any]) -> None:
+    change = delta(phone, Product.objects.get(), stock=4)
+    phone.push(change)
 
-    recover(phone, ordered(phone), [counted(row, 4, {1: 4})])
+    recovery = recover(phone, ordered(phone), [counted(row, sent(change))])
 
-    assert stock() == 15
-
-
-def test_a_step_that_was_pushed_as_a_whole_carries_nothing(phone: Device, row: dict[str, Any]) -> None:
-    phone.push(delta(phone, Product.objects.get(), stock=4))
-
-    recovery = recover(phone, ordered(phone), [counted(row, 4, {1: 4})])
-
-    assert (told(recovery), recovery.unchanged, stock()) == ([], 1, 14)
+    assert (told(recovery), stock()) == ([("identical", {"stock": {"delta": 4}})], 14)
 
 
-@pytest.mark.parametrize(("seq", "stands"), [(1, 19), (2, 9)])
+def test_a_push_that_arrives_after_the_recovery_counts_no_second_time(
+    phone: Device, row: dict[str, Any]
+) -> None:
+    change = delta(phone, Product.objects.get(), stock=4)
+    recover(phone, ordered(phone), [counted(row, sent(change), 3)])
+    Reset.objects.update(bootstrapped=1)
+
+    (result,) = phone.push(change)
+
+    assert (result["state"], result["row"]["fields"]["stock"], stock()) == ("identical", 17, 17)
+
+
+@pytest.mark.parametrize(("arrived", "stands"), [(True, 19), (False, 9)])
 def test_a_row_made_offline_is_counted_on_where_its_push_arrived(
-    phone: Device, seq: int, stands: int
+    phone: Device, arrived: bool, stands: int
 ) -> None:
     """It was pushed with 7, and is 9 by now. Where the push arrived, others have counted it up to 17."""
-    made = phone.create(PRODUCT, new_product(stock=7))
-    if seq == 1:
-        phone.push(made)
-        Product.objects.filter(pk=made["pk"]).update(stock=17)
+    seven = Step(id="seven", amount={"delta": 7})
+    change = phone.create(PRODUCT, new_product(stock=steps_value([seven])))
+    if arrived:
+        phone.push(change)
+        Product.objects.filter(pk=change["pk"]).update(stock=17)
     line = replace(
-        made_here(PRODUCT, made["pk"], new_product(stock=9)),
-        steps={"stock": Step(whole={"delta": 9}, sent={seq: {"delta": 7}})},
+        made_here(PRODUCT, change["pk"], new_product(stock=9)),
+        steps={"stock": FieldSteps(steps=(replace(seven, sent=True), Step(id="two", amount={"delta": 2})))},
     )
 
     recovery = recover(phone, ordered(phone), [line])
     again(recovery)
 
-    assert Product.objects.get(pk=made["pk"]).stock == stands
+    assert Product.objects.get(pk=change["pk"]).stock == stands
 
 
 def test_what_was_taken_back_after_it_was_pushed_is_taken_back(phone: Device, row: dict[str, Any]) -> None:
-    phone.push(delta(phone, Product.objects.get(), stock=4))
+    change = delta(phone, Product.objects.get(), stock=4)
+    phone.push(change)
 
-    recover(phone, ordered(phone), [counted(row, 0, {1: 4})])
+    recover(phone, ordered(phone), [counted(row, sent(change), -4)])
 
     assert stock() == 10
 
@@ -210,10 +242,7 @@ def test_recovered_again_a_step_is_not_added_twice(phone: Device, row: dict[str,
     third = again(recovery, strategy="by_update_log")
 
     for repeated in (rehearsal, second, third):
-        assert told(repeated) == [
-            ("identical", {"name": "Ripe apples"}),
-            ("identical", {"stock": {"delta": 3}}),
-        ]
+        assert told(repeated) == [("identical", {"name": "Ripe apples", "stock": {"delta": 3}})]
     assert stock() == 13
 
 
@@ -241,8 +270,7 @@ def test_a_step_that_an_undo_could_not_take_back_is_not_added_again(
     assert (told(second), stock()) == ([("identical", {"stock": {"delta": 3}})], 20)
 
 
-@pytest.mark.parametrize("keep", ["client", {"stock": {"delta": 3}}])
-def test_a_step_that_was_parked_is_added_once_it_fits(phone: Device, row: dict[str, Any], keep: Any) -> None:
+def test_a_step_that_was_parked_is_added_once_it_fits(phone: Device, row: dict[str, Any]) -> None:
     Product.objects.update(stock=32_767)
     recovery = recover(phone, ordered(phone), [counted(row, 3, name="Ripe apples")])
     assert [state for state, _ in told(recovery)] == ["parked"]
@@ -253,7 +281,7 @@ def test_a_step_that_was_parked_is_added_once_it_fits(phone: Device, row: dict[s
 
     assert stock() == 103
     (waiting,) = Item.objects.filter(state="parked")
-    assert (resolve(phone, waiting, keep), stock()) == ("identical", 103)
+    assert (resolve(phone, waiting, "client"), stock()) == ("identical", 103)
 
 
 def test_a_step_brings_back_a_row_that_was_deleted_meanwhile(phone: Device, row: dict[str, Any]) -> None:
@@ -272,7 +300,7 @@ def test_the_step_of_a_field_that_is_no_counter_any_more_is_its_value(
     phone = device(shelter)
     phone.pull()
     row = phone.rows[DOG, str(dog.pk)]
-    line = stepped(row, {"age": Step(whole={"delta": 2})}, age=5)
+    line = stepped(row, {"age": made({"delta": 2})}, age=5)
 
     recovery = recover(phone, ordered(phone), [line])
 
@@ -307,7 +335,8 @@ def test_a_step_that_another_device_may_have_brought_back_waits_for_a_person(
     phone: Device, row: dict[str, Any], device: DeviceFactory
 ) -> None:
     """Of 7, 4 were pushed to the server that was lost. The other device knows its count of then."""
-    phone.push(delta(phone, Product.objects.get(), stock=4))
+    change = delta(phone, Product.objects.get(), stock=4)
+    phone.push(change)
     other = device()
     other.pull()
     theirs = other.rows[row["model"], row["pk"]]
@@ -315,41 +344,52 @@ def test_a_step_that_another_device_may_have_brought_back_waits_for_a_person(
     recover(other, ordered(other, full=True), [edited(theirs)])
     assert stock() == 14
 
-    recovery = recover(phone, ordered(phone, full=True), [counted(row, 7, {1: 4})])
+    recovery = recover(phone, ordered(phone, full=True), [counted(row, sent(change), 3)])
 
     assert told(recovery) == [("applied", {"stock": {"delta": 3}}), ("parked", {"stock": {"delta": 4}})]
     assert stock() == 17
     (waiting,) = Item.objects.filter(state="parked")
-    assert (waiting.code, waiting.seq, waiting.fields["stock"]["server"]) == ("step_unclear", 1, 14)
+    assert (waiting.code, waiting.fields["stock"]["server"]) == ("step_unclear", 14)
     second = again(recovery)
     assert told(second) == [("identical", {"stock": {"delta": 3}}), ("parked", {"stock": {"delta": 4}})]
     assert (resolve(phone, waiting, "client"), stock()) == ("applied", 21)
+    (repeated,) = Item.objects.filter(state="parked")
+    assert (resolve(phone, repeated, "client"), stock()) == ("identical", 21)
+
+
+def test_an_answered_step_is_in_what_another_device_has_brought_back_since(
+    phone: Device, row: dict[str, Any], device: DeviceFactory
+) -> None:
+    change = delta(phone, Product.objects.get(), stock=4)
+    (result,) = phone.push(change)
+    answered = replace(sent(change), at=result["clocks"]["stock"])
+    other = device()
+    other.pull()
+    theirs = other.rows[row["model"], row["pk"]]
+    restore(row)
+    recover(other, ordered(other, full=True), [edited(theirs)])
+
+    recover(phone, ordered(phone, full=True), [counted(row, answered, 3)])
+
+    assert stock() == 17
+    assert not Item.objects.filter(state="parked").exists()
 
 
 def test_a_step_of_which_the_lost_server_told_nobody_is_added(phone: Device, row: dict[str, Any]) -> None:
-    phone.push(delta(phone, Product.objects.get(), stock=4))
+    change = delta(phone, Product.objects.get(), stock=4)
+    phone.push(change)
     restore(row)
 
-    recovery = recover(phone, ordered(phone, full=True), [counted(row, 7, {1: 4})])
+    recovery = recover(phone, ordered(phone, full=True), [counted(row, sent(change), 3)])
     again(recovery)
 
     assert stock() == 17
 
 
-def test_a_number_that_the_server_has_forgotten_waits_for_a_person(
-    phone: Device, row: dict[str, Any]
-) -> None:
-    Client.objects.update(acked=5000, recent=[[seq, ""] for seq in range(5001 - REMEMBERED, 5001)])
-
-    recovery = recover(phone, ordered(phone), [counted(row, 7, {1: 4, 5000: 2})])
-
-    assert told(recovery) == [("applied", {"stock": {"delta": 1}}), ("parked", {"stock": {"delta": 4}})]
-    assert stock() == 11
-
-
 def restore(row: dict[str, Any] | None) -> None:
     """What a restore does: the row and what is known of the client's pushes are again what they were."""
-    Client.objects.update(acked=0, recent=[])
+    Client.objects.update(acked=0, pushes=0, receipt="", receipt_before="")
+    CountedStep.objects.all().delete()
     if row is None:
         Product.objects.all()._raw_delete("default")
         return

@@ -96,7 +96,7 @@ def test_healing_brings_a_restored_row_to_what_was_acknowledged(
 ) -> None:
     """Of what the client did not change itself, the later of the two versions of each field stands."""
     line = RowLine(model="m", pk="1", row=new, base=base)
-    change = heal(line, old, None)
+    change = heal(line, old, None, {})
     after = old if change is None else merge(old, None, change, Policy()).row or old
 
     for name in NAMES:
@@ -104,12 +104,12 @@ def test_healing_brings_a_restored_row_to_what_was_acknowledged(
         assert same(after.fields[name], new.fields[name] if healed else old.fields[name])
     if change is not None:
         assert change.healing
-        assert heal(line, after, None) is None
+        assert heal(line, after, None, {}) is None
 
 
 @given(line=lines)
 def test_a_row_that_the_server_lacks_is_healed_whole(line: RowLine) -> None:
-    change = heal(line, None, None)
+    change = heal(line, None, None, {})
 
     assert (change is None) == (line.base is None)
     if change is not None:
@@ -132,7 +132,7 @@ def test_a_row_that_is_merely_old_resurrects_nothing(
         line, row=replace(line.row, clocks=clocks, updated=min(line.row.updated, tombstone.deleted))
     )
 
-    assert heal(old, None, tombstone) is None
+    assert heal(old, None, tombstone, {}) is None
 
 
 @given(at=times, base=st.none() | times, pulled=st.booleans(), healing=st.booleans(), row=rows())

@@ -4,7 +4,15 @@ from dataclasses import replace
 from typing import Any
 
 from syncreset.protocol.changes import Row
-from syncreset.protocol.snapshot.lines import Line, MalformedLine, RowLine, Step, TombstoneLine, UpdateLine
+from syncreset.protocol.snapshot.lines import (
+    FieldSteps,
+    Line,
+    MalformedLine,
+    RowLine,
+    TombstoneLine,
+    UpdateLine,
+)
+from syncreset.protocol.steps import Step
 from syncreset.recovery.upcast.carry import Upcaster, fates, upcaster_for
 from syncreset.tracking.registry import many_to_many_fields, tracked_models
 from syncreset.wire.schema import current_schema
@@ -60,8 +68,8 @@ def test_steps_are_carried_over_in_the_form_of_the_values_of_now() -> None:
     line = replace(
         row(PRODUCT, stock=13, sold=5),
         steps={
-            "stock": Step(whole={"delta": 3}),
-            "sold": Step(whole={"delta": -2}, sent={413: {"delta": 1}}),
+            "stock": FieldSteps(steps=(Step(id="a", amount={"delta": 3}),)),
+            "sold": FieldSteps(steps=(Step(id="b", amount={"delta": -2}, sent=True),), counted={"c": 7}),
         },
     )
 
@@ -70,8 +78,8 @@ def test_steps_are_carried_over_in_the_form_of_the_values_of_now() -> None:
     assert isinstance(carried, RowLine)
     assert carried.row.fields == {"stock": 13, "sold": "5"}
     assert carried.steps == {
-        "stock": Step(whole={"delta": 3}),
-        "sold": Step(whole={"delta": "-2"}, sent={413: {"delta": "1"}}),
+        "stock": FieldSteps(steps=(Step(id="a", amount={"delta": 3}),)),
+        "sold": FieldSteps(steps=(Step(id="b", amount={"delta": "-2"}, sent=True),), counted={"c": 7}),
     }
 
 

@@ -38,6 +38,7 @@ def push_raw(device: Device, *changes: Mapping[str, Any]) -> list[dict[str, Any]
     response = post_raw(device.api, "/push", as_json(device.body(*changes)))
     assert response.status_code == 200, (response.status_code, response.content[:500])
     answer = response.json()
+    device.receipt = answer["receipt"]
     assert answer["acked"] == device.seq
     assert [result["seq"] for result in answer["results"]] == list(
         range(device.seq - len(changes) + 1, device.seq + 1)

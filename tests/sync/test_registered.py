@@ -11,7 +11,7 @@ from pytest_django import Settings
 from syncreset.feed.entries import Entry, EntryKind
 from syncreset.ledger.item import Item
 from tests.market.models import Product, Stand, Trader
-from tests.support.device import Device
+from tests.support.device import Device, steps
 from tests.support.factories import DeviceFactory
 from tests.support.snapshots import edited, forced, recover
 
@@ -123,7 +123,7 @@ def test_counters_of_a_registered_model_add_up(device: DeviceFactory, keeper: Us
     tablet.pull()
 
     for one in (phone, tablet):
-        one.push(one.put(TRADER, str(ann.pk), {"debts": {"delta": 5}}))
+        one.push(one.put(TRADER, str(ann.pk), {"debts": steps({"delta": 5})}))
 
     ann.refresh_from_db()
     assert ann.debts == 10
