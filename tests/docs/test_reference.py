@@ -126,7 +126,7 @@ def test_every_code_of_a_problem_is_in_the_protocol() -> None:
     own_to_the_device = {"receipt_mismatch", "removed"}
     inside_recoveries = {"crashed", "ledger_mismatch"}
 
-    assert {"unique", "invalid_text", "client_reset", "seq_reused"} <= server
+    assert {"unique", "invalid_text", "client_reset", "client_copied"} <= server
     assert missing(server - own_to_the_device - inside_recoveries, "docs/reference/protocol.md") == []
 
 

@@ -11,7 +11,15 @@ from syncreset.protocol.changes import Row, Tombstone, same
 from syncreset.protocol.snapshot.lines import RowLine, TombstoneLine
 from syncreset.rules.instruction import Instruction
 from syncreset.rules.merge import Policy, merge
-from syncreset.rules.strategies import STRATEGIES, Synced, by_base, by_field, heal, tombstone_change
+from syncreset.rules.strategies import (
+    STRATEGIES,
+    Synced,
+    by_base,
+    by_field,
+    canonical,
+    heal,
+    tombstone_change,
+)
 from tests.support.protocol_values import NAMES, rows, times, tombstones
 
 bases = st.dictionaries(st.sampled_from(NAMES), times)
@@ -94,13 +102,19 @@ def test_local_edits_come_back_from_a_snapshot_whatever_the_clocks(
 def test_healing_brings_a_restored_row_to_what_was_acknowledged(
     old: Row, new: Row, base: dict[str, int]
 ) -> None:
-    """Of what the client did not change itself, the later of the two versions of each field stands."""
+    """Of what the client did not change itself, the later of the two versions of each field stands.
+
+    Of two of one time it is the greater value, so that it is no matter which device comes first.
+    """
     line = RowLine(model="m", pk="1", row=new, base=base)
     change = heal(line, old, None, {})
     after = old if change is None else merge(old, None, change, Policy()).row or old
 
     for name in NAMES:
-        healed = name not in base and new.clock(name) > old.clock(name)
+        later = new.clock(name) > old.clock(name) or (
+            new.clock(name) == old.clock(name) and canonical(new.fields[name]) > canonical(old.fields[name])
+        )
+        healed = name not in base and later
         assert same(after.fields[name], new.fields[name] if healed else old.fields[name])
     if change is not None:
         assert change.healing

@@ -481,7 +481,7 @@ def test_a_tombstone_keeps_the_row_and_a_put_brings_it_back(
             **{"label": "", **values, "file": "specimens/a.bin"}, **(targets() if related else {})
         )
         before = row_of(Specimen.objects.get(pk=row.pk)).row
-        phone.checkpoint, phone.seq = None, acked_of(phone)
+        phone.checkpoint, phone.seq, phone.receipt = None, acked_of(phone), receipt_of(phone)
         phone.rows.clear()
         phone.pull()
         assert phone.rows[SPECIMEN, str(row.pk)]["fields"] == before.fields
@@ -508,6 +508,11 @@ def test_a_tombstone_keeps_the_row_and_a_put_brings_it_back(
 
 def acked_of(device: Device) -> int:
     return Client.objects.get(pk=device.client).acked
+
+
+def receipt_of(phone: Device) -> str:
+    """The receipt of the client's last push as the server has it, whatever was rolled back since."""
+    return Client.objects.get(pk=phone.client).receipt
 
 
 def test_a_file_travels_by_its_name_and_digest_also_from_a_tombstone(phone: Device) -> None:
