@@ -7,12 +7,14 @@ snapshot of a reset, in that of a copy of the store and in a recovery that is ru
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from django.conf import settings
 from django.db import models
 
 from ..clients.client import Client
+from ..feed.checkpoints import purged_before
 from ..protocol.changes import Row, RowKey
 from ..protocol.clock import now
 from ..protocol.errors import Problem
@@ -62,6 +64,11 @@ class Counting:
     known: set[str]
     fresh: set[str] = field(default_factory=set)
 
+    @cached_property
+    def purged(self) -> int:
+        """The time (µs) up to which the server may have forgotten what was counted."""
+        return purged_before()
+
     @classmethod
     def of(cls, batch: Iterable[Prepared], context: Context) -> "Counting":
         """What was counted before of the steps in the changes of a batch, whose rows are locked."""
@@ -89,14 +96,21 @@ class Counting:
         return replace(change, fields={**change.fields, **amounts}, from_nothing=from_nothing)
 
     def doubt(self, change: Instruction, model: WireModel, row: Row | None) -> Outcome | None:
-        """What becomes of a change that was sent before to a server that has been restored since.
+        """What becomes of a change with steps of which nobody can tell whether they are counted: a person is asked.
 
-        Another device may have brought home a value that holds its steps. Nobody can tell, so a person is asked.
+        The server may have purged that they were; or it was restored since they were sent, and another device may have
+        brought home a value that holds them.
         """
-        if not self.context.again or row is None:
-            return None
         unknown = [name for name, steps in _ids(change).items() if not self.known >= steps.keys()]
-        made_of = histories(model, {change.pk: row}) if unknown else {}
+        if not unknown or row is None or self.context.undoing:
+            return None
+        purged = self.purged
+        for name in unknown:
+            if change.clock(name) < purged:
+                detail = "this step is older than what the server has purged, and may have been counted"
+                problem = Problem(code="step_unclear", detail=detail, field=name)
+                return Outcome.parked(self.net(change), problem)
+        made_of = histories(model, {change.pk: row}) if self.context.again else {}
         for name in unknown:
             history = made_of.get(change.row_key, {}).get(name)
             if history is not None and history.healed and history.known > (change.base or {}).get(name, -1):
@@ -218,6 +232,12 @@ def uncount(recovery: uuid.UUID, fields: Iterable[tuple[str, str, str]]) -> None
     ]
     for start in range(0, len(gone), 500):
         CountedStep.objects.filter(pk__in=gone[start : start + 500]).delete()
+
+
+def forget_counted(before: int) -> int:
+    """Forget the steps counted before a time (µs). Returns how many. No client may hold them any more."""
+    count, _ = CountedStep.objects.filter(created__lt=before).delete()
+    return count
 
 
 def histories(model: WireModel, rows: Mapping[str, Row]) -> dict[RowKey, dict[str, FieldHistory]]:

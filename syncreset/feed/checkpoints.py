@@ -110,6 +110,12 @@ def continuation(cursor: Cursor) -> Continuation:
     return "possible" if known == cursor.salt else "diverged"
 
 
+def purged_before() -> int:
+    """The time (µs) up to which the server has purged what it knew; 0 where it has purged nothing."""
+    horizon = feed_state().horizon
+    return Checkpoint.objects.filter(number=horizon).values_list("at", flat=True).first() or 0
+
+
 def purge(before: int) -> int:
     """Remove tombstones and departures made before a time (µs) and remember the horizon. Returns how many.
 

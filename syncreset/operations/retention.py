@@ -8,6 +8,7 @@ from django.db import models, transaction
 from django.db.models import Exists, F, OuterRef, Q, Subquery, Sum
 
 from .. import conf
+from ..apply.counted import forget_counted
 from ..clients.client import Client
 from ..feed import checkpoints as feed
 from ..protocol.clock import now
@@ -84,7 +85,9 @@ def _purge_feed(at: int, *, dry_run: bool) -> tuple[int, int, int, int]:
     """A rehearsal does it in earnest and rolls it back, so that it can say nothing else than the purge itself."""
     with transaction.atomic():
         before = feed.feed_state().horizon
-        count = feed.purge(at - int(conf.get("RETENTION") * 1_000_000))
+        kept_since = at - int(conf.get("RETENTION") * 1_000_000)
+        count = feed.purge(kept_since)
+        forget_counted(kept_since)
         horizon = feed.feed_state().horizon
         left_behind = Client.objects.filter(checkpoint__gte=before, checkpoint__lt=horizon)
         unsynced = left_behind.aggregate(pending=Sum("pending"))["pending"] or 0

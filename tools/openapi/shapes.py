@@ -94,6 +94,8 @@ SCHEMAS: Mapping[str, Schema] = {
     "PullRequest": object_of(
         {"client": UUID, "schema": TEXT, "checkpoint": nullable("string")},
         {
+            "receipt": TEXT,
+            "held": nullable("string"),
             "limit": {"type": "integer", "minimum": 1},
             "pending": COUNT,
             "reset": nullable("string", format="uuid"),
@@ -107,7 +109,8 @@ SCHEMAS: Mapping[str, Schema] = {
             "scopes": array_of(TEXT),
             "acked": COUNT,
             "server_time": TIME,
-        }
+        },
+        {"receipt": TEXT},
     ),
     "PulledChange": {
         "oneOf": [
@@ -123,7 +126,8 @@ SCHEMAS: Mapping[str, Schema] = {
             "checkpoint": nullable("string"),
             "client_time": TIME,
             "changes": array_of(ref("PushedChange")),
-        }
+        },
+        {"receipt": TEXT, "again": FLAG},
     ),
     "PushedChange": object_of(
         {
@@ -135,9 +139,11 @@ SCHEMAS: Mapping[str, Schema] = {
         },
         {"fields": FIELDS, "base": {"oneOf": [CLOCKS, {"type": "null"}]}, "group": nullable("string")},
     ),
-    "PushAnswer": object_of({"acked": COUNT, "results": array_of(ref("Result")), "server_time": TIME}),
+    "PushAnswer": object_of(
+        {"acked": COUNT, "receipt": TEXT, "results": array_of(ref("Result")), "server_time": TIME}
+    ),
     "Result": object_of(
-        {"seq": {"type": "integer", "minimum": 1}, "state": word(*STATES, "duplicate")},
+        {"seq": {"type": "integer", "minimum": 1}, "state": word(*STATES)},
         {
             "clocks": CLOCKS,
             "updated": TIME,
@@ -145,7 +151,6 @@ SCHEMAS: Mapping[str, Schema] = {
             "problem": ref("ChangeProblem"),
             "item": UUID,
             "row": ref("Row"),
-            "outcome": word(*STATES),
         },
     ),
     "Row": object_of({"fields": FIELDS, "updated": TIME, "clocks": CLOCKS}),
