@@ -4,6 +4,7 @@
 #   make demo SERVE=0    the walk-through alone
 #   make test            the tests, on SQLite and then on PostgreSQL
 #   make explore         the property tests, at random and for longer
+#   make simulate        schedules of devices and a server on which everything goes wrong: SCHEDULES, from SEED on
 #   make lint            ruff, mypy, and the floors that modules may import from
 #   make format          what ruff can put right by itself
 #   make clean           removes what all of these made
@@ -21,6 +22,8 @@ SERVE ?= 1
 PORT ?= 8000
 PYTEST_ARGS ?=
 EXPLORE ?= 10
+SCHEDULES ?= 150
+SEED ?= 1
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 export SERVE PORT
@@ -33,7 +36,7 @@ export REDIS_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sqlite test-postgresql explore migrations lint format clean
+.PHONY: help demo test test-sqlite test-postgresql explore simulate migrations lint format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -80,6 +83,9 @@ test-postgresql: $(VENV)/test.stamp
 # Property tests draw EXPLORE times as many examples, other ones each time. What is found is kept in .hypothesis.
 explore: $(VENV)/test.stamp
 	SYNCRESET_EXPLORE=$(EXPLORE) SYNCRESET_TEST_DATABASE=sqlite $(PYTEST) -m hypothesis
+
+simulate: $(VENV)/test.stamp
+	SYNCRESET_SCHEDULES=$(SCHEDULES) SYNCRESET_SEED=$(SEED) SYNCRESET_TEST_DATABASE=sqlite $(PYTEST) tests/simulation
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .

@@ -329,7 +329,7 @@ class Upcaster:
 
 
 def upcaster_for(schema: str) -> Upcaster:
-    """The upcaster for snapshots of a published schema, by its hash."""
+    """The upcaster for snapshots of a published schema."""
     return Upcaster(None if schema == current_schema()["hash"] else published(schema))
 
 
