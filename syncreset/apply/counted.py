@@ -58,11 +58,11 @@ class CountedStep(models.Model):
 
 @dataclass(kw_only=True)
 class Counting:
-    """What is counted of the steps of one batch, and what is about to be."""
+    """What is counted of the steps of one batch, and what is about to be: by id the key of the row."""
 
     context: Context
-    known: set[str]
-    fresh: set[str] = field(default_factory=set)
+    known: Mapping[str, str]
+    fresh: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def purged(self) -> int:
@@ -74,10 +74,6 @@ class Counting:
         """What was counted before of the steps in the changes of a batch, whose rows are locked."""
         ids = {step for prepared in batch for steps in _ids(prepared.change).values() for step in steps}
         return cls(context=context, known=counted_among(context.client, ids))
-
-    def begin(self) -> None:
-        """The batch is merged from its beginning."""
-        self.fresh = set()
 
     def net(self, change: Instruction) -> Instruction:
         """The change with the amounts of those steps alone that are not counted yet."""
@@ -98,18 +94,21 @@ class Counting:
     def doubt(self, change: Instruction, model: WireModel, row: Row | None) -> Outcome | None:
         """What becomes of a change with steps of which nobody can tell whether they are counted: a person is asked.
 
-        The server may have purged that they were; or it was restored since they were sent, and another device may have
-        brought home a value that holds them.
+        Their ids may be those of another row's steps; the server may have purged that they were counted; or it was
+        restored since they were sent, and another device may have brought home a value that holds them.
         """
-        unknown = [name for name, steps in _ids(change).items() if not self.known >= steps.keys()]
+        steps_of = _ids(change)
+        for name, steps in steps_of.items():
+            if any({**self.fresh, **self.known}.get(step, change.pk) != change.pk for step in steps):
+                return self._unclear(change, name, "this step has the id of a step of another row")
+        unknown = [name for name, steps in steps_of.items() if not steps.keys() <= self.known.keys()]
         if not unknown or row is None or self.context.undoing:
             return None
         purged = self.purged
         for name in unknown:
             if change.clock(name) < purged:
                 detail = "this step is older than what the server has purged, and may have been counted"
-                problem = Problem(code="step_unclear", detail=detail, field=name)
-                return Outcome.parked(self.net(change), problem)
+                return self._unclear(change, name, detail)
         made_of = histories(model, {change.pk: row}) if self.context.again else {}
         for name in unknown:
             history = made_of.get(change.row_key, {}).get(name)
@@ -117,15 +116,17 @@ class Counting:
                 detail = (
                     "this step was sent before, and may be in a value that another device has brought back"
                 )
-                problem = Problem(code="step_unclear", detail=detail, field=name)
-                return Outcome.parked(self.net(change), problem)
+                return self._unclear(change, name, detail)
         return None
+
+    def _unclear(self, change: Instruction, name: str, detail: str) -> Outcome:
+        return Outcome.parked(self.net(change), Problem(code="step_unclear", detail=detail, field=name))
 
     def take(self, change: Instruction, outcome: Outcome) -> None:
         """What the change has counted is not counted once more by a later one of the batch."""
-        self.fresh |= {
-            step for name, steps in _ids(change).items() if _took(outcome, name) for step in steps
-        } - self.known
+        for name, steps in _ids(change).items():
+            if _took(outcome, name):
+                self.fresh |= {step: change.pk for step in steps if step not in self.known}
 
     def note(self, batch: Sequence[Prepared], merged: Sequence[tuple[Row | None, Outcome]]) -> None:
         """Keep what was counted, within the caller's transaction."""
@@ -199,14 +200,14 @@ def _took(outcome: Outcome, name: str) -> bool:
     return decision is not None and decision.kept == "client" and outcome.state != "rejected"
 
 
-def counted_among(client: Client, ids: Collection[str]) -> set[str]:
-    """Those of some ids under which a step of the client's user is counted."""
+def counted_among(client: Client, ids: Collection[str]) -> dict[str, str]:
+    """Those of some ids under which a step of the client's user is counted, with the key of its row."""
     known = CountedStep.objects.filter(user=client.user_id)
     wanted = sorted(ids)
     return {
-        step
+        step: pk
         for start in range(0, len(wanted), 500)
-        for step in known.filter(step__in=wanted[start : start + 500]).values_list("step", flat=True)
+        for step, pk in known.filter(step__in=wanted[start : start + 500]).values_list("step", "pk_text")
         if step is not None
     }
 

@@ -258,3 +258,20 @@ def test_an_update_by_sql_and_a_delta_both_count(device: DeviceFactory, apples: 
     row = Product.objects.get()
     assert row.stock == 7
     assert row.field_timestamps["stock"] <= now()
+
+
+def test_a_step_with_the_id_of_another_rows_step_waits_for_a_person(
+    device: DeviceFactory, apples: Product
+) -> None:
+    pears = Product.objects.create(name="Pears", stock=5)
+    phone = device()
+    phone.pull()
+    first, second = delta(phone, apples, stock=1), delta(phone, pears, stock=2)
+    second["fields"]["stock"]["steps"][0]["id"] = first["fields"]["stock"]["steps"][0]["id"]
+
+    results = [*phone.push(first, second), *phone.push(second)]
+
+    assert [result["state"] for result in results] == ["applied", "parked", "parked"]
+    assert results[1]["problem"]["code"] == "step_unclear"
+    pears.refresh_from_db()
+    assert pears.stock == 5
