@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 FIRST = int(os.environ.get("SYNCRESET_SEED", "1"))
 SCHEDULES = int(os.environ.get("SYNCRESET_SCHEDULES", "8"))
-STEPS = 25
+STEPS = 30
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + SCHEDULES))

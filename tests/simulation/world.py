@@ -59,11 +59,11 @@ class World:
             (self.delete, 1),
             (self.sync, 6),
             (self.lose, 4),
-            (self.order, 1),
+            (self.order, 2),
             (self.work, 1),
             (self.back_up, 1),
-            (self.put_back, 1),
-            (self.copy, 1),
+            (self.put_back, 2),
+            (self.copy, 2),
         ]
         chosen = self.random.choices([action for action, _ in actions], [weight for _, weight in actions])[0]
         chosen(self.random.choice(sorted(self.replicas)))
@@ -147,7 +147,8 @@ class World:
             self.restore = None
 
     def copy(self, name: str) -> None:
-        """The store is copied, and both live on."""
+        """The store is copied, with something unsent in it, and both live on."""
+        self.count(name)
         if len(self.replicas) < 5 and self.replicas[name].reset_state() is None:
             other = f"{name}{len(self.replicas)}"
             self.replicas[name].close()
