@@ -6,19 +6,19 @@ from ..clients.resets import Reset
 from ..locks import lock_row
 from ..protocol.errors import ProtocolError
 from ..wire.schema import published
-from .job import Recovery
+from .job import Recovery, RecoveryKind
 from .orders import queue
-from .reset_state import first_recovery
 from .uploads import Upload, check_snapshot
 
 
 def finish_upload(upload: Upload) -> Recovery:
     """Check a finished upload and queue its recovery, in one transaction with the job.
 
-    A second snapshot for one reset gives the first one's recovery. Raises SnapshotRefused or TooLarge for a snapshot
+    The same snapshot sent twice gives the first one's recovery. Another one, as of a copy of the store, has its own: no
+    step of both counts twice. Raises SnapshotRefused or TooLarge for a snapshot
     that is broken as a whole; the upload is kept, and another one may be tried.
     """
-    existing = first_recovery(upload.reset)
+    existing = _recovery_of_the_same(upload)
     if existing is not None:
         return existing
     try:
@@ -37,7 +37,7 @@ def finish_upload(upload: Upload) -> Recovery:
     with transaction.atomic():
         # Of two uploads that finish at once the second one waits here, and then finds the first one's recovery.
         lock_row(Reset.objects.filter(pk=upload.reset_id))
-        existing = first_recovery(upload.reset)
+        existing = _recovery_of_the_same(upload)
         if existing is not None:
             return existing
         Upload.objects.filter(pk=upload.pk).update(refused="")
@@ -56,3 +56,11 @@ def finish_upload(upload: Upload) -> Recovery:
                 **counts,
             )
         )
+
+
+def _recovery_of_the_same(upload: Upload) -> Recovery | None:
+    """The recovery of a snapshot of the same bytes that came for the same reset before."""
+    same = Recovery.objects.filter(
+        reset=upload.reset_id, kind=RecoveryKind.MERGE, upload__sha256=upload.sha256
+    )
+    return same.order_by("created").first()
