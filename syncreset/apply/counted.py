@@ -18,10 +18,11 @@ from ..feed.checkpoints import purged_before
 from ..protocol.changes import Row, RowKey
 from ..protocol.clock import now
 from ..protocol.errors import Problem
-from ..protocol.steps import Step, add_step, is_steps, nothing, parse_steps, sum_of
+from ..protocol.steps import Step, add_step, is_delta, is_steps, nothing, parse_steps, sum_of
 from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
 from ..rules.strategies import FieldHistory
+from ..wire.fields.codec import spelled_delta
 from ..wire.model import WireModel
 from .context import Context
 from .prepare import Prepared
@@ -251,12 +252,23 @@ def histories(model: WireModel, rows: Mapping[str, Row]) -> dict[RowKey, dict[st
         logged.setdefault((entry.pk_text, entry.field), []).append(entry)
     return {
         (model.label, pk): {
-            name: _history(row.clock(name), logged.get((pk, name), ()))
+            name: _history(row.clock(name), _as_now(model, name, logged.get((pk, name), ())))
             for name in names
             if name in row.fields
         }
         for pk, row in rows.items()
     }
+
+
+def _as_now(model: WireModel, name: str, logged: Iterable[CountedStep]) -> list[CountedStep]:
+    """What was counted, with amounts in the form of the field's values of now: it may have had another type."""
+    found = list(logged)
+    for entry in found:
+        if entry.amount is not None and is_delta(entry.amount) != (name in model.counters):
+            entry.amount = None
+        elif entry.amount is not None and is_delta(entry.amount):
+            entry.amount = {"delta": spelled_delta(model.field(name), entry.amount["delta"])}
+    return found
 
 
 def _history(clock: int, logged: Sequence[CountedStep]) -> FieldHistory:

@@ -71,7 +71,7 @@ def parse_step(raw: object) -> Step:
     if not isinstance(raw, dict):
         raise Malformed("a step is not an object")
     identity, sent, at = raw.get("id"), raw.get("sent", False), raw.get("at")
-    if not isinstance(identity, str) or not 0 < len(identity) <= ID_LENGTH or not identity.isprintable():
+    if not isinstance(identity, str) or not is_id(identity):
         raise Malformed(f"a step has no id, which is a text of at most {ID_LENGTH} characters")
     if not isinstance(sent, bool) or not (at is None or (type(at) is int and abs(at) < 2**63)):
         raise Malformed("a step's sent is neither true nor false, or its at is no time")
@@ -79,6 +79,11 @@ def parse_step(raw: object) -> Step:
     if not is_delta(amount):
         amount = _parse_elements(amount)
     return Step(id=identity, amount=amount, sent=sent, at=at)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be the id of a step, which any database holds."""
+    return 0 < len(text) <= ID_LENGTH and text.isprintable()
 
 
 def _parse_elements(raw: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -165,6 +170,16 @@ def set_step(old: Value, new: Value) -> Value | None:
 def add_step(value: Value, step: Value) -> Value:
     """The value after a step of either kind."""
     return add_delta(value, step) if is_delta(step) else change_set(value, step)
+
+
+def fits(amount: Value, value: Value) -> bool:
+    """Whether an amount is of the form of a value, so that it can be added to it or have led to it."""
+    if not is_delta(amount):
+        return _is_set(value)
+    delta = amount["delta"]
+    if isinstance(delta, str):
+        return is_number_text(delta) and is_number_text(value)
+    return _is_integer(delta) and _is_integer(value)
 
 
 def take_step_back(value: Value, step: Value) -> Value:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ..protocol.changes import ROW_CLOCK, Change, Row, Tombstone, Value, same
 from ..protocol.snapshot.lines import RowLine, TombstoneLine
-from ..protocol.steps import Step, add_step, steps_value, sum_of, take_step_back
+from ..protocol.steps import Step, add_step, fits, steps_value, sum_of, take_step_back
 from .instruction import Instruction
 
 
@@ -181,12 +181,14 @@ def _is_newer(line: RowLine, name: str, reference: Row, history: FieldHistory | 
 
 
 def _with_later(line: RowLine, name: str, history: FieldHistory | None) -> Value:
-    """The value of a line with what was counted on the server since."""
+    """The value of a line with what was counted on the server since. One that is no count is refused as it is."""
     value, at = line.row.fields[name], line.row.clock(name)
     if history is None:
         return value
     later = sum_of(step for step in history.later if step.at is None or step.at > at)
-    return value if later is None else add_step(value, later)
+    if later is None or not (value is None or fits(later, value)):
+        return value
+    return add_step(value, later)
 
 
 def canonical(value: Value) -> str:

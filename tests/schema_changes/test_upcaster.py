@@ -3,8 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-from syncreset.protocol.changes import Row
+import pytest
+
+from syncreset.protocol.changes import Change, Row
 from syncreset.protocol.snapshot.lines import (
+    ChangeLine,
     FieldSteps,
     Line,
     MalformedLine,
@@ -81,6 +84,82 @@ def test_steps_are_carried_over_in_the_form_of_the_values_of_now() -> None:
         "stock": FieldSteps(steps=(Step(id="a", amount={"delta": 3}),)),
         "sold": FieldSteps(steps=(Step(id="b", amount={"delta": "-2"}, sent=True),), counted={"c": 7}),
     }
+
+
+def pushed(model: str, **fields: Any) -> ChangeLine:
+    clocks = dict.fromkeys(fields, 5)
+    change = Change(model=model, pk=PK, op="put", fields=fields, clocks=clocks, base={}, seq=7)
+    return ChangeLine(change=change)
+
+
+def sold_as(kind: str) -> Upcaster:
+    """Of an old schema in which a counter, which is of digits now, had another type."""
+    models = describe()
+    field(models[PRODUCT], "sold")["type"] = kind
+    return Upcaster(document(models))
+
+
+def test_a_change_that_was_pushed_is_carried_over_as_a_row_is() -> None:
+    models = describe()
+    field(models[PRODUCT], "sold")["type"] = "Integer"
+    models[PRODUCT]["fields"].append({"name": "shape", "type": "Char", "null": False, "max_length": 9})
+
+    upcast = Upcaster(document(models)).upcast(pushed(PRODUCT, name="Figs", sold=5, shape="round"))
+
+    assert isinstance(upcast.line, ChangeLine)
+    kept = upcast.line.change
+    assert (kept.fields, kept.clocks, kept.seq) == (
+        {"name": "Figs", "sold": "5"},
+        {"name": 5, "sold": 5},
+        7,
+    )
+    assert kept.base == {}
+    (left,) = upcast.left
+    assert isinstance(left.line, RowLine)
+    assert (left.problem.field, left.line.row.fields) == ("shape", {"shape": "round"})
+
+
+def test_the_steps_of_a_change_that_was_pushed_are_carried_over_as_those_of_a_row() -> None:
+    steps = {"steps": [{"id": "a", "delta": 2, "sent": True}], "value": 9}
+
+    upcast = sold_as("Integer").upcast(pushed(PRODUCT, sold=steps))
+
+    assert upcast.left == ()
+    assert isinstance(upcast.line, ChangeLine)
+    assert upcast.line.change.fields == {
+        "sold": {"steps": [{"id": "a", "delta": "2", "sent": True}], "value": "9"}
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"steps": None},
+        {"steps": [{"delta": 2}]},
+        {"steps": [{"id": "a", "delta": 2}, {"id": "a", "delta": 2}]},
+    ],
+    ids=str,
+)
+def test_steps_of_a_pushed_change_that_cannot_be_read_are_left_behind(value: Any) -> None:
+    upcast = sold_as("Integer").upcast(pushed(PRODUCT, sold=value))
+
+    assert upcast.line is None
+    (left,) = upcast.left
+    assert isinstance(left.line, RowLine)
+    assert (left.problem.field, left.line.row.fields) == ("sold", {"sold": value})
+
+
+def test_steps_that_have_no_form_in_the_values_of_now_are_left_behind_with_their_value() -> None:
+    models = describe()
+    field(models[PRODUCT], "stock")["type"] = "BigInteger"
+    made = FieldSteps(steps=(Step(id="a", amount={"delta": "0.5"}),))
+    line = replace(row(PRODUCT, stock="13", name="Figs"), steps={"stock": made})
+
+    upcast = Upcaster(document(models)).upcast(line)
+
+    assert isinstance(upcast.line, RowLine)
+    assert (upcast.line.row.fields, upcast.line.steps) == ({"name": "Figs"}, {})
+    assert [left.problem.field for left in upcast.left] == ["stock"]
 
 
 def test_two_old_fields_that_become_one_keep_the_second_value_apart() -> None:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Protocol
 
 from ..changes import Clocks, Row, Value, parse_change, parse_clocks
 from ..errors import InvalidSnapshot, Malformed, TooLarge
-from ..steps import ID_LENGTH, is_delta, is_number_text, parse_steps
+from ..steps import fits, is_id, parse_steps
 from ..strict_json import loads
 from .lines import (
     FORMAT,
@@ -209,7 +209,7 @@ def _steps(raw: object, fields: Mapping[str, Value], base: Clocks | None) -> dic
     for name, of_field in made.items():
         if name not in fields or (of_field.steps and base is not None and name not in base):
             raise Malformed(f"there is a step of {name[:100]!a}, which has no value or no base")
-        if not all(_fits(step.amount, fields[name]) for step in of_field.steps):
+        if not all(fits(step.amount, fields[name]) for step in of_field.steps):
             raise Malformed(f"a step of {name[:100]!a} is not of the form of its value")
     return made
 
@@ -218,19 +218,9 @@ def _field_steps(raw: object) -> FieldSteps:
     if not isinstance(raw, dict):
         raise Malformed("the steps of a field are not an object")
     counted = parse_clocks(raw.get("counted", {}), "what was counted of a field")
-    if not all(len(identity) <= ID_LENGTH and identity.isprintable() for identity in counted):
-        raise Malformed("what was counted of a field is not by ids of steps")
+    if not all(is_id(identity) and abs(at) < 2**63 for identity, at in counted.items()):
+        raise Malformed("what was counted of a field is not by ids of steps, with times of 64 bits")
     return FieldSteps(steps=parse_steps({"steps": raw.get("steps", [])}), counted=counted)
-
-
-def _fits(amount: Value, value: Value) -> bool:
-    """Whether an amount is of the form of the value that it led to."""
-    if not is_delta(amount):
-        return isinstance(value, list) and all(isinstance(element, str) for element in value)
-    delta = amount["delta"]
-    if isinstance(delta, str):
-        return is_number_text(delta) and is_number_text(value)
-    return type(delta) is int and type(value) is int
 
 
 def _tombstone(raw: object, pulled: object, scope: object) -> TombstoneLine:

@@ -79,7 +79,7 @@ def _included(chunk: list[Numbered], met: Met) -> dict[tuple[str, str, str], Map
     included: dict[tuple[str, str, str], Mapping[str, int | None]] = {}
     for item in chunk:
         left = None if item.repeats else sorted_steps(item, met)
-        if left is not None:
+        if left is not None and item.model is not None and item.model.canonical_keys([left.line.pk]):
             line = left.line
             included |= {(line.model, line.pk, name): ids for name, ids in left.included.items() if ids}
     return included

@@ -5,12 +5,11 @@ functions registered with ``@upcast`` turn old values into new ones. Values that
 carried over by themselves. All others are left behind, with what they were, for a person to look at.
 """
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ...protocol.changes import ROW_CLOCK, Row, Value
+from ...protocol.changes import ROW_CLOCK, Row
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import (
     ChangeLine,
@@ -21,9 +20,8 @@ from ...protocol.snapshot.lines import (
     TombstoneLine,
     UpdateLine,
 )
-from ...protocol.steps import is_delta
 from ...wire.fields.base import ValueFault
-from ...wire.fields.codec import decode, is_server_computed
+from ...wire.fields.codec import is_server_computed
 from ...wire.model import WireModel, model_labelled
 from ...wire.schema import current_schema, key_type, published
 from .plan import (
@@ -37,9 +35,8 @@ from .plan import (
     fate_of,
     type_text,
 )
-from .register import Function, RegisteredUpcaster, upcaster_of, upcasters
-
-logger = logging.getLogger(__name__)
+from .register import RegisteredUpcaster, upcaster_of, upcasters
+from .values import CannotCarry, called, carried_steps, carried_value
 
 #: The code of items that wait because of what a schema change did.
 CODE = "schema_changed"
@@ -70,10 +67,6 @@ class Upcast:
         return None if line is None or isinstance(line, MalformedLine) else (line.model, line.pk)
 
 
-class _CannotCarry(Exception):
-    """A value has no place in the current schema. The message says why."""
-
-
 class Upcaster:
     """Carries lines over from one published schema to the current one. Without a document it lets all lines pass."""
 
@@ -91,7 +84,7 @@ class Upcaster:
         plan = self._plan(line.model)
         try:
             pk = self._key_of(plan, line.pk)
-        except _CannotCarry as reason:
+        except CannotCarry as reason:
             return self._left_as_a_whole(plan, line, str(reason))
         if isinstance(line, UpdateLine):
             return Upcast(
@@ -153,9 +146,13 @@ class Upcaster:
                 target = step.target
                 try:
                     if target in fields:
-                        raise _CannotCarry(f"{target} already has the value of another old field")
-                    fields[target] = _carried(step, value, plan.described.get(name, {"name": name}))
-                except _CannotCarry as reason:
+                        raise CannotCarry(f"{target} already has the value of another old field")
+                    described = plan.described.get(name, {"name": name})
+                    carried = carried_value(plan, step, value, described)
+                    if name in line.steps and step.kind != "upcast":
+                        steps[target] = carried_steps(step, line.steps[name], described)
+                    fields[target] = carried
+                except CannotCarry as reason:
                     kept = _left_field(plan, pk, line, name, step, str(reason))
                     left.extend([] if kept is None else [kept])
                     continue
@@ -163,12 +160,10 @@ class Upcaster:
                     clocks[target] = line.row.clocks[name]
                 if line.base is not None and name in line.base:
                     base[target] = line.base[name]
-                if name in line.steps and step.kind != "upcast":
-                    steps[target] = _carried_steps(step, line.steps[name], plan.described[name])
         row = Row(fields=fields, updated=line.row.updated, clocks=clocks)
         known = None if line.base is None else base
-        carried = RowLine(model=plan.label, pk=pk, row=row, base=known, steps=steps)
-        return Upcast(line=carried, left=tuple(left))
+        line = RowLine(model=plan.label, pk=pk, row=row, base=known, steps=steps)
+        return Upcast(line=line, left=tuple(left))
 
     def _change(self, plan: Plan, pk: str, line: ChangeLine) -> Upcast:
         """A change that was pushed: its fields as those of a row."""
@@ -240,12 +235,12 @@ class Upcaster:
         if step is None or plan.model is None or (not step.reason and step.convert is None):
             return pk
         if step.reason or step.convert is None:
-            raise _CannotCarry(step.reason)
-        made = _called(step.convert, pk, plan.key)
+            raise CannotCarry(step.reason)
+        made = called(step.convert, pk, plan.key)
         try:
             plan.model.key_value(made)
         except ValueFault as fault:
-            raise _CannotCarry(
+            raise CannotCarry(
                 f"the function for {plan.label}.{step.target} gave no key: {fault.detail}"
             ) from fault
         return str(made)
@@ -338,31 +333,6 @@ def fates(document: Mapping[str, Any]) -> list[Fate]:
     return list(Upcaster(document).fates())
 
 
-def _carried(step: Conversion, value: Any, described: Mapping[str, Any]) -> Any:
-    """The value in terms of the current schema. Raises _CannotCarry."""
-    if step.reason:
-        raise _CannotCarry(step.reason)
-    if step.convert is not None and (value is not None or step.kind == "upcast"):
-        value = _called(step.convert, value, described)
-    if step.checked and step.field is not None:
-        try:
-            decode(step.field, value)
-        except ValueFault as fault:
-            raise _CannotCarry(f"{step.target} cannot hold the value any more: {fault.detail}") from fault
-    return value
-
-
-def _carried_steps(step: Conversion, made: FieldSteps, described: Mapping[str, Any]) -> FieldSteps:
-    """What was done to a counter, in the form of its field's values of now. A function may give no such thing."""
-
-    def carried(amount: Value) -> Value:
-        if step.convert is None or not is_delta(amount):
-            return amount
-        return {"delta": step.convert(amount["delta"], described)}
-
-    return replace(made, steps=tuple(replace(each, amount=carried(each.amount)) for each in made.steps))
-
-
 def _as_row(line: ChangeLine) -> RowLine | TombstoneLine:
     """What a change says, as the line of a store that it were still in."""
     change = line.change
@@ -373,15 +343,6 @@ def _as_row(line: ChangeLine) -> RowLine | TombstoneLine:
     row = Row(fields=change.fields, updated=max(change.clocks.values(), default=0), clocks=change.clocks)
     base_of = None if change.base is None else dict.fromkeys(change.fields, -1) | dict(change.base)
     return RowLine(model=change.model, pk=change.pk, row=row, base=base_of)
-
-
-def _called(function: Function, value: Any, described: Mapping[str, Any]) -> Any:
-    try:
-        return function(value, described)
-    except Exception as error:
-        if not isinstance(error, ValueError):
-            logger.warning("the upcaster of %s failed", described.get("name"), exc_info=True)
-        raise _CannotCarry(f"its function raised {type(error).__name__}: {str(error)[:200]}") from error
 
 
 def _left_field(plan: Plan, pk: str, line: RowLine, name: str, step: Conversion, reason: str) -> Left | None:

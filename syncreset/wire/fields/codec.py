@@ -6,6 +6,7 @@ a stable code instead. The wire forms are those of the protocol page, section "V
 
 import functools
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -90,6 +91,13 @@ def decode_delta(field: "models.Field[Any, Any]", value: Any) -> Any:
     if abs(value) >= 2**64:
         raise ValueFault("out_of_range", "the delta does not fit 64 bits")
     return value
+
+
+def spelled_delta(field: "models.Field[Any, Any]", delta: int | str) -> int | str:
+    """A delta as a number or in digits, as the values of the field are, whatever they were when it was counted."""
+    if codec_for(field).type in ("BigInteger", "Decimal"):
+        return str(delta)
+    return delta if isinstance(delta, int) else int(Decimal(delta))
 
 
 def decode_set_change(field: "models.Field[Any, Any]", value: Mapping[str, Any]) -> dict[str, list[str]]:
