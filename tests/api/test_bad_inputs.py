@@ -406,6 +406,40 @@ def test_a_sequence_number_that_comes_again(phone: Device, again: dict[str, str]
         assert Specimen.objects.count() == 3
 
 
+@pytest.mark.parametrize("path", ["/push", "/pull"])
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        pytest.param("3.0123456789abcdef", id="19-receipt-of-a-later-push"),
+        pytest.param("2.0123456789abcdef", id="19-receipt-of-the-last-push-but-another"),
+        pytest.param("1.0123456789abcdef", id="19-receipt-of-the-push-before-but-another"),
+        pytest.param(f"{'9' * 30}.0", id="19-receipt-of-a-number-beyond-64-bits"),
+        pytest.param("\u0662.0", id="19-receipt-of-arabic-digits"),
+        pytest.param("no receipt", id="19-receipt-that-is-none"),
+        pytest.param("-1.0", id="19-receipt-below-zero"),
+    ],
+)
+def test_a_receipt_that_was_never_given_orders_a_reset(phone: Device, path: str, receipt: str) -> None:
+    push_raw(phone, specimen(phone, 1))
+    push_raw(phone, specimen(phone, 2))
+    body = {**phone.body(specimen(phone, 3)), "receipt": receipt}
+
+    problem = problem_of(post_raw(phone.api, path, as_json(body)), 409, "client_reset")
+
+    assert problem["reason"] == "history_diverged"
+    assert Specimen.objects.count() == 2
+
+
+@pytest.mark.parametrize("path", ["/push", "/pull"])
+@pytest.mark.parametrize("receipt", [1, True, ["1.0"], {}, "a\0", "\ud800", "x" * 41], ids=ascii)
+def test_a_receipt_of_the_wrong_kind_is_malformed(phone: Device, path: str, receipt: Any) -> None:
+    body = {**phone.body(specimen(phone, 1)), "receipt": receipt}
+
+    problem_of(post_raw(phone.api, path, as_json(body)), 400, "malformed")
+
+    nothing_happened(phone)
+
+
 @pytest.mark.parametrize("path", [pytest.param("/pull", id="21-another-users-client"), "/push", "/clients"])
 def test_another_users_client_is_forbidden(phone: Device, device: DeviceFactory, path: str) -> None:
     stranger = device(registered=False)

@@ -84,6 +84,20 @@ def test_a_replay_of_a_parked_delta_is_answered_as_it_was(device: DeviceFactory,
     assert Item.objects.count() == 1
 
 
+def test_a_step_that_was_parked_is_not_counted_yet(device: DeviceFactory, apples: Product) -> None:
+    phone = device()
+    phone.pull()
+    change = delta(phone, apples, stock=-11)
+    (parked,) = phone.push(change)
+    Product.objects.update(stock=20)
+
+    (again,) = phone.push(change)
+
+    assert (parked["state"], again["state"], Product.objects.get().stock) == ("parked", "applied", 9)
+    item = phone.post(f"/items/{parked['item']}/resolve", {"keep": "client"})
+    assert (item["state"], Product.objects.get().stock) == ("identical", 9)
+
+
 def test_a_counter_that_is_null_counts_from_zero(device: DeviceFactory, apples: Product) -> None:
     phone = device()
     phone.pull()

@@ -79,6 +79,21 @@ def test_additions_and_removals_of_several_devices_all_count(device: DeviceFacto
     assert row["clocks"]["tags"] == results[1]["clocks"]["tags"]
 
 
+def test_a_step_that_comes_again_does_not_bring_back_what_was_removed_since(
+    device: DeviceFactory, apples: Product
+) -> None:
+    phone = device()
+    phone.pull()
+    change = put(phone, apples, steps({"add": ["ripe"]}))
+    phone.push(change)
+    apples.tags.remove("ripe")
+
+    (again,) = phone.push(change)
+
+    assert (again["state"], again["row"]["fields"]["tags"]) == ("identical", ["fresh", "red"])
+    assert elements(apples) == ["fresh", "red"]
+
+
 def test_an_array_on_the_base_that_stands_is_taken_as_it_is(device: DeviceFactory, apples: Product) -> None:
     phone = device()
     phone.pull()

@@ -97,6 +97,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("50-a-list-for-an-address", "generic_ip_address", ["::1"], "invalid"),
     ("50-a-list-for-a-reference", "to_uuid", [ABSENT], "invalid"),
     ("50-delta-for-what-is-no-counter", "integer", {"delta": 1}, "invalid"),
+    ("50-steps-for-what-is-no-counter", "integer", {"steps": [{"id": "a", "delta": 1}]}, "invalid"),
 ]
 
 

@@ -2,7 +2,9 @@
 
 import pytest
 
+from syncreset.clients.client import Client
 from tests.shelters.models import Dog, Membership, Shelter
+from tests.support.device import Device
 from tests.support.dogs import DOG, dog_fields
 from tests.support.factories import DeviceFactory
 
@@ -105,6 +107,69 @@ def test_a_repeated_push_changes_nothing(device: DeviceFactory, shelter: Shelter
     assert [result["state"] for result in first["results"]] == ["applied"]
     assert {**second, "server_time": 0} == {**first, "server_time": 0}
     assert Dog.objects.count() == 1
+
+
+def test_a_push_whose_answer_was_lost_may_come_with_more(device: DeviceFactory, shelter: Shelter) -> None:
+    phone = device(shelter)
+    phone.pull()
+    one, two = phone.create(DOG, dog_fields(shelter)), phone.create(DOG, dog_fields(shelter))
+    lost = phone.post("/push", phone.body(one))
+    body = phone.body(two)
+    body["changes"].insert(0, {"seq": 1, **one})
+
+    results = phone.send(body)
+
+    assert results[0] == lost["results"][0]
+    assert [result["state"] for result in results] == ["applied", "applied"]
+    assert phone.receipt != lost["receipt"]
+    assert Dog.objects.count() == 2
+    # That answer is lost as well: all of it is repeated.
+    body["receipt"] = lost["receipt"]
+    assert phone.send(body) == results
+
+
+def test_a_copy_of_a_store_goes_on_as_a_client_of_its_own(device: DeviceFactory, shelter: Shelter) -> None:
+    phone = device(shelter)
+    phone.pull()
+    copy = Device(phone.api, phone.client)
+    copy.checkpoint, copy.rows, copy.receipt = phone.checkpoint, dict(phone.rows), phone.receipt
+    for name in ("One", "Two"):
+        phone.push(phone.create(DOG, dog_fields(shelter, name=name)))
+    theirs = copy.create(DOG, dog_fields(shelter, name="Of the copy"))
+
+    problem = copy.push(theirs, status=409)
+
+    assert (problem["code"], problem["checkpoint"]) == ("client_copied", copy.checkpoint)
+    assert copy.pull(status=409)["code"] == "client_copied"
+    copy.client, copy.seq = problem["client"], 0
+    assert copy.push(theirs)[0]["state"] == "applied"
+    copy.pull()
+    phone.pull()
+    assert {row["fields"]["name"] for row in phone.rows.values()} == {
+        shelter.name,
+        "One",
+        "Two",
+        "Of the copy",
+    }
+    assert copy.rows.keys() == phone.rows.keys()
+
+
+def test_a_server_that_has_lost_a_push_orders_a_reset(device: DeviceFactory, shelter: Shelter) -> None:
+    phone = device(shelter)
+    phone.pull()
+    phone.push(phone.create(DOG, dog_fields(shelter)))
+    known = (
+        Client.objects.filter(pk=phone.client).values("acked", "pushes", "receipt", "receipt_before").get()
+    )
+    phone.push(phone.create(DOG, dog_fields(shelter)))
+    Client.objects.filter(pk=phone.client).update(**known)
+
+    problems = [phone.pull(status=409), phone.push(phone.create(DOG, dog_fields(shelter)), status=409)]
+
+    assert {(problem["code"], problem["reason"]) for problem in problems} == {
+        ("client_reset", "history_diverged")
+    }
+    assert Dog.objects.count() == 2
 
 
 def test_one_bad_change_never_fails_the_others(device: DeviceFactory, shelter: Shelter) -> None:
