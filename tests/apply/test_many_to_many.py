@@ -86,7 +86,7 @@ def test_a_step_that_comes_again_does_not_bring_back_what_was_removed_since(
     phone.pull()
     change = put(phone, apples, steps({"add": ["ripe"]}))
     phone.push(change)
-    apples.tags.remove("ripe")
+    apples.tags.remove(Tag.objects.get(pk="ripe"))
 
     (again,) = phone.push(change)
 
