@@ -100,7 +100,7 @@ class Counting:
         """
         steps_of = _ids(change)
         for name, steps in steps_of.items():
-            if any({**self.fresh, **self.known}.get(step, change.pk) != change.pk for step in steps):
+            if any(self._row_of(step, change.pk) != change.pk for step in steps):
                 return self._unclear(change, name, "this step has the id of a step of another row")
         unknown = [name for name, steps in steps_of.items() if not steps.keys() <= self.known.keys()]
         if not unknown or row is None or self.context.undoing:
@@ -119,6 +119,10 @@ class Counting:
                 )
                 return self._unclear(change, name, detail)
         return None
+
+    def _row_of(self, step: str, default: str) -> str:
+        """The key of the row under which a step is counted."""
+        return self.known.get(step, self.fresh.get(step, default))
 
     def _unclear(self, change: Instruction, name: str, detail: str) -> Outcome:
         return Outcome.parked(self.net(change), Problem(code="step_unclear", detail=detail, field=name))
@@ -222,7 +226,8 @@ def note_included(client: Client, steps: Mapping[tuple[str, str, str], Mapping[s
         for step, at in ids.items()
         if step not in known
     }
-    CountedStep.objects.bulk_create(rows.values(), batch_size=500)
+    # What another recovery of the same user notes at this moment is noted as well.
+    CountedStep.objects.bulk_create(rows.values(), batch_size=500, ignore_conflicts=True)
 
 
 def uncount(recovery: uuid.UUID, fields: Iterable[tuple[str, str, str]]) -> None:

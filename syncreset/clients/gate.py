@@ -42,11 +42,6 @@ class Overtaken(ProtocolError):
     code = "overtaken"
 
 
-def current_schema_hash() -> str:
-    """The hash of the schema of now, which is published."""
-    return str(publish()["hash"])
-
-
 def require_not_overtaken(client: Client, cursor: Cursor | None) -> None:
     """Refuse what was sent before the client's newest bootstrap. To be asked under the lock of the client's row.
 
@@ -74,7 +69,7 @@ def require_current(
     names it and the cursor is None or one of this bootstrap. Raises ClientForbidden for another user's client, and
     ServerOutdated where the client has taken over a schema that is newer than the code which runs here.
     """
-    current_hash = current_schema_hash()
+    current_hash = publish()["hash"]
     client = find_client(user, client_id)
     if client is None:
         client = _adopt(user, client_id)
@@ -89,13 +84,13 @@ def require_current(
     if reset is not None and (misfit or not (bootstraps and str(reset.pk) == reset_id)):
         renew_deadline(reset)
         raise ClientResetRequired(reset, current_hash)
-    if reset_id is not None and cursor is None and not client.resets.filter(pk=reset_id).exists():
-        raise ClientResetRequired(
-            order_reset(
-                client, ResetReason.HISTORY_DIVERGED, full=True, detail="the client's reset is unknown"
-            ),
-            current_hash,
-        )
+    if reset_id is not None and cursor is None:
+        named = client.resets.filter(pk=reset_id).first()
+        if named is None:
+            detail = "the client's reset is unknown"
+            order = order_reset(client, ResetReason.HISTORY_DIVERGED, full=True, detail=detail)
+            raise ClientResetRequired(order, current_hash)
+        renew_deadline(named)
     return client
 
 

@@ -6,7 +6,7 @@ with an id, under which it counts once, whatever road it takes and however often
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Any
@@ -102,11 +102,39 @@ def _parse_elements(raw: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def sum_of(steps: Iterable[Step]) -> Value | None:
-    """What several steps of one field come to, in their order; None for none."""
-    total: Value | None = None
-    for step in steps:
-        total = step.amount if total is None else with_step(total, step.amount)
-    return total
+    """What several steps of one field come to where they are taken in their order; None for none.
+
+    Of an element that is added and removed the last step counts, as it would if each were taken alone.
+    """
+    amounts = [step.amount for step in steps]
+    if not amounts:
+        return None
+    if is_delta(amounts[0]):
+        total = amounts[0]["delta"]
+        for amount in amounts[1:]:
+            total = add_delta(total, amount)
+        return {"delta": total}
+    return _elements_done(amounts)
+
+
+def take_steps_back(value: Value, steps: Sequence[Step]) -> Value:
+    """The value before steps that led to this one, in their order: the last is taken back first."""
+    if not steps:
+        return value
+    if is_delta(steps[0].amount):
+        return take_step_back(value, sum_of(steps))
+    return change_set(value, _elements_done(_inverse(step.amount) for step in reversed(steps)))
+
+
+def _elements_done(amounts: Iterable[Value]) -> Value:
+    """What is done to elements by several amounts, the last of which counts."""
+    last: dict[str, str] = {}
+    for amount in amounts:
+        for done in ("add", "remove"):
+            last.update(dict.fromkeys(amount.get(done, ()), done))
+    return {
+        done: sorted(element for element, what in last.items() if what == done) for done in ("add", "remove")
+    }
 
 
 def nothing(like: Value) -> Value:

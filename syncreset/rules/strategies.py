@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ..protocol.changes import ROW_CLOCK, Change, Row, Tombstone, Value, same
 from ..protocol.snapshot.lines import RowLine, TombstoneLine
-from ..protocol.steps import Step, add_step, fits, steps_value, sum_of, take_step_back
+from ..protocol.steps import Step, add_step, fits, steps_value, sum_of, take_steps_back
 from .instruction import Instruction
 
 
@@ -201,9 +201,8 @@ def without_steps(line: RowLine) -> RowLine:
     base = line.base or {}
     before, known = {}, {}
     for name, made in line.steps.items():
-        total = made.total
-        if total is not None and name in line.row.fields:
-            before[name] = take_step_back(line.row.fields[name], total)
+        if made.steps and name in line.row.fields:
+            before[name] = take_steps_back(line.row.fields[name], made.steps)
             if base.get(name, -1) >= 0:
                 known[name] = base[name]
     row = replace(line.row, fields={**line.row.fields, **before}, clocks={**line.row.clocks, **known})
@@ -239,7 +238,7 @@ def _included(line: RowLine) -> dict[str, dict[str, int | None]]:
 
 def _with_steps(line: RowLine, name: str) -> Value:
     made = line.steps.get(name)
-    if made is None or made.total is None:
+    if made is None or not made.steps:
         return line.row.fields[name]
     return steps_value(made.steps, value=line.row.fields[name])
 
@@ -260,6 +259,6 @@ def _put(line: RowLine, names: set[str]) -> Instruction | None:
         includes={
             name: dict(line.steps[name].counted)
             for name in ordered
-            if name in line.steps and line.steps[name].counted and line.steps[name].total is None
+            if name in line.steps and line.steps[name].counted and not line.steps[name].steps
         },
     )

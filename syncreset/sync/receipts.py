@@ -13,11 +13,12 @@ from typing import Any, Literal
 from django.db import models
 
 from ..clients.client import Client
-from ..clients.gate import ClientResetRequired, current_schema_hash
+from ..clients.gate import ClientResetRequired
 from ..clients.resets import ResetReason, order_reset
 from ..feed.cursor import Cursor, encode_cursor
 from ..protocol.errors import ProtocolError
 from ..protocol.strict_json import dumps, loads
+from ..wire.schema import current_schema
 
 #: What a receipt says of the server and the client: they are of one mind; the client has not seen the last answer; the
 #: server has lost what the client was answered; the client is a copy of one that has gone on.
@@ -73,7 +74,7 @@ def require_chain(client: Client, receipt: str, cursor: Cursor | None) -> None:
     if found == "lost":
         detail = "the server has lost pushes that it had answered"
         order = order_reset(client, ResetReason.HISTORY_DIVERGED, full=True, detail=detail)
-        raise ClientResetRequired(order, current_schema_hash())
+        raise ClientResetRequired(order, current_schema()["hash"])
     if found == "copy":
         raise copied(client, cursor)
 

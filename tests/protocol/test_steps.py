@@ -1,5 +1,6 @@
 """Steps of counters and sets: what leads from one value to another, and the sums of such steps."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -8,11 +9,14 @@ from hypothesis import strategies as st
 
 from syncreset.protocol.changes import same
 from syncreset.protocol.steps import (
+    Step,
     add_step,
     counter_step,
     moves,
     set_step,
+    sum_of,
     take_step_back,
+    take_steps_back,
     with_step,
     without_step,
 )
@@ -67,3 +71,31 @@ def test_null_counts_as_nothing() -> None:
     assert counter_step(None, "3.50") == {"delta": "3.50"}
     assert set_step(None, ["a"]) == {"add": ["a"], "remove": []}
     assert same(add_step(None, {"delta": "3.50"}), "3.50")
+
+
+@given(
+    st.one_of(*(st.lists(kind, min_size=1, max_size=6) for kind in (integers, decimals, sets))),
+    st.integers(0),
+)
+def test_steps_come_to_the_same_however_they_are_cut_and_can_be_taken_back(
+    chosen: list[Any], cut: int
+) -> None:
+    made = [Step(id=str(place), amount=step(old, new)) for place, (old, new) in enumerate(pairwise(chosen))]
+    first, rest = made[: cut % (len(made) + 1)], made[cut % (len(made) + 1) :]
+    # The server may have another value meanwhile: it is changed by the parts as it is by the whole.
+    for start in (chosen[0], chosen[-1]):
+        value = start
+        for part in (first, rest):
+            value = value if not part else add_step(value, sum_of(part))
+        assert equal(value, start if not made else add_step(start, sum_of(made)))
+    assert equal(take_steps_back(chosen[-1], made), chosen[0])
+
+
+def test_of_an_element_removed_and_added_again_the_last_counts_whoever_removed_it_meanwhile() -> None:
+    made = [
+        Step(id="1", amount={"add": [], "remove": ["a"]}),
+        Step(id="2", amount={"add": ["a"], "remove": []}),
+    ]
+
+    assert add_step([], sum_of(made)) == ["a"]
+    assert take_steps_back(["a"], made) == ["a"]

@@ -250,3 +250,47 @@ def test_a_server_restored_to_the_last_pull_orders_nothing_and_an_idle_pull_writ
     restore()
 
     assert ada.sync().resets == ()
+
+
+@BOTH_ORDERS
+def test_an_acknowledged_value_that_loses_to_one_written_without_it_is_in_the_ledger(
+    stores: dict[str, Replica], shelter: Shelter, order: tuple[str, ...]
+) -> None:
+    """Before the restore the ledger kept the loser, or there was none: the other was written on top of it."""
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
+    for replica in stores.values():
+        replica.sync()
+    restore = copy_database()
+    for name, replica in stores.items():
+        replica.update(DOG, dog.pk, name=f"by {name}")
+    for replica in stores.values():
+        replica.sync()
+    restore()
+
+    come_back(stores, order)
+
+    stands = Dog.objects.get(pk=dog.pk).name
+    (loser,) = {"by ada", "by ben"} - {stands}
+    kept = [item.fields["name"] for item in Item.objects.all() if "name" in item.fields]
+    assert any(loser in (field["client"], field["server"]) for field in kept)
+
+
+def test_a_value_written_on_a_restored_server_without_an_acknowledged_one_supersedes_it_in_the_ledger(
+    stores: dict[str, Replica], shelter: Shelter
+) -> None:
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
+    for replica in stores.values():
+        replica.sync()
+    restore = copy_database()
+    stores["ada"].update(DOG, dog.pk, name="acknowledged")
+    stores["ada"].sync()
+    restore()
+    stores["ben"].update(DOG, dog.pk, name="written since")
+    stores["ben"].sync()
+
+    stores["ada"].sync()
+    stores["ada"].sync()
+
+    assert Dog.objects.get(pk=dog.pk).name == "written since"
+    (item,) = Item.objects.filter(state="superseded")
+    assert (item.fields["name"]["client"], item.fields["name"]["server"]) == ("acknowledged", "written since")

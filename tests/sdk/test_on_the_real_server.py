@@ -16,11 +16,11 @@ from syncreset.recovery.job import Recovery
 from syncreset.recovery.orders import recover_again
 from syncreset.recovery.run import run
 from syncreset.recovery.uploads import Upload
-from syncreset.sdk import RecoveryFailed, Replica
+from syncreset.sdk import RecoveryFailed, Replica, Request, Response, ServerUnavailable
 from syncreset.wire.schema import published
 from tests.shelters.models import Dog, Shelter
 from tests.support.factories import UserFactory
-from tests.support.fleet import URL, online
+from tests.support.fleet import URL, online, sync
 from tests.support.pages import page
 from tests.support.real_server import RealServer
 
@@ -138,3 +138,27 @@ def test_a_store_put_back_to_before_a_reset_goes_on(server: RealServer, dog: Dog
 
         assert report.pending == 0
     assert age_of(dog) == 9
+
+
+@pytest.mark.parametrize("passed_before", ["pull", "resets/"])
+def test_a_device_that_comes_back_after_the_deadline_is_recovered(
+    server: RealServer, phone: Replica, dog: Dog, passed_before: str
+) -> None:
+    """It was cut off before its bootstrap, or between that and the upload."""
+
+    def cut_off(request: Request) -> Response:
+        named = Reset.objects.exists() and phone.reset_state() is not None
+        if named and (request.path == passed_before or passed_before in request.path):
+            raise ServerUnavailable("out of reach")
+        return server.answer(request)
+
+    with pytest.raises(ServerUnavailable):
+        sync(phone, cut_off)
+    Reset.objects.update(deadline=1)
+
+    for _ in range(3):
+        phone.sync()
+
+    assert age_of(dog) == 9
+    assert [backup.state for backup in phone.backups()] == ["receipted"]
+    assert phone.reset_state() is None

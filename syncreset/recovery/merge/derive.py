@@ -9,7 +9,7 @@ from ...rules.instruction import Instruction
 from ...rules.merge import Outcome
 from ...rules.strategies import BY_VALUE, Synced, by_base, by_field, heal, tombstone_change
 from ...wire.model import WireModel, model_labelled
-from .heal import by_authority, unclear_counts
+from .heal import by_authority, losers
 from .lines import Numbered
 from .rules import Met, Rules, resolve_strategy
 from .server_fields import file_fields, without_fields, without_server_fields
@@ -66,7 +66,7 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
                 outcome = Outcome(state="applied") if left_here else None
                 derived.append(Derived(number=item.number, part=part, change=change, outcome=outcome))
         decided = () if left is None or item.repeats or _by_value(item, rules) else left.unclear
-        decided = (*decided, *unclear_counts(item, rules, met))
+        decided = (*decided, *losers(item, rules, met))
         derived += [
             Derived(number=item.number, part=part, change=change, outcome=outcome)
             for part, (change, outcome) in enumerate(decided, start=len(changes))

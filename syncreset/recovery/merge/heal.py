@@ -12,7 +12,7 @@ from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import RowLine, TombstoneLine
 from ...rules.instruction import Instruction
 from ...rules.merge import Decision, Outcome
-from ...rules.strategies import FieldHistory, without_steps
+from ...rules.strategies import FieldHistory, canonical, without_steps
 from ...tracking.registry import EVERYONE
 from ...wire.model import WireModel, wire_models
 from ...wire.rows import lock_instances, stored_rows, tombstone_of
@@ -22,11 +22,12 @@ from .server_fields import file_fields, without_server_fields
 from .steps import CODE
 
 
-def unclear_counts(item: Numbered, rules: Rules, met: Met) -> Iterator[tuple[Instruction, Outcome]]:
-    """Acknowledged counts that a restored server may have forgotten, although somebody wrote its counter since.
+def losers(item: Numbered, rules: Rules, met: Met) -> Iterator[tuple[Instruction, Outcome]]:
+    """What was acknowledged, a restored server may never have had, and loses against what it was given since.
 
-    Whoever wrote it may have known them, or not: only what the server itself remembers of this client's syncs proves
-    that they are in its history.
+    Only what the server itself remembers of this client's syncs proves that a value was in its history, where whoever
+    wrote the later one could see it. The other values are kept in the ledger. Of a counter or a set nobody can tell
+    what the later value holds: a person is asked.
     """
     line = item.line
     if not rules.healing or item.repeats or not isinstance(line, RowLine) or line.base is None:
@@ -34,34 +35,48 @@ def unclear_counts(item: Numbered, rules: Rules, met: Met) -> Iterator[tuple[Ins
     row, model = met.rows.get((line.model, line.pk)), item.model
     if row is None or model is None:
         return
-    line = without_steps(line)
-    for name in (*model.counters, *model.sets):
+    acknowledged = without_steps(line)
+    lost = []
+    for name, value in acknowledged.row.fields.items():
+        at, known = acknowledged.row.clock(name), row.clock(name)
+        if name in (acknowledged.base or {}) or at <= rules.last_synced.get(line.model, 0):
+            continue
+        if name not in row.fields or name in model.server_computed or same(value, row.fields[name]):
+            continue
         history = met.histories.get((line.model, line.pk), {}).get(name)
-        value, at = line.row.fields.get(name), line.row.clock(name)
-        remembered = at <= rules.last_synced.get(line.model, 0)
-        if history is None or history.healed or remembered or at >= history.known:
-            continue
-        if same(value, row.fields.get(name)):
-            continue
-        change = Instruction(
-            model=line.model, pk=line.pk, op="put", fields={name: value}, clocks={name: at}, base={}
-        )
-        decision = Decision(
-            client=value,
-            server=row.fields.get(name),
+        if history is not None:
+            if not history.healed and at < history.known:
+                yield _lost(acknowledged, row, [name], unclear=True)
+        elif at < known or (at == known and canonical(value) < canonical(row.fields[name])):
+            lost.append(name)
+    if lost:
+        yield _lost(acknowledged, row, lost, unclear=False)
+
+
+def _lost(line: RowLine, row: Row, names: list[str], *, unclear: bool) -> tuple[Instruction, Outcome]:
+    change = Instruction(
+        model=line.model,
+        pk=line.pk,
+        op="put",
+        fields={name: line.row.fields[name] for name in names},
+        clocks={name: line.row.clock(name) for name in names},
+        base={},
+    )
+    decisions = {
+        name: Decision(
+            client=line.row.fields[name],
+            server=row.fields[name],
             base_clock=None,
-            kept="review",
+            kept="review" if unclear else "server",
             server_clock=row.clock(name),
         )
-        detail = "the restored server may lack what led to this count, although it has counted since"
-        yield (
-            change,
-            Outcome(
-                state="parked",
-                problem=Problem(code=CODE, detail=detail, field=name),
-                decisions={name: decision},
-            ),
-        )
+        for name in names
+    }
+    if not unclear:
+        return change, Outcome(state="superseded", decisions=decisions)
+    detail = "the restored server may lack what led to this value, although it has been changed since"
+    problem = Problem(code=CODE, detail=detail, field=names[0])
+    return change, Outcome(state="parked", problem=problem, decisions=decisions)
 
 
 def by_authority(change: Instruction, model: WireModel | None) -> Iterable[Instruction]:

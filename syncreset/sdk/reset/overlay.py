@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ...protocol.changes import ROW_CLOCK, Row, Value, same
 from ...protocol.snapshot.lines import FieldSteps, RowLine, TombstoneLine
-from ...protocol.steps import add_step, take_step_back
+from ...protocol.steps import add_step, take_steps_back
 from ..store.marks import UNKNOWN
 
 
@@ -102,10 +102,10 @@ def _acknowledged(older: RowLine, newer: RowLine, name: str) -> tuple[Value, int
         if line.base is None or name not in line.row.fields:
             continue
         value, made = line.row.fields[name], line.steps.get(name)
-        if made is None or made.total is None:
+        if made is None or not made.steps:
             known.append((line.row.clock(name), value))
         else:
-            known.append((line.base[name], take_step_back(value, made.total)))
+            known.append((line.base[name], take_steps_back(value, made.steps)))
     clock, value = max(reversed(known), key=lambda pair: pair[0])
     return value, clock
 

@@ -225,8 +225,8 @@ def _ask_again(device: Device, plan: ResetPlan) -> Exchange[ResetPlan]:
 def _start_over(device: Device, tally: Tally, plan: ResetPlan) -> Exchange[ResetPlan]:
     """The server has forgotten the reset, and so what the backups hold: a bootstrap in its name brings another order.
 
-    Where the server takes that bootstrap it was asked by another user before, and the upload goes on; if it still knows
-    nothing of the reset, it has no place for the snapshot.
+    Where the server takes that bootstrap it was asked by another user before, or the reset's time had passed and is put
+    off, and the upload goes on; if it still knows nothing of the reset, it has no place for the snapshot.
     """
     if plan.forgotten >= FORGETTINGS:
         problem = {"code": "reset_unknown", "detail": "the server does not know the reset that it ordered"}

@@ -28,7 +28,7 @@ INTERRUPTIONS = 5
 
 
 class ResetForgotten(Exception):
-    """The server does not know the reset any more: it was restored to a moment before its order."""
+    """The server does not know the reset any more, or its time has passed: a bootstrap in its name settles which."""
 
 
 def write(device: Device, plan: ResetPlan) -> ResetPlan:
@@ -135,6 +135,8 @@ def _create(device: Device, plan: ResetPlan) -> Exchange[ResetPlan]:
         headers=TUS | {"upload-length": str(snapshot.size), "upload-metadata": encoded},
     )
     if response.is_problem and response.status == 404 and (yield from state_of(plan.reset)) is None:
+        raise ResetForgotten(plan.reset)
+    if response.is_problem and response.status == 410:
         raise ResetForgotten(plan.reset)
     check(response)
     recovery = response.headers.get("syncreset-recovery")
