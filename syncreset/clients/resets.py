@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from django.conf import settings
 from django.db import IntegrityError, models, transaction
+from django.db.models import Max
 
 from .. import conf
 from ..protocol.clock import now
@@ -86,6 +87,9 @@ class Reset(models.Model):
     bootstrapped = models.BigIntegerField(null=True, blank=True)
     #: The number of the checkpoint that the bootstrap ended on: what was sent on an earlier one is overtaken.
     checkpoint = models.BigIntegerField(null=True, blank=True)
+    #: The time of the client's last complete pull that the server knew of when it gave the order: so far its history
+    #: holds what the client was given. 0 for none.
+    synced = models.BigIntegerField(default=0)
     #: Set when another reset took this one's place before the client had bootstrapped.
     replaced = models.BigIntegerField(null=True, blank=True)
 
@@ -169,6 +173,7 @@ def _create_reset(
             created_by=by,
             not_before=not_before,
             deadline=_deadline(not_before),
+            synced=client.last_synced.aggregate(at=Max("at"))["at"] or 0,
         )
         transaction.on_commit(lambda: reset_ordered.send(sender=Reset, reset=reset))
     return reset

@@ -8,6 +8,7 @@ from ..protocol.errors import ProtocolError
 from ..wire.schema import published
 from .job import Recovery, RecoveryKind
 from .orders import queue
+from .reset_state import resets_covered
 from .uploads import Upload, check_snapshot
 
 
@@ -41,13 +42,15 @@ def finish_upload(upload: Upload) -> Recovery:
         if existing is not None:
             return existing
         Upload.objects.filter(pk=upload.pk).update(refused="")
+        covered = resets_covered(upload.reset)
         return queue(
             Recovery(
                 reset=upload.reset,
                 client=upload.reset.client,
                 upload=upload,
                 strategy=upload.strategy or header.strategy,
-                healing=upload.reset.full,
+                healing=any(reset.full for reset in covered),
+                remembered=min(reset.synced for reset in covered),
                 full=header.full,
                 schema=header.schema,
                 checkpoint=header.checkpoint,

@@ -54,6 +54,8 @@ class Recovery(models.Model):
     #: Whether a person chose the strategy, so that it goes before that of the models and the settings.
     strategy_chosen = models.BooleanField(default=False)
     healing = models.BooleanField(default=False)
+    #: The time (µs) up to which a restored server's history holds what the client was given.
+    remembered = models.BigIntegerField(default=0)
     #: Whether the snapshot holds every row of its client's store.
     full = models.BooleanField(default=False)
     state = models.CharField(max_length=12, choices=RecoveryState.choices, default=RecoveryState.QUEUED)

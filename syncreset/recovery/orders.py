@@ -75,6 +75,7 @@ def _copy(recovery: Recovery, kind: RecoveryKind, strategy: str | None, by: Any)
         strategy=strategy or recovery.strategy,
         strategy_chosen=recovery.strategy_chosen if strategy is None else True,
         healing=recovery.healing,
+        remembered=recovery.remembered,
         full=recovery.full,
         schema=recovery.schema,
         checkpoint=recovery.checkpoint,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Case, CharField, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import Case, CharField, Max, OuterRef, QuerySet, Subquery, Value, When
 
 from ..clients.resets import Reset
 from ..protocol.clock import now
@@ -56,3 +56,13 @@ def reported_recovery(reset: Reset) -> Recovery | None:
     others = reset.recoveries.filter(kind=RecoveryKind.MERGE)
     ended_well = others.exclude(state__in=[RecoveryState.FAILED, RecoveryState.UNDONE])
     return ended_well.order_by("-created").first() or first
+
+
+def resets_covered(reset: Reset) -> list[Reset]:
+    """The resets whose backups a snapshot may hold: this one, and those before that none has been recovered of.
+
+    A client that is cut off before its upload brings everything with its next reset.
+    """
+    earlier = Reset.objects.filter(client=reset.client_id, created__lte=reset.created).exclude(pk=reset.pk)
+    recovered = earlier.filter(recoveries__isnull=False).aggregate(newest=Max("created"))["newest"]
+    return [reset, *earlier.filter(recoveries__isnull=True, created__gt=recovered or 0)]

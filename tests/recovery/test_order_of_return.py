@@ -294,3 +294,53 @@ def test_a_value_written_on_a_restored_server_without_an_acknowledged_one_supers
     assert Dog.objects.get(pk=dog.pk).name == "written since"
     (item,) = Item.objects.filter(state="superseded")
     assert (item.fields["name"]["client"], item.fields["name"]["server"]) == ("acknowledged", "written since")
+
+
+def test_a_device_cut_off_before_it_heals_heals_with_its_next_reset(
+    stores: dict[str, Replica], server: RealServer, shelter: Shelter
+) -> None:
+    """The next one is an ordinary one: what it brings of the first heals all the same."""
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
+    ada = stores["ada"]
+    ada.sync()
+    restore = copy_database()
+    ada.update(DOG, dog.pk, name="acknowledged")
+    ada.sync()
+    restore()
+
+    def cut_off(request: Request) -> Response:
+        if request.path.endswith("snapshot"):
+            raise ServerUnavailable("out of reach")
+        return server.answer(request)
+
+    with pytest.raises(ServerUnavailable):
+        sync(ada, cut_off)
+    Reset.objects.force(Client.objects.filter(pk=ada.client_id))
+
+    for _ in range(3):
+        ada.sync()
+
+    assert Dog.objects.get(pk=dog.pk).name == "acknowledged"
+    assert (ada.get(DOG, dog.pk) or {})["name"] == "acknowledged"
+
+
+def test_what_was_parked_long_ago_and_is_shown_still_is_parked_again_by_a_server_restored_before(
+    stores: dict[str, Replica], server: RealServer, shelter: Shelter
+) -> None:
+    """Twice: the store of the first reset knows it as well. What the app has acknowledged is the server's alone."""
+    ada = stores["ada"]
+    restore = copy_database()
+    for name in ("Shown", "Seen"):
+        ada.create(DOG, shelter=str(shelter.pk), name=name, mother=str(uuid7()))
+    ada.sync()
+    ada.acknowledge(*(item for item in ada.unresolved() if item.fields["name"] == "Seen"))
+    ada.sync()
+    for _ in range(2):
+        restore()
+        for _ in range(2):
+            ada.sync()
+
+        (item,) = Item.objects.all()
+        assert (item.state, item.change["fields"]["name"]) == ("parked", "Shown")
+    assert len(ada.unresolved()) == 1
+    assert ada.pending() == 0

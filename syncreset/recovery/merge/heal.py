@@ -39,7 +39,7 @@ def losers(item: Numbered, rules: Rules, met: Met) -> Iterator[tuple[Instruction
     lost = []
     for name, value in acknowledged.row.fields.items():
         at, known = acknowledged.row.clock(name), row.clock(name)
-        if name in (acknowledged.base or {}) or at <= rules.last_synced.get(line.model, 0):
+        if name in (acknowledged.base or {}) or at <= rules.remembered:
             continue
         if name not in row.fields or name in model.server_computed or same(value, row.fields[name]):
             continue

@@ -28,7 +28,8 @@ class Rules:
     """How lines become changes. ``purged``: the client is older than the purge horizon, so absence proves nothing.
 
     ``strategy`` is the snapshot's; that of a model's ``SyncMeta`` or of the settings goes before it, unless a person
-    has chosen (``strategy_chosen``). ``acked`` is the client's highest sequence number that the server has processed.
+    has chosen (``strategy_chosen``). ``acked`` is the client's highest sequence number that the server has processed,
+    ``remembered`` the time (µs) up to which its history holds what the client was given.
     """
 
     strategy: str
@@ -38,6 +39,7 @@ class Rules:
     strategy_chosen: bool = False
     updates: UpdateLog = field(default_factory=UpdateLog)
     acked: int = 0
+    remembered: int = 0
 
     def strategy_of(self, model: WireModel | None) -> str:
         """The name of the strategy for rows of a model; None is one that is not tracked."""

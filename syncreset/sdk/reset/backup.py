@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..store.steps import seal_steps
 from ..store.store import Store
+from ..sync.outbox import carry_refused
 from . import files
 
 #: What survives a reset: who the client is, which sequence numbers it has used, and what its link carries.
@@ -64,6 +65,7 @@ def renew(store: Path, backup: Path, *, keep_schema: bool) -> Store:
                 clock = old.connection.execute('SELECT "offset", last FROM _syncreset_clock').fetchone()
                 new.connection.execute('UPDATE _syncreset_clock SET "offset" = ?, last = ?', clock)
                 _carry_unresolved(old, new)
+                carry_refused(old, new)
                 _carry_counted(old, new)
                 if keep_schema:
                     new.adopt_schema(old.schema)

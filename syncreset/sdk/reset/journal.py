@@ -94,6 +94,8 @@ class Record:
     receipt: Mapping[str, Any] | None = None
     recovery: str | None = None
     settled: int | None = None
+    #: Whether the server is to be healed from it, so that the snapshot must hold every row of it.
+    full: bool = False
     #: Whether a pull has ended since the receipt came: its checkpoint proves that the server keeps what it has.
     proven: bool = False
 
@@ -166,7 +168,9 @@ class Journal:
 
     def begin(self, plan: ResetPlan) -> None:
         """A reset is to be done, with a new backup."""
-        record = Record(name=plan.backup, reset=plan.reset, reason=plan.reason, created=plan.noted)
+        record = Record(
+            name=plan.backup, reset=plan.reset, reason=plan.reason, created=plan.noted, full=plan.full
+        )
         self._write(
             plan=plan,
             records=(*self.records, record),

@@ -25,7 +25,7 @@ from ..store.schema import ModelSchema
 from ..store.steps import open_step, steps_of
 from ..store.store import Store
 from ..store.values import step_between
-from ..sync.outbox import may_be_null, refused_changes
+from ..sync.outbox import PROVEN, may_be_null, refused_changes
 from . import files
 from .journal import Journal, ResetPlan, SnapshotFile
 from .overlay import overlay
@@ -52,11 +52,12 @@ def write_snapshot_file(
 
     ``device_time`` (µs) is on the clock that the stores' times are on.
     """
-    names = tuple(record.name for record in journal.held())
+    held = journal.held()
+    names = tuple(record.name for record in held)
     target = journal.path(plan.backup + ".snapshot")
     stores = [Store(journal.path(name), read_only=True) for name in names]
     try:
-        full = plan.full or strategy in ("by_object", "overwrite")
+        full = plan.full or any(record.full for record in held) or strategy in ("by_object", "overwrite")
         header = header_of(
             stores,
             reset=plan.reset,
@@ -135,8 +136,8 @@ def lines_of_stores(stores: list[Store], outlived: list[tuple[str, str]], *, ful
                     for changed in line.base or {}
                 ]
     yield from updates
-    for store in stores:
-        yield from (ChangeLine(change=change) for change in refused_changes(store))
+    refused = {change.seq: change for store in stores for change in refused_changes(store)}
+    yield from (ChangeLine(change=change) for change in refused.values())
     order = {name: place for place, name in enumerate(models)}
     tombstones.sort(key=lambda line: (-order[line.model], line.pk))
     yield from tombstones
@@ -187,7 +188,8 @@ def lines_of(store: Store, name: str) -> Iterator[RowLine | TombstoneLine]:
 def _base_in_flight(store: Store, model: str, pk: str) -> int | None:
     """For a row that was deleted before its creation was answered: the time it was sent with."""
     found = store.connection.execute(
-        "SELECT body FROM _syncreset_outbox WHERE model = ? AND pk = ? ORDER BY seq DESC", (model, pk)
+        "SELECT body FROM _syncreset_outbox WHERE model = ? AND pk = ? AND acked <> ? ORDER BY seq DESC",
+        (model, pk, PROVEN),
     ).fetchone()
     return None if found is None else max(loads(found[0].encode("ascii"))["clocks"].values())
 

@@ -15,8 +15,9 @@ from ..store.schema import ModelSchema
 from ..store.steps import note_sent, note_unsent, outgoing, seal_steps
 from ..store.store import Store
 
-#: What the server answered to a change: nothing yet; it was merged; it was not, or not as a whole.
-NONE, TAKEN, REFUSED = 0, 1, 2
+#: What the server answered to a change: nothing yet; it was merged; it was not, or not as a whole; and of the last a
+#: pull has proven that the server keeps it, while the app has yet to acknowledge that it saw it.
+NONE, TAKEN, REFUSED, PROVEN = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,8 @@ def _unconfirmed(store: Store, model: str, pk: str) -> bool:
     Until then its ``updated`` is not known, nor, where that was a replay, whether the server has it at all.
     """
     found = store.connection.execute(
-        "SELECT 1 FROM _syncreset_outbox WHERE model = ? AND pk = ? AND acked LIMIT 1", (model, pk)
+        "SELECT 1 FROM _syncreset_outbox WHERE model = ? AND pk = ? AND acked IN (?, ?) LIMIT 1",
+        (model, pk, TAKEN, REFUSED),
     ).fetchone()
     return found is not None
 
@@ -139,11 +141,25 @@ def unsent(store: Store, *, count: int, size: int) -> list[Frozen]:
 
 
 def refused_changes(store: Store) -> list[Change]:
-    """The frozen changes, oldest first, that the server did not write as they came, and that no pull has confirmed."""
+    """The frozen changes, oldest first, that the server did not write as they came: their values are nowhere else.
+
+    A server restored since may have lost what it kept of them.
+    """
     found = store.connection.execute(
-        "SELECT body FROM _syncreset_outbox WHERE acked = ? ORDER BY seq", (REFUSED,)
+        "SELECT body FROM _syncreset_outbox WHERE acked IN (?, ?) ORDER BY seq", (REFUSED, PROVEN)
     )
     return [_thawed(body) for (body,) in found]
+
+
+def carry_refused(old: Store, new: Store) -> None:
+    """Let a new store of the same client know the refused changes of the old one, as what the app has yet to see."""
+    new.connection.executemany(
+        "INSERT OR IGNORE INTO _syncreset_outbox (seq, model, pk, body, acked) VALUES (?, ?, ?, ?, ?)",
+        [
+            (change.seq, change.model, change.pk, dumps(change.as_wire()), PROVEN)
+            for change in refused_changes(old)
+        ],
+    )
 
 
 def take_back_unsent(store: Store) -> None:
@@ -161,7 +177,12 @@ def confirmed(store: Store, acked: int) -> None:
 
     Within the caller's transaction. ``acked`` is the highest number that the server has processed.
     """
-    store.connection.execute("DELETE FROM _syncreset_outbox WHERE acked")
+    store.connection.execute("UPDATE _syncreset_outbox SET acked = ? WHERE acked = ?", (PROVEN, REFUSED))
+    store.connection.execute(
+        "DELETE FROM _syncreset_outbox WHERE acked = ? OR (acked = ? AND NOT EXISTS ("
+        "SELECT 1 FROM _syncreset_unresolved u WHERE u.seq = _syncreset_outbox.seq))",
+        (TAKEN, PROVEN),
+    )
     store.put(next_seq=max(int(store.get("next_seq", 1)), acked + 1))
 
 
