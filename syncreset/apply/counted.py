@@ -21,7 +21,7 @@ from ..protocol.errors import Problem
 from ..protocol.steps import Step, add_step, is_delta, is_steps, nothing, parse_steps, sum_of
 from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
-from ..rules.strategies import FieldHistory
+from ..rules.strategies import Counted, FieldHistory
 from ..wire.fields.codec import spelled_delta
 from ..wire.model import WireModel
 from .context import Context
@@ -285,9 +285,14 @@ def _history(clock: int, logged: Sequence[CountedStep]) -> FieldHistory:
             known, healed = known if entry.at is None else entry.at, True
             break
         known = entry.before
-    later = tuple(
-        Step(id=entry.step, amount=entry.amount, at=entry.at)
+    counted = tuple(
+        Counted(
+            step=Step(id=entry.step, amount=entry.amount),
+            at=entry.at,
+            here=entry.created if entry.at == entry.clock else 0,
+        )
         for entry in logged
-        if entry.step is not None and entry.amount is not None and (entry.at is None or entry.at > known)
+        if entry.step is not None and entry.amount is not None
     )
-    return FieldHistory(known=known, clock=clock, later=later, healed=healed)
+    clocks = frozenset({clock, *(entry.clock for entry in logged), *(entry.before for entry in logged)})
+    return FieldHistory(known=known, clocks=clocks, counted=counted, healed=healed)

@@ -5,7 +5,7 @@ sample gets wrong is not repeated.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..protocol.changes import ROW_CLOCK, Change, Row, Tombstone, Value, same
@@ -119,30 +119,53 @@ def tombstone_change(line: TombstoneLine, *, healing: bool) -> Instruction | Non
 
 
 @dataclass(frozen=True, kw_only=True)
+class Counted:
+    """A step in the server's value. ``at`` is the field's clock (µs) in the history that the step was counted in.
+
+    None where nobody knows it. ``here`` is the server's time when it counted the step, 0 where it was brought home: a
+    device of a history that was lost in a restore has not pulled what the restored server has counted since, whatever
+    the clocks say.
+    """
+
+    step: Step
+    at: int | None
+    here: int
+
+    def is_in(self, *, clock: int, pulled: int) -> bool:
+        """Whether the step is in a value of that clock, which was pulled at that time at the latest."""
+        return self.at is not None and self.at <= clock and self.here <= pulled
+
+
+@dataclass(frozen=True, kw_only=True)
 class FieldHistory:
     """What the server's value of a counter or a set is made of.
 
-    ``known`` is the clock (µs) up to which it holds all that was ever counted; ``clock`` that of its last write here.
-    ``later`` are the steps counted on top of it, each with the clock at which it was counted in the history that it was
-    counted in, None where nobody knows; ``healed``: it was brought home before.
+    ``known`` is the clock (µs) up to which it holds all that was ever counted; ``healed``: it was brought home with such
+    a value. ``clocks`` are those that the field has had here, as far as is known, and ``counted`` the steps in it.
     """
 
     known: int
-    clock: int
-    later: tuple[Step, ...] = ()
+    clocks: Collection[int] = frozenset()
+    counted: tuple[Counted, ...] = ()
     healed: bool = False
 
 
 def heal(
-    line: RowLine, row: Row | None, tombstone: Tombstone | None, histories: Mapping[str, FieldHistory]
+    line: RowLine,
+    row: Row | None,
+    tombstone: Tombstone | None,
+    histories: Mapping[str, FieldHistory],
+    *,
+    pulled: int = 0,
 ) -> Instruction | None:
     """What acknowledged data of a snapshot holds and a restored server has forgotten, whoever wrote it.
 
     Fields whose clock is newer than the server's, and of equal clocks the greater value, so that it is no matter which
     device comes first; whole rows that the server lacks. A row that is merely old in the snapshot (no clock newer than
     those of the tombstone's row) resurrects nothing. Of a counter or a set it is the value that was last pulled: where
-    that is newer than what the server's value is known to hold, it takes its place, with all that was counted later.
-    What was acknowledged is no conflict, so no policy is asked.
+    that is newer than what the server's value is known to hold, it takes its place, with all that was counted besides.
+    ``pulled`` is the time (µs) of the client's last complete pull. What was acknowledged is no conflict, so no policy
+    is asked.
     """
     if line.base is None:
         return None
@@ -162,33 +185,31 @@ def heal(
         return None
     if row is None:
         return replace(change, base={}, healing=True)
-    values = {name: _with_later(line, name, histories.get(name)) for name in change.fields}
+    values = {name: _with_counted(line, name, histories.get(name), pulled) for name in change.fields}
     values = {name: value for name, value in values.items() if not same(value, row.fields.get(name))}
     bases = {name: row.clock(name) for name in values}
     return replace(change, fields=values, base=bases, healing=True) if values else None
 
 
 def _is_newer(line: RowLine, name: str, reference: Row, history: FieldHistory | None) -> bool:
-    mine, its = line.row.clock(name), reference.clock(name) if history is None else history.known
-    value = reference.fields.get(name)
-    if mine != its:
-        return mine > its and not (
-            history is None and name in reference.fields and same(line.row.fields[name], value)
-        )
-    return (
-        history is None and name in reference.fields and canonical(line.row.fields[name]) > canonical(value)
-    )
+    mine = line.row.clock(name)
+    if history is not None:
+        return mine > history.known and mine not in history.clocks
+    value, its = reference.fields.get(name), reference.clock(name)
+    if name not in reference.fields or mine > its:
+        return mine > its and not same(line.row.fields[name], value)
+    return mine == its and canonical(line.row.fields[name]) > canonical(value)
 
 
-def _with_later(line: RowLine, name: str, history: FieldHistory | None) -> Value:
-    """The value of a line with what was counted on the server since. One that is no count is refused as it is."""
-    value, at = line.row.fields[name], line.row.clock(name)
+def _with_counted(line: RowLine, name: str, history: FieldHistory | None, pulled: int) -> Value:
+    """The value of a line with what the server has counted and it does not hold. What is no count is refused as it is."""
+    value, clock = line.row.fields[name], line.row.clock(name)
     if history is None:
         return value
-    later = sum_of(step for step in history.later if step.at is None or step.at > at)
-    if later is None or not (value is None or fits(later, value)):
+    more = sum_of(each.step for each in history.counted if not each.is_in(clock=clock, pulled=pulled))
+    if more is None or not (value is None or fits(more, value)):
         return value
-    return add_step(value, later)
+    return add_step(value, more)
 
 
 def canonical(value: Value) -> str:

@@ -101,7 +101,13 @@ def _changes(item: Numbered, left: SortedSteps | None, rules: Rules, met: Met) -
     elif isinstance(line, RowLine):
         line, key = fitting(line, item.model), (line.model, line.pk)
         if rules.healing:
-            healed = heal(line, met.rows.get(key), met.tombstones.get(key), met.histories.get(key, {}))
+            healed = heal(
+                line,
+                met.rows.get(key),
+                met.tombstones.get(key),
+                met.histories.get(key, {}),
+                pulled=rules.pulled,
+            )
             if healed is not None:
                 yield from by_authority(healed, item.model)
         line = line if left is None or _by_value(item, rules) else left.line

@@ -45,7 +45,7 @@ def losers(item: Numbered, rules: Rules, met: Met) -> Iterator[tuple[Instruction
             continue
         history = met.histories.get((line.model, line.pk), {}).get(name)
         if history is not None:
-            if not history.healed and at < history.known:
+            if not history.healed and at < history.known and at not in history.clocks:
                 yield _lost(acknowledged, row, [name], unclear=True)
         elif at < known or (at == known and canonical(value) < canonical(row.fields[name])):
             lost.append(name)

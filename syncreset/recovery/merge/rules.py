@@ -29,7 +29,8 @@ class Rules:
 
     ``strategy`` is the snapshot's; that of a model's ``SyncMeta`` or of the settings goes before it, unless a person
     has chosen (``strategy_chosen``). ``acked`` is the client's highest sequence number that the server has processed,
-    ``remembered`` the time (µs) up to which its history holds what the client was given.
+    ``remembered`` the time (µs) up to which its history holds what the client was given, ``pulled`` that of the
+    client's last complete pull.
     """
 
     strategy: str
@@ -40,6 +41,7 @@ class Rules:
     updates: UpdateLog = field(default_factory=UpdateLog)
     acked: int = 0
     remembered: int = 0
+    pulled: int = 0
 
     def strategy_of(self, model: WireModel | None) -> str:
         """The name of the strategy for rows of a model; None is one that is not tracked."""

@@ -150,6 +150,7 @@ def _rules(recovery: Recovery, upcaster: Upcaster) -> Rules:
         healing=recovery.healing,
         purged=cursor is None or cursor.number < feed_state().horizon,
         remembered=recovery.remembered,
+        pulled=min(recovery.last_synced.values(), default=0),
         acked=Client.objects.values_list("acked", flat=True).get(pk=recovery.client_id),
     )
     return rules if not recovery.updates else replace(rules, updates=update_log(recovery, upcaster))

@@ -92,13 +92,14 @@ def header_of(
 ) -> Header:
     """The first line of a snapshot of several stores of one replica, the newest last. Times in µs."""
     newest = stores[-1]
+    synced = [store.get("synced_at") for store in stores if store.get("synced_at") is not None]
     return Header(
         client=str(newest.get("client")),
         reset=reset,
         schema=newest.schema.hash,
         checkpoint=_checkpoint(stores),
         strategy=strategy or DEFAULT_STRATEGY,
-        last_synced=dict.fromkeys(newest.schema.models, newest.get("synced_at", 0)),
+        last_synced=dict.fromkeys(newest.schema.models, min(synced, default=0)),
         full=full,
         created=created,
         client_time=client_time,
