@@ -163,7 +163,7 @@ def carry_refused(old: Store, new: Store) -> None:
 
 
 def take_back_unsent(store: Store) -> None:
-    """Let what was frozen be pending again: it is to be sent under another client's name."""
+    """Let what was frozen be pending again: it is to be sent anew, under another name or after a pull."""
     with store.applying():
         for (seq,) in store.connection.execute(
             "SELECT seq FROM _syncreset_outbox WHERE NOT acked"

@@ -71,7 +71,11 @@ def _register(store: Store) -> Exchange[None]:
 
 
 def push_and_pull(store: Store, tally: Tally) -> Exchange[None]:
-    """Push what is pending and pull what is new, again where the app has gone on writing meanwhile."""
+    """Push what is pending and pull what is new, again where the app has gone on writing meanwhile.
+
+    Where another copy of this store has started over, what this one has frozen is pending again before it pulls: of
+    what is in a pulled value only an answer can tell.
+    """
     for left in reversed(range(ROUNDS)):
         before = tally.pushed
         try:
@@ -79,6 +83,7 @@ def push_and_pull(store: Store, tally: Tally) -> Exchange[None]:
         except ProblemReceived as problem:
             if problem.code != "overtaken" or not left:
                 raise
+            outbox.take_back_unsent(store)
             yield from pull(store, tally)
             continue
         yield from pull(store, tally)
