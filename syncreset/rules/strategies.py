@@ -140,8 +140,8 @@ class Counted:
 class FieldHistory:
     """What the server's value of a counter or a set is made of.
 
-    ``known`` is the clock (µs) up to which it holds all that was ever counted; ``healed``: it was brought home with such
-    a value. ``clocks`` are those that the field has had here, as far as is known, and ``counted`` the steps in it.
+    ``known`` is the clock (µs) up to which it holds all that was ever counted; ``healed``: it was brought home with
+    such a value. ``clocks`` are those that the field has had here, as far as is known; ``counted`` the steps in it.
     """
 
     known: int
@@ -202,7 +202,10 @@ def _is_newer(line: RowLine, name: str, reference: Row, history: FieldHistory | 
 
 
 def _with_counted(line: RowLine, name: str, history: FieldHistory | None, pulled: int) -> Value:
-    """The value of a line with what the server has counted and it does not hold. What is no count is refused as it is."""
+    """The value of a line with what the server has counted and it does not hold.
+
+    What is no count is refused as it is.
+    """
     value, clock = line.row.fields[name], line.row.clock(name)
     if history is None:
         return value

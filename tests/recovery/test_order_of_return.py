@@ -344,3 +344,44 @@ def test_what_was_parked_long_ago_and_is_shown_still_is_parked_again_by_a_server
         assert (item.state, item.change["fields"]["name"]) == ("parked", "Shown")
     assert len(ada.unresolved()) == 1
     assert ada.pending() == 0
+
+
+@pytest.mark.parametrize("after", ["an edit", "a deletion"])
+def test_a_device_cut_off_before_it_heals_tells_of_what_it_had_whatever_was_written_since(
+    stores: dict[str, Replica], server: RealServer, shelter: Shelter, after: str
+) -> None:
+    """Its new store has the row of the restored server, which is later, and holds nothing of the lost one."""
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
+    ada, ben = stores["ada"], stores["ben"]
+    for replica in stores.values():
+        replica.sync()
+    restore = copy_database()
+    ada.update(DOG, dog.pk, name="acknowledged")
+    ada.sync()
+    restore()
+    if after == "an edit":
+        ben.update(DOG, dog.pk, name="written since")
+    else:
+        ben.delete(DOG, dog.pk)
+    ben.sync()
+
+    def cut_off(request: Request) -> Response:
+        if request.path.endswith("snapshot"):
+            raise ServerUnavailable("out of reach")
+        return server.answer(request)
+
+    with pytest.raises(ServerUnavailable):
+        sync(ada, cut_off)
+    Reset.objects.force(Client.objects.filter(pk=ada.client_id))
+
+    for _ in range(3):
+        ada.sync()
+
+    if after == "an edit":
+        (item,) = Item.objects.filter(state="superseded")
+        assert (item.fields["name"]["client"], item.fields["name"]["server"]) == (
+            "acknowledged",
+            "written since",
+        )
+    else:
+        assert Dog.objects.get(pk=dog.pk).name == "acknowledged"

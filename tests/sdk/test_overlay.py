@@ -65,3 +65,16 @@ def test_a_deletion_outlives_acknowledged_data_unless_that_is_newer() -> None:
     assert overlay(tombstone(30, pulled=False), held) == tombstone(30, pulled=False)
     assert overlay(held, tombstone(30, pulled=True)) == tombstone(30, pulled=True)
     assert overlay(tombstone(30, pulled=True), newer) == newer
+
+
+def test_what_a_restored_server_has_hides_nothing_of_the_history_that_was_lost() -> None:
+    lost = row({"a": "lost", "b": "lost"}, {"*": 10, "a": 20, "b": 21}, {})
+    filled = row({"a": "since", "b": "mine"}, {"*": 10, "a": 90, "b": 95}, {"b": 80})
+
+    merged = overlay(lost, filled, restored=True)
+
+    assert isinstance(merged, RowLine)
+    assert (merged.row.fields, merged.base) == ({"a": "lost", "b": "mine"}, {"b": 80})
+    assert merged.row.clock("a") == 20
+    assert overlay(lost, tombstone(95, pulled=True), restored=True) == lost
+    assert overlay(lost, tombstone(95, pulled=False), restored=True) == tombstone(95, pulled=False)

@@ -8,29 +8,34 @@ from ...protocol.steps import add_step, take_steps_back
 from ..store.marks import UNKNOWN
 
 
-def overlay(older: RowLine | TombstoneLine, newer: RowLine | TombstoneLine) -> RowLine | TombstoneLine:
+def overlay(
+    older: RowLine | TombstoneLine, newer: RowLine | TombstoneLine, *, restored: bool = False
+) -> RowLine | TombstoneLine:
     """One line that loses nothing of two that backups of one replica hold of the same row.
 
     Fields changed in the newer store win over those changed in the older; both over acknowledged data, of which the
     newest clock wins. A field's base is the oldest known. Steps of counters and sets add up, on top of the newest
     acknowledged value. An unsynced edit outlives a deletion, and a deletion outlives acknowledged data that is not
     newer than it.
+
+    ``restored``: the older store is of a history that was lost, and the newer one was filled by the restored server.
+    What that has it has already, whatever the clocks say: what the older one acknowledged is all that there is to tell.
     """
     if isinstance(older, RowLine) and isinstance(newer, RowLine):
-        return _overlay_rows(older, newer)
+        return _overlay_rows(older, newer, restored=restored)
     if isinstance(older, TombstoneLine) and isinstance(newer, TombstoneLine):
         return older if newer.pulled and not older.pulled else newer
     row, tombstone = (older, newer) if isinstance(older, RowLine) else (newer, older)
     if not isinstance(row, RowLine) or not isinstance(tombstone, TombstoneLine):
         raise TypeError("a line is a row or a tombstone")
-    if row.base is None or row.base:
+    if row.base is None or row.base or (restored and row is older and tombstone.pulled):
         return row
     if tombstone.pulled:
         return row if row.row.updated > tombstone.at else tombstone
     return tombstone
 
 
-def _overlay_rows(older: RowLine, newer: RowLine) -> RowLine:
+def _overlay_rows(older: RowLine, newer: RowLine, *, restored: bool) -> RowLine:
     if newer.base is None:
         return newer
     names = list(dict.fromkeys([*newer.row.fields, *older.row.fields]))
@@ -42,12 +47,12 @@ def _overlay_rows(older: RowLine, newer: RowLine) -> RowLine:
         if summed is not None:
             steps[name] = summed
         if name in newer.row.fields and summed is not None and _steps_alone(counted, newer, name):
-            fields[name], base[name] = _acknowledged(counted, newer, name)
+            fields[name], base[name] = _acknowledged(counted, newer, name, restored=restored)
             if summed.total is not None:
                 fields[name] = add_step(fields[name], summed.total)
             clocks[name] = max(line.row.clock(name) for line in (counted, newer) if name in line.steps)
             continue
-        source = _source(older, newer, name)
+        source = _source(older, newer, name, restored=restored)
         fields[name] = source.row.fields[name]
         clocks[name] = source.row.clock(name)
         bases = [known for line in (older, newer) if (known := _base_of(line, name)) is not None]
@@ -95,7 +100,7 @@ def _summed(older: RowLine, newer: RowLine, name: str) -> FieldSteps | None:
     return FieldSteps(steps=tuple(steps.values()), counted=counted)
 
 
-def _acknowledged(older: RowLine, newer: RowLine, name: str) -> tuple[Value, int]:
+def _acknowledged(older: RowLine, newer: RowLine, name: str, *, restored: bool) -> tuple[Value, int]:
     """The newest value of a field that the server is known to have had, and its clock."""
     known = []
     for line in (older, newer):
@@ -106,7 +111,10 @@ def _acknowledged(older: RowLine, newer: RowLine, name: str) -> tuple[Value, int
             known.append((line.row.clock(name), value))
         else:
             known.append((line.base[name], take_steps_back(value, made.steps)))
-    clock, value = max(reversed(known), key=lambda pair: pair[0])
+    if restored and older.base is not None and older.base.get(name) != UNKNOWN:
+        clock, value = known[0]
+    else:
+        clock, value = max(reversed(known), key=lambda pair: pair[0])
     return value, clock
 
 
@@ -119,7 +127,7 @@ def _base_of(line: RowLine, name: str) -> int | None:
     return line.base.get(name)
 
 
-def _source(older: RowLine, newer: RowLine, name: str) -> RowLine:
+def _source(older: RowLine, newer: RowLine, name: str, *, restored: bool) -> RowLine:
     if name not in older.row.fields:
         return newer
     if name not in newer.row.fields:
@@ -131,4 +139,4 @@ def _source(older: RowLine, newer: RowLine, name: str) -> RowLine:
         return newer if same(older.row.fields[name], newer.row.fields[name]) else older
     if _base_of(older, name) is not None:
         return older
-    return newer if newer.row.clock(name) >= older.row.clock(name) else older
+    return older if restored or older.row.clock(name) > newer.row.clock(name) else newer

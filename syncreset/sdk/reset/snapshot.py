@@ -1,7 +1,7 @@
 """What the backups hold, written as one snapshot."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -70,7 +70,10 @@ def write_snapshot_file(
         with draft.open("wb") as content:
             digesting = _Digesting(content)
             outlived: list[tuple[str, str]] = []
-            counts: Counts = write_snapshot(digesting, header, lines_of_stores(stores, outlived, full=full))
+            diverged = {store for store, record in zip(stores, held, strict=True) if record.full}
+            counts: Counts = write_snapshot(
+                digesting, header, lines_of_stores(stores, outlived, full=full, diverged=diverged)
+            )
         files.move(draft, target)
     finally:
         for store in stores:
@@ -114,17 +117,25 @@ def _checkpoint(stores: Iterable[Store]) -> str | None:
     return found
 
 
-def lines_of_stores(stores: list[Store], outlived: list[tuple[str, str]], *, full: bool) -> Iterator[Line]:
+def lines_of_stores(
+    stores: list[Store],
+    outlived: list[tuple[str, str]],
+    *,
+    full: bool,
+    diverged: Collection[Store] = (),
+) -> Iterator[Line]:
     """The lines of a snapshot of several stores of one replica; without ``full``, of what is unsynced alone.
 
-    Rows parents first, then the log of their unsynced fields, then deletions children first."""
+    ``diverged`` are the stores of histories that the server has lost. Rows parents first, then the log of
+    their unsynced fields, then deletions children first.
+    """
     models: dict[str, ModelSchema] = {}
     for store in reversed(stores):
         models |= {name: model for name, model in store.schema.models.items() if name not in models}
     tombstones: list[TombstoneLine] = []
     updates: list[UpdateLine] = []
     for name in models:
-        lines = merged(stores, name, outlived)
+        lines = merged(stores, name, outlived, diverged)
         for pk in sorted(lines):
             line = lines[pk]
             if isinstance(line, TombstoneLine):
@@ -145,17 +156,21 @@ def lines_of_stores(stores: list[Store], outlived: list[tuple[str, str]], *, ful
 
 
 def merged(
-    stores: list[Store], model: str, outlived: list[tuple[str, str]]
+    stores: list[Store],
+    model: str,
+    outlived: list[tuple[str, str]],
+    diverged: Collection[Store] = (),
 ) -> dict[str, RowLine | TombstoneLine]:
     """What the backups together say of a model's rows, by primary key; the oldest store first.
 
     Adds to ``outlived`` what was deleted in a store after one with unsynced edits of it.
     """
     result: dict[str, RowLine | TombstoneLine] = {}
-    for store in stores:
+    for place, store in enumerate(stores):
+        restored = store not in diverged and any(older in diverged for older in stores[:place])
         for line in lines_of(store, model):
             before = result.get(line.pk)
-            result[line.pk] = line if before is None else overlay(before, line)
+            result[line.pk] = line if before is None else overlay(before, line, restored=restored)
             if isinstance(line, TombstoneLine) and not line.pulled and result[line.pk] is not line:
                 outlived.append((model, line.pk))
     return result
