@@ -30,5 +30,7 @@ class Context:
     undoing: bool = False
     #: Whether the changes were sent before, and not answered.
     again: bool = False
+    #: Whether they are of a history that a restored server has lost.
+    restored: bool = False
     #: The recovery whose changes these are, if they are one's.
     recovery: uuid.UUID | None = None

@@ -110,8 +110,13 @@ class Counting:
             if change.clock(name) < purged:
                 detail = "this step is older than what the server has purged, and may have been counted"
                 return self._unclear(change, name, detail)
-        made_of = histories(model, {change.pk: row}) if self.context.again else {}
-        for name in unknown:
+        sent = [
+            name
+            for name in unknown
+            if self.context.again or any(step.sent for step in steps_of[name].values())
+        ]
+        made_of = histories(model, {change.pk: row}) if sent else {}
+        for name in sent:
             history = made_of.get(change.row_key, {}).get(name)
             if history is not None and history.healed and history.known > (change.base or {}).get(name, -1):
                 detail = (
@@ -162,16 +167,14 @@ class Counting:
             pk_text=change.pk,
             field=name,
             amount=None if step is None else step.amount,
-            at=_at(change, name, step, clock) if self.context.recovery else clock,
+            at=change.clock(name) if step is None else _at(step, clock) if self.context.restored else clock,
             clock=clock,
             before=0 if before is None else before.clock(name),
             counted_by=self.context.recovery,
         )
 
 
-def _at(change: Instruction, name: str, step: Step | None, clock: int) -> int | None:
-    if step is None:
-        return change.clock(name)
+def _at(step: Step, clock: int) -> int | None:
     if step.at is not None:
         return step.at
     return None if step.sent else clock
@@ -220,6 +223,7 @@ def counted_among(client: Client, ids: Collection[str]) -> dict[str, str]:
 def note_included(client: Client, steps: Mapping[tuple[str, str, str], Mapping[str, int | None]]) -> None:
     """Keep that steps are in the server's values already, by model, key and field: by id with their clocks."""
     known = counted_among(client, {step for ids in steps.values() for step in ids})
+    _learn_clocks(client, known.keys(), {step: at for ids in steps.values() for step, at in ids.items()})
     rows = {
         step: CountedStep(user_id=client.user_id, step=step, model=model, pk_text=pk, field=name, at=at)
         for (model, pk, name), ids in steps.items()
@@ -228,6 +232,19 @@ def note_included(client: Client, steps: Mapping[tuple[str, str, str], Mapping[s
     }
     # What another recovery of the same user notes at this moment is noted as well.
     CountedStep.objects.bulk_create(rows.values(), batch_size=500, ignore_conflicts=True)
+
+
+def _learn_clocks(client: Client, known: Collection[str], clocks: Mapping[str, int | None]) -> None:
+    """Keep when steps were counted, of which another device brought all but that."""
+    wanted = sorted(known)
+    for start in range(0, len(wanted), 500):
+        learned = []
+        for entry in CountedStep.objects.filter(user=client.user_id, step__in=wanted[start : start + 500]):
+            at = clocks.get(entry.step or "")
+            if at is not None and (entry.at is None or at < entry.at):
+                entry.at = at
+                learned.append(entry)
+        CountedStep.objects.bulk_update(learned, ["at"])
 
 
 def uncount(recovery: uuid.UUID, fields: Iterable[tuple[str, str, str]]) -> None:
@@ -279,20 +296,19 @@ def _as_now(model: WireModel, name: str, logged: Iterable[CountedStep]) -> list[
 def _history(clock: int, logged: Sequence[CountedStep]) -> FieldHistory:
     """Back from the field's clock over the steps that led to it, to a write that was none: each leads further back."""
     by_clock = {entry.clock: entry for entry in logged if entry.clock > entry.before}
-    known, healed = clock, False
-    while (entry := by_clock.pop(known, None)) is not None:
+    reached, known, healed = clock, clock, False
+    while (entry := by_clock.pop(reached, None)) is not None:
         if entry.step is None:
-            known, healed = known if entry.at is None else entry.at, True
+            known, healed = reached if entry.at is None else entry.at, True
             break
-        known = entry.before
-    counted = tuple(
-        Counted(
-            step=Step(id=entry.step, amount=entry.amount),
-            at=entry.at,
-            here=entry.created if entry.at == entry.clock else 0,
-        )
-        for entry in logged
-        if entry.step is not None and entry.amount is not None
-    )
+        reached = known = entry.before
+    counted, since = {}, []
+    for entry in logged:
+        if entry.step is None:
+            continue
+        here = entry.created if entry.at == entry.clock else 0
+        counted[entry.step] = Counted(step=Step(id=entry.step, amount=entry.amount), at=entry.at, here=here)
+        if entry.clock > reached and entry.amount is not None:
+            since.append(counted[entry.step])
     clocks = frozenset({clock, *(entry.clock for entry in logged), *(entry.before for entry in logged)})
-    return FieldHistory(known=known, clocks=clocks, counted=counted, healed=healed)
+    return FieldHistory(known=known, clocks=clocks, since=tuple(since), counted=counted, healed=healed)

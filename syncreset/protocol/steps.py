@@ -55,11 +55,11 @@ def is_steps(value: Value) -> bool:
     return isinstance(value, dict) and "steps" in value and value.keys() <= {"steps", "value"}
 
 
-def parse_steps(value: Mapping[str, Any]) -> tuple[Step, ...]:
-    """The steps of such a value. Raises Malformed."""
+def parse_steps(value: Mapping[str, Any], *, most: int | None = MOST_STEPS) -> tuple[Step, ...]:
+    """The steps of such a value, ``most`` at the most. Raises Malformed."""
     raw = value["steps"]
-    if not isinstance(raw, list) or len(raw) > MOST_STEPS:
-        raise Malformed(f"the steps are not an array of at most {MOST_STEPS}")
+    if not isinstance(raw, list) or (most is not None and len(raw) > most):
+        raise Malformed("the steps are not an array" + ("" if most is None else f" of at most {most}"))
     steps = tuple(map(parse_step, raw))
     if len({step.id for step in steps}) < len(steps):
         raise Malformed("two steps have one id")

@@ -20,6 +20,7 @@ def context_of(recovery: Recovery, *, operator: bool = False) -> Context:
         received=now(),
         offset=recovery.clock_offset,
         operator=operator,
+        restored=recovery.healing,
         recovery=recovery.pk,
     )
 

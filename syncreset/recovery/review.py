@@ -112,7 +112,8 @@ def _decided(
     return replace(
         change,
         fields=fields,
-        clocks=dict.fromkeys(fields, clock),
+        # A value of a lost history keeps its clock: it holds what was counted until then, and nothing later.
+        clocks=change.clocks if change.healing else dict.fromkeys(fields, clock),
         base=_bases(item, list(fields), present, seen),
         whole=None,
     )

@@ -5,12 +5,12 @@ sample gets wrong is not repeated.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..protocol.changes import ROW_CLOCK, Change, Row, Tombstone, Value, same
 from ..protocol.snapshot.lines import RowLine, TombstoneLine
-from ..protocol.steps import Step, add_step, fits, steps_value, sum_of, take_steps_back
+from ..protocol.steps import Step, fits, steps_value, sum_of, take_step_back, take_steps_back
 from .instruction import Instruction
 
 
@@ -141,31 +141,46 @@ class FieldHistory:
     """What the server's value of a counter or a set is made of.
 
     ``known`` is the clock (µs) up to which it holds all that was ever counted; ``healed``: it was brought home with
-    such a value. ``clocks`` are those that the field has had here, as far as is known; ``counted`` the steps in it.
+    such a value. ``clocks`` are those that the field has had here, as far as is known. ``since`` are the steps that
+    were counted on top of what is known, ``counted`` all steps of which the server remembers what they were, by id.
     """
 
     known: int
     clocks: Collection[int] = frozenset()
-    counted: tuple[Counted, ...] = ()
+    since: tuple[Counted, ...] = ()
+    counted: Mapping[str, Counted] = field(default_factory=dict)
     healed: bool = False
+
+    def explains(self, value: Value, clock: int, current: Value, *, pulled: int) -> bool:
+        """Whether all that a value of a lost history holds is in the ``current`` one: every step that led to it.
+
+        ``clock`` is the value's (µs); ``pulled`` the time at which its client last pulled, at the latest.
+        """
+        if clock in self.clocks or (self.healed and clock <= self.known):
+            return True
+        later = [each.step for each in self.since if not each.is_in(clock=clock, pulled=pulled)]
+        if clock < self.known or not later:
+            return same(value, current)
+        if isinstance(value, list) and isinstance(current, list):
+            touched = {element for step in later for done in step.amount.values() for element in done}
+            return set(value) ^ set(current) <= touched
+        total = sum_of(later)
+        return fits(total, current) and same(value, take_step_back(current, total))
 
 
 def heal(
     line: RowLine,
     row: Row | None,
     tombstone: Tombstone | None,
-    histories: Mapping[str, FieldHistory],
-    *,
-    pulled: int = 0,
+    counted: Mapping[str, Sequence[Step]],
 ) -> Instruction | None:
     """What acknowledged data of a snapshot holds and a restored server has forgotten, whoever wrote it.
 
     Fields whose clock is newer than the server's, and of equal clocks the greater value, so that it is no matter which
     device comes first; whole rows that the server lacks. A row that is merely old in the snapshot (no clock newer than
-    those of the tombstone's row) resurrects nothing. Of a counter or a set it is the value that was last pulled: where
-    that is newer than what the server's value is known to hold, it takes its place, with all that was counted besides.
-    ``pulled`` is the time (µs) of the client's last complete pull. What was acknowledged is no conflict, so no policy
-    is asked.
+    those of the tombstone's row) resurrects nothing. A counter or a set of a row that the server has is healed by the
+    steps that led to its value, ``counted``, and by nothing else: so each is in it once, whoever comes with a value
+    that holds it. What was acknowledged is no conflict, so no policy is asked.
     """
     if line.base is None:
         return None
@@ -175,44 +190,32 @@ def heal(
     if row is None and reference is not None:
         forgotten = {name for name in acknowledged if line.row.clock(name) > reference.clock(name)}
     elif reference is not None:
-        forgotten = {name for name in acknowledged if _is_newer(line, name, reference, histories.get(name))}
+        forgotten = {
+            name for name in acknowledged if name not in counted and _is_newer(line, name, reference)
+        }
     elif tombstone is not None:
         forgotten = acknowledged if line.row.updated > tombstone.deleted else set()
     else:
         forgotten = set(line.row.fields)
-    change = _put(line, forgotten)
+    steps = {name: steps_value(made) for name, made in counted.items() if made}
+    if row is None:
+        change = _put(line, forgotten)
+        return None if change is None else replace(change, base={}, healing=True)
+    change = _put(line, forgotten | steps.keys())
     if change is None:
         return None
-    if row is None:
-        return replace(change, base={}, healing=True)
-    values = {name: _with_counted(line, name, histories.get(name), pulled) for name in change.fields}
-    values = {name: value for name, value in values.items() if not same(value, row.fields.get(name))}
-    bases = {name: row.clock(name) for name in values}
-    return replace(change, fields=values, base=bases, healing=True) if values else None
+    known = {name: row.clock(name) for name in change.fields}
+    # Steps lead to another value than the one which had the line's clock, and so to another clock.
+    clocks = {**change.clocks, **{name: known[name] for name in steps}}
+    return replace(change, fields={**change.fields, **steps}, clocks=clocks, base=known, healing=True)
 
 
-def _is_newer(line: RowLine, name: str, reference: Row, history: FieldHistory | None) -> bool:
+def _is_newer(line: RowLine, name: str, reference: Row) -> bool:
     mine = line.row.clock(name)
-    if history is not None:
-        return mine > history.known and mine not in history.clocks
     value, its = reference.fields.get(name), reference.clock(name)
     if name not in reference.fields or mine > its:
         return mine > its and not same(line.row.fields[name], value)
     return mine == its and canonical(line.row.fields[name]) > canonical(value)
-
-
-def _with_counted(line: RowLine, name: str, history: FieldHistory | None, pulled: int) -> Value:
-    """The value of a line with what the server has counted and it does not hold.
-
-    What is no count is refused as it is.
-    """
-    value, clock = line.row.fields[name], line.row.clock(name)
-    if history is None:
-        return value
-    more = sum_of(each.step for each in history.counted if not each.is_in(clock=clock, pulled=pulled))
-    if more is None or not (value is None or fits(more, value)):
-        return value
-    return add_step(value, more)
 
 
 def canonical(value: Value) -> str:
@@ -254,7 +257,7 @@ def _by_value(line: RowLine) -> RowLine:
 def _included(line: RowLine) -> dict[str, dict[str, int | None]]:
     """The steps that are in the values of a line, by field."""
     return {
-        name: {**made.counted, **{step.id: step.at for step in made.steps}}
+        name: {step.id: step.at for step in (*made.counted, *made.steps)}
         for name, made in line.steps.items()
         if made.steps or made.counted
     }
@@ -281,7 +284,7 @@ def _put(line: RowLine, names: set[str]) -> Instruction | None:
         base={name: bases[name] for name in ordered if bases.get(name, -1) >= 0},
         whole=line.row,
         includes={
-            name: dict(line.steps[name].counted)
+            name: {step.id: step.at for step in line.steps[name].counted}
             for name in ordered
             if name in line.steps and line.steps[name].counted and not line.steps[name].steps
         },

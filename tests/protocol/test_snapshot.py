@@ -46,12 +46,14 @@ ids = st.text("abcdef0123456789", min_size=1, max_size=64)
 
 
 def stepped(values: st.SearchStrategy[Any], amounts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """A field's value, the steps that led to it, and the ids of older ones."""
-    step = st.builds(Step, id=ids, amount=amounts, sent=st.booleans(), at=st.none() | times)
-    made = st.lists(step, min_size=1, max_size=3, unique_by=lambda step: step.id).map(tuple)
-    return st.tuples(
-        values, st.builds(FieldSteps, steps=made, counted=st.dictionaries(ids, times, max_size=2))
-    )
+    """A field's value, the steps that led to it, and older ones."""
+
+    def several(at: st.SearchStrategy[int | None], least: int) -> st.SearchStrategy[tuple[Step, ...]]:
+        step = st.builds(Step, id=ids, amount=amounts, sent=st.booleans(), at=at)
+        return st.lists(step, min_size=least, max_size=3, unique_by=lambda step: step.id).map(tuple)
+
+    made = st.builds(FieldSteps, steps=several(st.none() | times, 1), counted=several(times, 0))
+    return st.tuples(values, made)
 
 
 steps = st.dictionaries(
@@ -221,9 +223,12 @@ def test_the_steps_of_a_row_are_read_with_what_was_counted() -> None:
     line = line_with(
         {
             "stock": {"steps": [{"id": "a", "delta": 3, "sent": True, "at": 9}, {"id": "b", "delta": -1}]},
-            "weight": {"steps": [{"id": "c", "delta": "-0.50", "sent": True}], "counted": {"d": 8}},
+            "weight": {
+                "steps": [{"id": "c", "delta": "-0.50", "sent": True}],
+                "counted": [{"id": "d", "delta": "1.00", "at": 8}],
+            },
             "tags": {"steps": [{"id": "e", "add": ["b", "a", "a"]}]},
-            "name": {"counted": {"f": 7}},
+            "name": {"counted": [{"id": "f", "delta": 2, "at": 7}]},
         }
     )
 
@@ -235,9 +240,12 @@ def test_the_steps_of_a_row_are_read_with_what_was_counted() -> None:
                 Step(id="b", amount={"delta": -1}),
             )
         ),
-        "weight": FieldSteps(steps=(Step(id="c", amount={"delta": "-0.50"}, sent=True),), counted={"d": 8}),
+        "weight": FieldSteps(
+            steps=(Step(id="c", amount={"delta": "-0.50"}, sent=True),),
+            counted=(Step(id="d", amount={"delta": "1.00"}, at=8),),
+        ),
         "tags": FieldSteps(steps=(Step(id="e", amount={"add": ["a", "b"], "remove": []}),)),
-        "name": FieldSteps(counted={"f": 7}),
+        "name": FieldSteps(counted=(Step(id="f", amount={"delta": 2}, at=7),)),
     }
     assert line.steps["stock"].total == {"delta": 2}
 
@@ -264,11 +272,14 @@ def one(field: str, **amount: Any) -> dict[str, Any]:
         {"stock": {"steps": [{"id": "a", "delta": 3}, {"id": "a", "delta": 3}]}},
         {"stock": {"steps": [{"id": "a"}]}},
         {"stock": {"counted": ["a"]}},
-        {"stock": {"counted": {"a": "1"}}},
-        {"stock": {"counted": {"a" * 65: 1}}},
-        {"stock": {"counted": {"": 1}}},
-        {"stock": {"counted": {"a\u0000": 1}}},
-        {"stock": {"counted": {"a": 2**63}}},
+        {"stock": {"counted": {"a": 1}}},
+        {"stock": {"counted": [{"id": "a", "delta": 1}]}},
+        {"stock": {"counted": [{"id": "a", "delta": 1, "at": "1"}]}},
+        {"stock": {"counted": [{"id": "a" * 65, "delta": 1, "at": 1}]}},
+        {"stock": {"counted": [{"id": "", "delta": 1, "at": 1}]}},
+        {"stock": {"counted": [{"id": "a\u0000", "delta": 1, "at": 1}]}},
+        {"stock": {"counted": [{"id": "a", "delta": 1, "at": 2**63}]}},
+        {"stock": {"counted": [{"id": "a", "delta": 1, "at": 1}] * 2}},
         one("stock", delta=True),
         one("stock", delta=1.0),
         one("stock", delta=None),
@@ -301,7 +312,7 @@ def test_steps_of_any_other_shape_make_the_line_malformed(steps: Any) -> None:
 @pytest.mark.parametrize("base", [{}, {"name": 1}])
 def test_a_step_without_a_base_makes_the_line_malformed(base: Any) -> None:
     assert isinstance(line_with(one("stock", delta=3), base), MalformedLine)
-    assert isinstance(line_with({"stock": {"counted": {"a": 1}}}, base), RowLine)
+    assert isinstance(line_with({"stock": {"counted": [{"id": "a", "delta": 1, "at": 1}]}}, base), RowLine)
 
 
 def test_a_row_made_by_the_client_may_have_steps_from_nothing() -> None:

@@ -8,8 +8,9 @@ import pytest
 from django.db import transaction
 
 from syncreset.apply.counted import CountedStep
-from syncreset.clients.client import Client
+from syncreset.clients.client import Client, LastSynced
 from syncreset.clients.resets import Reset
+from syncreset.feed.entries import Entry
 from syncreset.ledger.item import Item
 from syncreset.protocol.snapshot.lines import FieldSteps, RowLine
 from syncreset.protocol.steps import Step, is_steps, parse_steps, steps_value, sum_of
@@ -310,17 +311,37 @@ def test_the_step_of_a_field_that_is_no_counter_any_more_is_its_value(
 # -- a server that was restored ------------------------------------------------------------------------------------
 
 
-def test_healing_brings_the_acknowledged_value_and_adds_the_step(phone: Device, row: dict[str, Any]) -> None:
-    phone.push(delta(phone, Product.objects.get(), stock=4))
+def test_healing_counts_the_acknowledged_steps_and_the_pending_ones(
+    phone: Device, row: dict[str, Any]
+) -> None:
+    change = delta(phone, Product.objects.get(), stock=4)
+    answered = pushed(phone, change)
     phone.pull()
     known = phone.rows[row["model"], row["pk"]]
     assert known["fields"]["stock"] == 14
     restore(row)
 
+    recovery = recover(phone, ordered(phone, full=True), [remembering(counted(known, 3), answered)])
+
+    assert told(recovery) == [("applied", {"stock": {"delta": 4}}), ("applied", {"stock": {"delta": 3}})]
+    assert stock() == 17
+
+
+def test_an_acknowledged_value_that_no_step_explains_waits_for_a_person(
+    phone: Device, row: dict[str, Any]
+) -> None:
+    """Who counted it has not come back yet, and may never."""
+    phone.push(delta(phone, Product.objects.get(), stock=4))
+    phone.pull()
+    known = phone.rows[row["model"], row["pk"]]
+    restore(row)
+
     recovery = recover(phone, ordered(phone, full=True), [counted(known, 3)])
 
-    assert told(recovery) == [("applied", {"stock": 14}), ("applied", {"stock": {"delta": 3}})]
-    assert stock() == 17
+    assert told(recovery) == [("applied", {"stock": {"delta": 3}}), ("parked", {"stock": 14})]
+    (waiting,) = Item.objects.filter(state="parked")
+    assert (waiting.code, waiting.fields["stock"]["server"], stock()) == ("unexplained", 10, 13)
+    assert told(again(recovery)) == [("identical", {"stock": {"delta": 3}})]
 
 
 def test_healing_makes_a_lost_row_anew_before_its_step(phone: Device, row: dict[str, Any]) -> None:
@@ -334,13 +355,13 @@ def test_healing_makes_a_lost_row_anew_before_its_step(phone: Device, row: dict[
 def test_a_step_that_another_device_may_have_brought_back_waits_for_a_person(
     phone: Device, row: dict[str, Any], device: DeviceFactory
 ) -> None:
-    """Of 7, 4 were pushed to the server that was lost. The other device knows its count of then."""
+    """Of 7, 4 were pushed to the server that was lost. The other device knows its count of then, of a lost row."""
     change = delta(phone, Product.objects.get(), stock=4)
     phone.push(change)
     other = device()
     other.pull()
     theirs = other.rows[row["model"], row["pk"]]
-    restore(row)
+    restore(None)
     recover(other, ordered(other, full=True), [edited(theirs)])
     assert stock() == 14
 
@@ -357,21 +378,25 @@ def test_a_step_that_another_device_may_have_brought_back_waits_for_a_person(
     assert (resolve(phone, repeated, "client"), stock()) == ("identical", 21)
 
 
-def test_an_answered_step_is_in_what_another_device_has_brought_back_since(
-    phone: Device, row: dict[str, Any], device: DeviceFactory
+@pytest.mark.parametrize("lost", ["row", "count"])
+@pytest.mark.parametrize("pulled", [False, True])
+def test_an_answered_step_answers_the_question_of_another_device_that_came_before(
+    phone: Device, row: dict[str, Any], device: DeviceFactory, lost: str, pulled: bool
 ) -> None:
-    change = delta(phone, Product.objects.get(), stock=4)
-    (result,) = phone.push(change)
-    answered = replace(sent(change), at=result["clocks"]["stock"])
+    answered = pushed(phone, delta(phone, Product.objects.get(), stock=4))
+    phone.pull()
     other = device()
     other.pull()
     theirs = other.rows[row["model"], row["pk"]]
-    restore(row)
-    recover(other, ordered(other, full=True), [edited(theirs)])
+    restore(row if lost == "count" else None)
+    first = recover(other, ordered(other, full=True), [edited(theirs)])
+    assert (first.state, stock()) == (("review", 10) if lost == "count" else ("done", 14))
 
-    recover(phone, ordered(phone, full=True), [counted(row, answered, 3)])
+    own = remembering(counted(theirs, 3), answered) if pulled else counted(row, answered, 3)
+    recover(phone, ordered(phone, full=True), [own])
 
-    assert stock() == 17
+    first.refresh_from_db()
+    assert (first.state, stock()) == ("done", 17)
     assert not Item.objects.filter(state="parked").exists()
 
 
@@ -386,12 +411,25 @@ def test_a_step_of_which_the_lost_server_told_nobody_is_added(phone: Device, row
     assert stock() == 17
 
 
+def pushed(phone: Device, change: dict[str, Any]) -> Step:
+    """The step of a change, as the phone has it once it was answered."""
+    (result,) = phone.push(change)
+    return replace(sent(change), at=result["clocks"]["stock"])
+
+
+def remembering(line: RowLine, *steps: Step) -> RowLine:
+    """The line with steps that are in the pulled value."""
+    return replace(line, steps={"stock": replace(line.steps["stock"], counted=steps)})
+
+
 def restore(row: dict[str, Any] | None) -> None:
     """What a restore does: the row and what is known of the client's pushes are again what they were."""
     Client.objects.update(acked=0, pushes=0, receipt="", receipt_before="")
     CountedStep.objects.all().delete()
+    LastSynced.objects.all().delete()
     if row is None:
         Product.objects.all()._raw_delete("default")
+        Entry.objects.all().delete()
         return
     clocks = {"last_updated": row["updated"], "field_timestamps": row["clocks"]}
     Product.objects.update(stock=row["fields"]["stock"], **clocks)
@@ -436,7 +474,7 @@ def test_an_acknowledged_count_that_a_restored_server_may_lack_is_asked_about(
     recovery = recover(phone, ordered(phone, full=True), [line])
 
     (item,) = Item.objects.filter(recovery=recovery)
-    assert (item.state, item.code) == ("parked", "step_unclear")
+    assert (item.state, item.code) == ("parked", "unexplained")
     assert (item.fields["stock"]["client"], item.fields["stock"]["server"]) == (5, 8)
     assert Product.objects.get().stock == 8
 

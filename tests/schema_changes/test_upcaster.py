@@ -72,7 +72,10 @@ def test_steps_are_carried_over_in_the_form_of_the_values_of_now() -> None:
         row(PRODUCT, stock=13, sold=5),
         steps={
             "stock": FieldSteps(steps=(Step(id="a", amount={"delta": 3}),)),
-            "sold": FieldSteps(steps=(Step(id="b", amount={"delta": -2}, sent=True),), counted={"c": 7}),
+            "sold": FieldSteps(
+                steps=(Step(id="b", amount={"delta": -2}, sent=True),),
+                counted=(Step(id="c", amount={"delta": 1}, at=7),),
+            ),
         },
     )
 
@@ -82,7 +85,10 @@ def test_steps_are_carried_over_in_the_form_of_the_values_of_now() -> None:
     assert carried.row.fields == {"stock": 13, "sold": "5"}
     assert carried.steps == {
         "stock": FieldSteps(steps=(Step(id="a", amount={"delta": 3}),)),
-        "sold": FieldSteps(steps=(Step(id="b", amount={"delta": "-2"}, sent=True),), counted={"c": 7}),
+        "sold": FieldSteps(
+            steps=(Step(id="b", amount={"delta": "-2"}, sent=True),),
+            counted=(Step(id="c", amount={"delta": "1"}, at=7),),
+        ),
     }
 
 

@@ -470,7 +470,7 @@ def test_a_pulled_step_is_remembered_by_its_id(server: SimulatedServer, fleet: F
 
     (line,) = (step_line(ours),)
     assert (line.steps["eggs"].steps, line.base) == ((), {})
-    assert set(line.steps["eggs"].counted) == server.state.counted
+    assert {step.id for step in line.steps["eggs"].counted} == server.state.counted
 
 
 @pytest.mark.parametrize("taken", [True, False])

@@ -26,7 +26,7 @@ from syncreset.protocol.snapshot.lines import (
     UpdateLine,
 )
 from syncreset.protocol.snapshot.read import SnapshotReader
-from syncreset.protocol.steps import add_step, is_steps, nothing, parse_steps, sum_of
+from syncreset.protocol.steps import Step, add_step, is_steps, nothing, parse_steps, sum_of
 from syncreset.rules.instruction import Instruction
 from syncreset.rules.merge import Outcome, Policy, merge
 from syncreset.rules.strategies import STRATEGIES, Synced, heal, tombstone_change
@@ -601,21 +601,30 @@ class SimulatedServer:
         key = (line.model, line.pk)
         healed = None
         if reset.full:
-            healed = heal(line, self.state.rows.get(key), self.state.tombstones.get(key), {})
-            line = self._without_counted(line, healed)
+            row = self.state.rows.get(key)
+            counted = {} if row is None else self._lost_steps(line)
+            healed = heal(line, row, self.state.tombstones.get(key), counted)
+            line = self._without_counted(line, made=row is None)
         change = strategy(line, Synced())
         if change is not None and line.base is not None and key not in self.state.rows and reset.full:
             change = replace(Instruction.of(change), healing=True)
         return [each for each in (healed, change) if each is not None]
 
-    def _without_counted(self, line: RowLine, healed: Change | None) -> RowLine:
-        """The line less the steps that are in the server's value, or in the one that heals it."""
+    def _lost_steps(self, line: RowLine) -> dict[str, tuple[Step, ...]]:
+        """What the client was answered and the server has not counted, by field."""
+        return {
+            name: tuple(step for step in made.counted if step.id not in self.state.counted)
+            for name, made in line.steps.items()
+        }
+
+    def _without_counted(self, line: RowLine, *, made: bool) -> RowLine:
+        """The line less the steps that are in the server's value, or in that of the row which is ``made`` of it."""
         left = {}
-        for name, made in line.steps.items():
-            known = 0 if healed is None else healed.clock(name)
-            inside = {step.id for step in made.steps if step.at is not None and step.at <= known}
-            self.state.counted |= inside | set(made.counted)
-            left[name] = FieldSteps(steps=tuple(step for step in made.steps if step.id not in inside))
+        for name, steps in line.steps.items():
+            if made:
+                self.state.counted |= {step.id for step in steps.counted}
+            fresh = tuple(step for step in steps.steps if step.id not in self.state.counted)
+            left[name] = FieldSteps(steps=fresh)
         return replace(line, steps=left)
 
 

@@ -38,11 +38,11 @@ class FieldSteps:
     """What a client did to a counter or a set.
 
     ``steps``, in their order, led from the value that it last pulled to the row's; in a row made here, from nothing.
-    ``counted`` are the ids of older ones that are in the pulled value, with the clocks (µs) of their answers.
+    ``counted`` are older ones, which are in the pulled value, each with the clock (µs) of its answer.
     """
 
     steps: tuple[Step, ...] = ()
-    counted: Mapping[str, int] = field(default_factory=dict)
+    counted: tuple[Step, ...] = ()
 
     @property
     def total(self) -> Value | None:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Protocol
 
 from ..changes import Clocks, Row, Value, parse_change, parse_clocks
 from ..errors import InvalidSnapshot, Malformed, TooLarge
-from ..steps import fits, is_id, parse_steps
+from ..steps import fits, parse_steps
 from ..strict_json import loads
 from .lines import (
     FORMAT,
@@ -217,9 +217,9 @@ def _steps(raw: object, fields: Mapping[str, Value], base: Clocks | None) -> dic
 def _field_steps(raw: object) -> FieldSteps:
     if not isinstance(raw, dict):
         raise Malformed("the steps of a field are not an object")
-    counted = parse_clocks(raw.get("counted", {}), "what was counted of a field")
-    if not all(is_id(identity) and abs(at) < 2**63 for identity, at in counted.items()):
-        raise Malformed("what was counted of a field is not by ids of steps, with times of 64 bits")
+    counted = parse_steps({"steps": raw.get("counted", [])}, most=None)
+    if any(step.at is None for step in counted):
+        raise Malformed("a step that was counted lacks the clock of its answer")
     return FieldSteps(steps=parse_steps({"steps": raw.get("steps", [])}), counted=counted)
 
 

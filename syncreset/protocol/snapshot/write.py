@@ -79,4 +79,4 @@ def _line_as_wire(line: Line, counts: Counts) -> dict[str, Any]:
 
 def _steps_as_wire(made: FieldSteps) -> dict[str, Any]:
     wire: dict[str, Any] = {"steps": [step.as_wire() for step in made.steps]}
-    return wire | ({"counted": dict(made.counted)} if made.counted else {})
+    return wire | ({"counted": [step.as_wire() for step in made.counted]} if made.counted else {})

@@ -66,7 +66,7 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
                 outcome = Outcome(state="applied") if left_here else None
                 derived.append(Derived(number=item.number, part=part, change=change, outcome=outcome))
         decided = () if left is None or item.repeats or _by_value(item, rules) else left.unclear
-        decided = (*decided, *losers(item, rules, met))
+        decided = decided if left is None else (*decided, *losers(item, left, rules, met))
         derived += [
             Derived(number=item.number, part=part, change=change, outcome=outcome)
             for part, (change, outcome) in enumerate(decided, start=len(changes))
@@ -78,10 +78,12 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
 def sorted_steps(item: Numbered, met: Met) -> SortedSteps | None:
     """What a restored server counts of the steps of a row's line, and what it has already."""
     line = item.line
-    if not isinstance(line, RowLine) or not line.steps:
+    if not isinstance(line, RowLine):
         return None
     key = (line.model, line.pk)
-    return sort_steps(fitting(line, item.model), met.histories.get(key, {}), met.rows.get(key))
+    sets = () if item.model is None else item.model.sets
+    row, histories = met.rows.get(key), met.histories.get(key, {})
+    return sort_steps(fitting(line, item.model), histories, row, sets=sets, forgotten=met.forgotten)
 
 
 def _by_value(item: Numbered, rules: Rules) -> bool:
@@ -102,11 +104,7 @@ def _changes(item: Numbered, left: SortedSteps | None, rules: Rules, met: Met) -
         line, key = fitting(line, item.model), (line.model, line.pk)
         if rules.healing:
             healed = heal(
-                line,
-                met.rows.get(key),
-                met.tombstones.get(key),
-                met.histories.get(key, {}),
-                pulled=rules.pulled,
+                line, met.rows.get(key), met.tombstones.get(key), {} if left is None else left.counted
             )
             if healed is not None:
                 yield from by_authority(healed, item.model)

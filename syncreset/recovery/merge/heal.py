@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ... import conf
 from ...apply.counted import histories
+from ...feed.checkpoints import purged_before
 from ...feed.entries import Tombstoned, bury, tombstones
 from ...protocol.changes import Row, RowKey, Tombstone, same
 from ...protocol.clock import now
@@ -19,15 +20,18 @@ from ...wire.rows import lock_instances, stored_rows, tombstone_of
 from .lines import Numbered
 from .rules import Met, Rules
 from .server_fields import file_fields, without_server_fields
-from .steps import CODE
+from .steps import SortedSteps, with_steps
+from .unexplained import UNEXPLAINED, asked_of
 
 
-def losers(item: Numbered, rules: Rules, met: Met) -> Iterator[tuple[Instruction, Outcome]]:
+def losers(
+    item: Numbered, left: SortedSteps, rules: Rules, met: Met
+) -> Iterator[tuple[Instruction, Outcome]]:
     """What was acknowledged, a restored server may never have had, and loses against what it was given since.
 
     Only what the server itself remembers of this client's syncs proves that a value was in its history, where whoever
-    wrote the later one could see it. The other values are kept in the ledger. Of a counter or a set nobody can tell
-    what the later value holds: a person is asked.
+    wrote the later one could see it. The other values are kept in the ledger. Where a counter or a set holds something
+    that no step accounts for, a person is asked, until the steps come.
     """
     line = item.line
     if not rules.healing or item.repeats or not isinstance(line, RowLine) or line.base is None:
@@ -41,12 +45,16 @@ def losers(item: Numbered, rules: Rules, met: Met) -> Iterator[tuple[Instruction
         at, known = acknowledged.row.clock(name), row.clock(name)
         if name in (acknowledged.base or {}) or at <= rules.remembered:
             continue
-        if name not in row.fields or name in model.server_computed or same(value, row.fields[name]):
+        if name not in row.fields or name in model.server_computed:
             continue
         history = met.histories.get((line.model, line.pk), {}).get(name)
         if history is not None:
-            if not history.healed and at < history.known and at not in history.clocks:
+            asked = (line.model, line.pk, name, at) in met.asked
+            history, current = with_steps(history, row.fields[name], left.counted[name])
+            if not asked and not history.explains(value, at, current, pulled=rules.pulled):
                 yield _lost(acknowledged, row, [name], unclear=True)
+        elif same(value, row.fields[name]):
+            continue
         elif at < known or (at == known and canonical(value) < canonical(row.fields[name])):
             lost.append(name)
     if lost:
@@ -61,6 +69,7 @@ def _lost(line: RowLine, row: Row, names: list[str], *, unclear: bool) -> tuple[
         fields={name: line.row.fields[name] for name in names},
         clocks={name: line.row.clock(name) for name in names},
         base={},
+        healing=unclear,
     )
     decisions = {
         name: Decision(
@@ -74,8 +83,8 @@ def _lost(line: RowLine, row: Row, names: list[str], *, unclear: bool) -> tuple[
     }
     if not unclear:
         return change, Outcome(state="superseded", decisions=decisions)
-    detail = "the restored server may lack what led to this value, although it has been changed since"
-    problem = Problem(code=CODE, detail=detail, field=names[0])
+    detail = "the restored server lacks steps that led to this value, and no device has brought them yet"
+    problem = Problem(code=UNEXPLAINED, detail=detail, field=names[0])
     return change, Outcome(state="parked", problem=problem, decisions=decisions)
 
 
@@ -119,7 +128,9 @@ def server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
         made_of |= histories(model, found)
         for pk, entry in tombstones(model.label, typed - found.keys(), scopes).items():
             deleted[model.label, pk] = tombstone_of(model, entry)
-    return Met(rows=rows, tombstones=deleted, histories=made_of)
+    return Met(
+        rows=rows, tombstones=deleted, histories=made_of, forgotten=purged_before(), asked=asked_of(made_of)
+    )
 
 
 def leave_tombstones(batch: list[Numbered], met: Met, scopes: Collection[str]) -> Met:

@@ -19,6 +19,10 @@ class Met:
     rows: Mapping[RowKey, Row] = field(default_factory=dict)
     tombstones: Mapping[RowKey, Tombstone] = field(default_factory=dict)
     histories: Mapping[RowKey, Mapping[str, FieldHistory]] = field(default_factory=dict)
+    #: The time (µs) up to which the server may have forgotten what it counted.
+    forgotten: int = 0
+    #: The values of counters and sets, by model, key, field and clock (µs), that a person is asked of already.
+    asked: Collection[tuple[str, str, str, int]] = frozenset()
     #: The deleted rows of which the server knew nothing, and of which it has tombstones now.
     buried: Collection[RowKey] = frozenset()
 

@@ -17,7 +17,9 @@ from ...feed.checkpoints import Checkpoint, continuation, feed_state
 from ...ledger.item import Item, totals
 from ...ledger.record import item_for, save_items
 from ...ledger.retry import curable, merge_again
+from ...protocol.changes import RowKey
 from ...protocol.snapshot.read import SnapshotReader
+from ...protocol.steps import is_steps
 from ...rules.merge import Outcome
 from ..context import context_of, cursor_of
 from ..job import Recovery, hold
@@ -29,6 +31,7 @@ from .derive import Derived, derive, sorted_steps
 from .heal import leave_tombstones, server_side
 from .lines import Numbered, Passed, numbered_lines, update_log
 from .rules import Met, Rules
+from .unexplained import close_explained
 
 T = TypeVar("T")
 
@@ -69,9 +72,12 @@ def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> Non
         derived = derive(chunk, rules, met)
         derived = as_before_undo(recovery, derived, context)
         unchanged = len(chunk) - len({change.number for change in derived})
-        if rules.healing:
-            note_included(recovery.client, _included(chunk, met))
+        included = _included(chunk, met) if rules.healing else {}
+        note_included(recovery.client, included)
         _record(recovery, derived, context, position=chunk[-1].number, unchanged=unchanged)
+        close_explained(
+            recovery, _stepped(derived) | {(label, pk) for label, pk, _ in included}, context.scopes
+        )
 
 
 def _included(chunk: list[Numbered], met: Met) -> dict[tuple[str, str, str], Mapping[str, int | None]]:
@@ -83,6 +89,15 @@ def _included(chunk: list[Numbered], met: Met) -> dict[tuple[str, str, str], Map
             line = left.line
             included |= {(line.model, line.pk, name): ids for name, ids in left.included.items() if ids}
     return included
+
+
+def _stepped(derived: list[Derived]) -> set[RowKey]:
+    """The rows of which changes bring steps."""
+    return {
+        item.change.row_key
+        for item in derived
+        if any(is_steps(value) for value in item.change.fields.values())
+    }
 
 
 def _record(

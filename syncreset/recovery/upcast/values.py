@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -41,7 +42,7 @@ def carried_value(plan: Plan, step: Conversion, value: Any, described: Mapping[s
 def carried_steps(step: Conversion, made: FieldSteps, described: Mapping[str, Any]) -> FieldSteps:
     """What was done to a counter, in the form of its field's values of now. Raises CannotCarry.
 
-    A function may give no such thing.
+    A function may give no such thing. What was counted long ago and cannot be carried is left out.
     """
 
     def carried(amount: Value) -> Value:
@@ -49,7 +50,12 @@ def carried_steps(step: Conversion, made: FieldSteps, described: Mapping[str, An
             return amount
         return {"delta": called(step.convert, amount["delta"], described)}
 
-    return replace(made, steps=tuple(replace(each, amount=carried(each.amount)) for each in made.steps))
+    counted = []
+    for each in made.counted:
+        with suppress(CannotCarry):
+            counted.append(replace(each, amount=carried(each.amount)))
+    steps = tuple(replace(each, amount=carried(each.amount)) for each in made.steps)
+    return FieldSteps(steps=steps, counted=tuple(counted))
 
 
 def _carried_change(step: Conversion, value: Mapping[str, Any], described: Mapping[str, Any]) -> Any:

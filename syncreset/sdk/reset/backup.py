@@ -86,9 +86,9 @@ def _carry_unresolved(old: Store, new: Store) -> None:
 
 def _carry_counted(old: Store, new: Store) -> None:
     """The steps that are in pulled values: should the server be restored, it is told that it had counted them."""
-    columns = "id, model, pk, field, amount, seq, base, at, pulled"
+    columns = "id, model, pk, field, amount, seq, base, at, pulled, sent"
     new.connection.executemany(
-        f"INSERT OR IGNORE INTO _syncreset_step ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT OR IGNORE INTO _syncreset_step ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         old.connection.execute(
             f"SELECT {columns} FROM _syncreset_step WHERE pulled ORDER BY place"
         ).fetchall(),

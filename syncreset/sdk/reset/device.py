@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ReplicaBusy, ReplicaClosed
 from ..reports import ResetEvent, Stage
-from ..store.steps import seal_steps
+from ..store.steps import doubt_if_copied, seal_steps
 from ..store.store import Store
 from . import backup
 from .callbacks import Callbacks
@@ -54,7 +54,9 @@ class Device:
         """The store, or a new one in the place of one whose user was leaving: that is finished first."""
         store = Store(self.path)
         if not store.sealed():
-            seal_steps(store)
+            with store.transaction():
+                seal_steps(store)
+                doubt_if_copied(store)
             return store
         store.close()
         with self.alone(within=True):

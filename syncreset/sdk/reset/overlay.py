@@ -95,9 +95,9 @@ def _summed(older: RowLine, newer: RowLine, name: str) -> FieldSteps | None:
     first, second = older.steps.get(name), newer.steps.get(name)
     if first is None or second is None:
         return first or second
-    counted = {**first.counted, **second.counted}
+    counted = {step.id: step for step in (*first.counted, *second.counted)}
     steps = {step.id: step for step in (*first.steps, *second.steps) if step.id not in counted}
-    return FieldSteps(steps=tuple(steps.values()), counted=counted)
+    return FieldSteps(steps=tuple(steps.values()), counted=tuple(counted.values()))
 
 
 def _acknowledged(older: RowLine, newer: RowLine, name: str, *, restored: bool) -> tuple[Value, int]:

@@ -234,7 +234,7 @@ def _steps(
     marks: Marks,
     base: dict[str, int],
 ) -> dict[str, FieldSteps]:
-    """The steps of counters and sets: those that no pulled value holds, and the ids of those that one does.
+    """The steps of counters and sets: those that no pulled value holds, and those that one does.
 
     What was answered and not pulled is unsynced still, on the base that it had: a server restored since knows nothing
     of it.
@@ -246,7 +246,7 @@ def _steps(
         own = [each for each in sealed if each.field == name]
         made = [each.step for each in own if not each.pulled]
         begun = open_step(field, marks, fields.get(name))
-        counted = {each.step.id: each.step.at for each in own if each.pulled and each.step.at is not None}
+        counted = tuple(each.step for each in own if each.pulled and each.step.at is not None)
         made += [] if begun is None else [begun]
         if made and step_between(field.stepping, None, fields.get(name)) is None:
             made = []

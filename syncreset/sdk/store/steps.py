@@ -31,19 +31,19 @@ class LocalStep:
 def steps_of(store: Store, model: str, pk: str) -> list[LocalStep]:
     """The sealed steps of a row, in their order."""
     found = store.connection.execute(
-        "SELECT field, id, amount, seq, base, at, pulled FROM _syncreset_step "
+        "SELECT field, id, amount, seq, base, at, pulled, sent FROM _syncreset_step "
         "WHERE model = ? AND pk = ? ORDER BY place",
         (model, pk),
     )
     return [
         LocalStep(
             field=field,
-            step=Step(id=identity, amount=loads(amount.encode("ascii")), sent=seq is not None, at=at),
+            step=Step(id=identity, amount=loads(amount.encode("ascii")), sent=bool(sent), at=at),
             seq=seq,
             base=base,
             pulled=bool(pulled),
         )
-        for field, identity, amount, seq, base, at, pulled in found
+        for field, identity, amount, seq, base, at, pulled, sent in found
     ]
 
 
@@ -68,6 +68,18 @@ def seal_steps(store: Store) -> None:
             model = store.schema.models.get(name)
             if model is not None and marks.origin:
                 seal_row(store, model, pk, marks)
+
+
+def doubt_if_copied(store: Store) -> None:
+    """Of a store that is another file than it was, a copy may live on elsewhere, and may have sent what this one has.
+
+    Called when it is opened, once all steps are sealed.
+    """
+    file = store.file
+    if store.get("file") not in (None, file):
+        store.connection.execute("UPDATE _syncreset_step SET sent = 1 WHERE at IS NULL")
+    if store.get("file") != file:
+        store.put(file=file)
 
 
 def seal_row(store: Store, model: ModelSchema, pk: str, marks: Marks) -> None:
@@ -149,7 +161,7 @@ def note_sent(
 ) -> None:
     """Some steps go with a change."""
     store.connection.executemany(
-        "UPDATE _syncreset_step SET seq = ?, base = ? WHERE id = ?",
+        "UPDATE _syncreset_step SET seq = ?, base = ?, sent = 1 WHERE id = ?",
         [(seq, (base or {}).get(name), step.id) for name, sent in steps.items() for step in sent],
     )
 
@@ -164,7 +176,7 @@ def note_answered(store: Store, seq: int, clocks: Mapping[str, int], otherwise: 
 
 
 def note_unsent(store: Store, seq: int) -> None:
-    """A change was not taken by any server: its steps go with another one."""
+    """A change was not answered as taken: its steps go with another one."""
     store.connection.execute(
         "UPDATE _syncreset_step SET seq = NULL, base = NULL WHERE seq = ? AND at IS NULL", (seq,)
     )

@@ -38,6 +38,11 @@ class Store:
     def close(self) -> None:
         self.connection.close()
 
+    @property
+    def file(self) -> list[int]:
+        """Which file it is: that of a copy is another one."""
+        return list(self._file or ())
+
     def replaced(self) -> bool:
         """Whether another file has taken the place of the one that is open: a reset was made by somebody else."""
         return _identity(self.path) != self._file

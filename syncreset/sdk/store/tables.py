@@ -23,6 +23,7 @@ SEALED_MESSAGE = "this store has become the backup of a client reset: open the r
 #:
 #: A step that has ended has its ``amount``; ``seq`` is the number of the change that brought it to the server, ``base``
 #: the field's base then, ``at`` the server's clock in the answer. Once ``pulled`` it is in the value that was pulled.
+#: It may have reached a server where it was ``sent``, by this store or by another copy of it.
 _OWN_TABLES = """
 CREATE TABLE IF NOT EXISTS _syncreset_clock (
     one INTEGER PRIMARY KEY CHECK (one = 1), "offset" INTEGER NOT NULL, last INTEGER NOT NULL, mode INTEGER NOT NULL
@@ -44,7 +45,8 @@ CREATE TABLE IF NOT EXISTS _syncreset_outbox (
 CREATE INDEX IF NOT EXISTS _syncreset_in_flight ON _syncreset_outbox (model, pk);
 CREATE TABLE IF NOT EXISTS _syncreset_step (
     place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, model TEXT NOT NULL, pk TEXT NOT NULL,
-    field TEXT NOT NULL, amount TEXT NOT NULL, seq INTEGER, base INTEGER, at INTEGER, pulled INTEGER NOT NULL DEFAULT 0
+    field TEXT NOT NULL, amount TEXT NOT NULL, seq INTEGER, base INTEGER, at INTEGER,
+    pulled INTEGER NOT NULL DEFAULT 0, sent INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS _syncreset_steps_of_row ON _syncreset_step (model, pk);
 CREATE INDEX IF NOT EXISTS _syncreset_steps_sent ON _syncreset_step (seq);
