@@ -53,7 +53,7 @@ def _one_round(device: Device, tally: Tally, pause: float, patience: float) -> E
     yield from resetting.ask_of_receipts(device)
     yield from resetting.proceed(device, tally, patience)
     yield from push_and_pull(device.store, tally)
-    device.journal.proven()
+    resetting.note_proven(device)
     device.journal.calm()
     if device.call_back("fallback", "after") and device.store.pending_count():
         yield from push_and_pull(device.store, tally)

@@ -242,6 +242,62 @@ def test_after_a_restore_all_that_was_counted_is_there_in_whatever_order_the_dev
         assert shown(replica, figs) == stock(figs)
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(("ada", "ben"))))
+def test_what_a_recovery_counted_is_counted_again_by_a_server_restored_before(
+    server: RealServer, open_store: Open, figs: Product, order: tuple[str, str]
+) -> None:
+    stores = {name: open_store(name) for name in ("ada", "ben")}
+    for replica in stores.values():
+        replica.sync()
+    restore = copy_database()
+    count(stores["ada"], figs, 3)
+    Reset.objects.force(Client.objects.filter(pk=stores["ada"].client_id))
+    for replica in (*stores.values(), *stores.values()):
+        replica.sync()
+    assert shown(stores["ben"], figs) == 13
+    restore()
+
+    for name in (*order, *order):
+        stores[name].sync()
+
+    assert stock(figs) == 13
+    assert [shown(replica, figs) for replica in stores.values()] == [13, 13]
+    assert not Item.objects.filter(state="parked").exists()
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_step_of_two_copies_counts_once_beside_a_row_that_came_home_as_a_whole(
+    server: RealServer, open_store: Open, tmp_path: Path, copied: bool
+) -> None:
+    """The row was made after the backup. Ben holds its value, with the step that only one of Ada's copies sent."""
+    ada, ben = open_store("ada"), open_store("ben")
+    ada.sync()
+    ben.sync()
+    restore = copy_database()
+    made = ada.create(PRODUCT, name="Dates", stock=10)
+    ada.sync()
+    figs = Product.objects.get(pk=made)
+    count(ada, figs, 3)
+    if copied:
+        ada.close()
+        for path in list(tmp_path.glob("ada.db*")):
+            path.with_name(path.name.replace("ada", "eve", 1)).write_bytes(path.read_bytes())
+        eve, ada = open_store("eve"), open_store("ada")
+        ada.sync()
+    ben.sync()
+    restore()
+
+    for replica in (ben, eve if copied else ada, ben):
+        replica.sync()
+
+    if copied:
+        assert stock(figs) == 13
+        assert Item.objects.get(state="parked").code == "step_unclear"
+        ada.sync()
+    assert stock(figs) == 13
+    assert not Item.objects.filter(state="parked").exists()
+
+
 @pytest.mark.parametrize("order", [("ada", "ben"), ("ben", "ada")])
 def test_what_was_answered_and_not_pulled_is_home_once_though_another_device_brings_it_too(
     server: RealServer, open_store: Open, figs: Product, order: tuple[str, ...]

@@ -51,6 +51,7 @@ _ADVICE = {
     "server_assigned_pk": "Make the row yourself: only the server can number rows of this model.",
     "step_unclear": "Compare the row's count with what there really is: keep the client's side only if it is missing.",
     "too_long": _MEND_VALUE,
+    "unexplained": "Wait for the other devices: it closes itself once the steps behind it come back.",
     "unique": _SEE_OTHER_ROW,
     "unknown_field": "The model has no such field. Enter the value where it belongs now, or mend the app.",
     "unknown_model": "The server does not track such a model: an older or newer app wrote it.",
@@ -86,6 +87,7 @@ _DECIDE = {
     "server_assigned_pk": f"Only the server numbers these rows, but you may take the client's number. {_MAKE_ROW}",
     "step_unclear": "Decide below: keep the client's side to add its step, unless the server's count holds it already.",
     "too_long": _OTHER_VALUE,
+    "unexplained": "Wait for the other devices: it closes itself. If one never comes, decide below which is right.",
     "unique": _OR_WAY,
 }
 

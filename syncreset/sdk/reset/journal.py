@@ -270,9 +270,13 @@ class Journal:
         """The backups that a restored server may need again, the oldest first: the kept, and those not proven yet."""
         return tuple(record for record in self.records if not record.given_up)
 
+    def unproven(self) -> tuple[Record, ...]:
+        """The backups of whose receipts no pull has proven yet that the server keeps what it has."""
+        return tuple(record for record in self.held() if record.state == "receipted")
+
     def proven(self) -> None:
         """A pull has ended that began after all receipts had come."""
-        if any(record.state == "receipted" and not record.proven for record in self.records):
+        if self.unproven():
             self._write(
                 records=tuple(
                     replace(record, proven=True) if record.state == "receipted" else record

@@ -82,6 +82,17 @@ def prepare(device: Device) -> None:
     device.call_back("before")
 
 
+def note_proven(device: Device) -> None:
+    """A pull has ended that began after all receipts had come: nothing depends on their backups any more."""
+    unproven = [device.journal.path(record.name) for record in device.journal.unproven()]
+    if unproven:
+        with device.store.transaction():
+            for path in unproven:
+                if path.exists():
+                    backup.carry_recovered(path, device.store)
+        device.journal.proven()
+
+
 def ask_of_receipts(device: Device) -> Exchange[None]:
     """Whether the server still has the recoveries whose receipts no pull has proven yet; else they are done again.
 
