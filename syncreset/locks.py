@@ -20,5 +20,5 @@ def lock_row(record: "QuerySet[Any]") -> bool:
 def free_rows(records: "QuerySet[Any]") -> "QuerySet[Any]":
     """The rows of a query that nobody else holds, held as they are read. Where rows have no locks, these are all."""
     if connection.features.has_select_for_update_skip_locked:
-        return records.select_for_update(skip_locked=True)
+        return records.select_for_update(skip_locked=True, of=("self",))
     return records
