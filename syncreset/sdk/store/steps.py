@@ -75,7 +75,7 @@ def doubt_if_copied(store: Store) -> None:
 
     Called when it is opened, once all steps are sealed.
     """
-    file = store.file
+    file = list(store.file or ())
     if store.get("file") not in (None, file):
         store.connection.execute("UPDATE _syncreset_step SET sent = 1 WHERE at IS NULL")
     if store.get("file") != file:

@@ -31,21 +31,16 @@ class Store:
         if not read_only:
             with self.transaction():
                 create_own_tables(self.connection)
-        self._file = _identity(path)
+        self.file = _identity(path)
         document = self.get("schema")
         self.schema: Schema = EMPTY if document is None else parse_schema(document)
 
     def close(self) -> None:
         self.connection.close()
 
-    @property
-    def file(self) -> list[int]:
-        """Which file it is: that of a copy is another one."""
-        return list(self._file or ())
-
     def replaced(self) -> bool:
         """Whether another file has taken the place of the one that is open: a reset was made by somebody else."""
-        return _identity(self.path) != self._file
+        return _identity(self.path) != self.file
 
     # -- transactions ---------------------------------------------------------------------------------------------
 
