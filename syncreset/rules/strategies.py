@@ -10,7 +10,16 @@ from dataclasses import dataclass, field, replace
 
 from ..protocol.changes import ROW_CLOCK, Change, Row, Tombstone, Value, same
 from ..protocol.snapshot.lines import RowLine, TombstoneLine
-from ..protocol.steps import Step, fits, steps_value, sum_of, take_step_back, take_steps_back
+from ..protocol.steps import (
+    Step,
+    add_step,
+    fits,
+    is_delta,
+    steps_value,
+    sum_of,
+    take_step_back,
+    take_steps_back,
+)
 from .instruction import Instruction
 
 
@@ -158,14 +167,22 @@ class FieldHistory:
         """
         if clock in self.clocks or (self.healed and clock <= self.known):
             return True
-        later = [each.step for each in self.since if not each.is_in(clock=clock, pulled=pulled)]
-        if clock < self.known or not later:
+        later = self._later(clock, pulled)
+        if clock < self.known or later is None:
             return same(value, current)
-        if isinstance(value, list) and isinstance(current, list):
-            touched = {element for step in later for done in step.amount.values() for element in done}
-            return set(value) ^ set(current) <= touched
-        total = sum_of(later)
-        return fits(total, current) and same(value, take_step_back(current, total))
+        if not fits(later, value) or not fits(later, current):
+            return False
+        if is_delta(later):
+            return same(value, take_step_back(current, later))
+        return set(value) ^ set(current) <= {element for done in later.values() for element in done}
+
+    def on_top_of(self, value: Value, clock: int, *, pulled: int) -> Value:
+        """A value of a lost history with what was counted since and is not in it."""
+        later = self._later(clock, pulled)
+        return add_step(value, later) if later is not None and fits(later, value) else value
+
+    def _later(self, clock: int, pulled: int) -> Value | None:
+        return sum_of(each.step for each in self.since if not each.is_in(clock=clock, pulled=pulled))
 
 
 def heal(

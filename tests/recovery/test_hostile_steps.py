@@ -95,7 +95,24 @@ def test_what_was_counted_when_the_field_had_another_type_accounts_for_what_it_d
     assert getattr(Product.objects.get(), name) == before
 
 
-@pytest.mark.parametrize("value", ["abc", 7, True, {"add": ["x"]}], ids=repr)
+@pytest.mark.parametrize("value", [23, "23", None, [], [{"a": 1}], {"delta": 1}], ids=repr)
+@pytest.mark.parametrize("name", ["stock", "sold", "goes_with"])
+def test_counted_steps_and_values_of_any_kind_fail_no_recovery(
+    phone: Device, row: dict[str, Any], name: str, value: Any
+) -> None:
+    """Some fit the field, some each other, some the value beside them."""
+    amounts = ({"delta": 1}, {"delta": "1"}, {"add": ["x"], "remove": []}, {"add": [row["pk"]], "remove": []})
+    counted = tuple(Step(id=f"s{number}", amount=amount, at=5) for number, amount in enumerate(amounts))
+    line = replace(newer(row, **{name: value}), steps={name: FieldSteps(counted=counted)})
+    phone.push(delta(phone, Product.objects.get(), stock=5))
+
+    recovery = recover(phone, healing(phone), [line])
+
+    assert recovery.finished is not None
+    assert stock() == (16 if (name, value) == ("stock", 23) else 15)
+
+
+@pytest.mark.parametrize("value", ["abc", 7, True, {"add": ["x"]}, [{"a": 1}]], ids=repr)
 def test_an_acknowledged_set_that_is_none_heals_nothing(
     phone: Device, row: dict[str, Any], value: Any
 ) -> None:

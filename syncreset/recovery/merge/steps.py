@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ...protocol.changes import Row, Value
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import FieldSteps, RowLine
-from ...protocol.steps import Step, add_step, fits, is_delta, steps_value, sum_of
+from ...protocol.steps import MOST_STEPS, Step, add_step, fits, is_delta, steps_value, sum_of
 from ...rules.instruction import Instruction
 from ...rules.merge import Decision, Outcome
 from ...rules.strategies import Counted, FieldHistory
@@ -36,14 +36,20 @@ class SortedSteps:
 
 
 def fitting(line: RowLine, model: WireModel | None) -> RowLine:
-    """The line less the steps of fields that are no counters or sets any more: of those the value counts."""
+    """The line less the steps of fields that are no counters or sets any more: of those the value counts.
+
+    Counted steps that have not the form of the line's value can have led to it no more.
+    """
     if model is None:
         return replace(line, steps={})
     steps = {}
     for name, made in line.steps.items():
         counts = name in model.counters
         if (counts or name in model.sets) and all(is_delta(step.amount) == counts for step in made.steps):
-            counted = tuple(step for step in made.counted if is_delta(step.amount) == counts)
+            value = line.row.fields.get(name)
+            counted = tuple(
+                step for step in made.counted if is_delta(step.amount) == counts and fits(step.amount, value)
+            )
             steps[name] = replace(made, counted=counted)
     return replace(line, steps=steps)
 
@@ -60,7 +66,8 @@ def sort_steps(
 
     A value that came home as a whole holds all that was counted up to its clock. A row that the server lacks comes
     home with such a value, which the client's counted steps are in. Of counted steps from before ``forgotten`` (µs)
-    the server cannot tell any more that it has counted them: they are left alone.
+    the server cannot tell any more that it has counted them: they are left alone. Of more than ``MOST_STEPS`` of a
+    field the others are left to the next recovery; until then they leave the value unexplained.
     """
     steps: dict[str, FieldSteps] = {}
     counted: dict[str, tuple[Step, ...]] = dict.fromkeys(histories, ())
@@ -87,6 +94,7 @@ def sort_steps(
         included[name] = {**inside, **within}
         left = tuple(step for step in made.steps if step.id not in within and step not in doubtful)
         lost = tuple(step for step in made.counted if step.id not in inside and (step.at or 0) >= forgotten)
+        lost = lost[:MOST_STEPS]
         if name in sets and history is not None:
             left, lost = _not_undone(left, history), _not_undone(lost, history)
         if left:
