@@ -210,41 +210,42 @@ def _took(outcome: Outcome, name: str) -> bool:
 
 def counted_among(client: Client, ids: Collection[str]) -> dict[str, str]:
     """Those of some ids under which a step of the client's user is counted, with the key of its row."""
-    known = CountedStep.objects.filter(user=client.user_id)
-    wanted = sorted(ids)
-    return {
-        step: pk
-        for start in range(0, len(wanted), 500)
-        for step, pk in known.filter(step__in=wanted[start : start + 500]).values_list("step", "pk_text")
-        if step is not None
-    }
+    return {step: entry.pk_text for step, entry in _entries(client, ids).items()}
 
 
 def note_included(client: Client, steps: Mapping[tuple[str, str, str], Mapping[str, int | None]]) -> None:
-    """Keep that steps are in the server's values already, by model, key and field: by id with their clocks."""
-    known = counted_among(client, {step for ids in steps.values() for step in ids})
-    _learn_clocks(client, known.keys(), {step: at for ids in steps.values() for step, at in ids.items()})
-    rows = {
-        step: CountedStep(user_id=client.user_id, step=step, model=model, pk_text=pk, field=name, at=at)
-        for (model, pk, name), ids in steps.items()
-        for step, at in ids.items()
-        if step not in known
-    }
+    """Keep that steps are in the server's values already, by model, key and field: by id with their clocks.
+
+    Of one that is known the earliest clock is kept: that of the history in which it was counted first.
+    """
+    known = _entries(client, {step for ids in steps.values() for step in ids})
+    rows: dict[str, CountedStep] = {}
+    earlier: dict[str, CountedStep] = {}
+    for (model, pk, name), ids in steps.items():
+        for step, at in ids.items():
+            entry = known.get(step)
+            if entry is None:
+                rows[step] = CountedStep(
+                    user_id=client.user_id, step=step, model=model, pk_text=pk, field=name, at=at
+                )
+            elif at is not None and (entry.at is None or at < entry.at):
+                entry.at = at
+                earlier[step] = entry
+    CountedStep.objects.bulk_update(earlier.values(), ["at"], batch_size=200)
     # What another recovery of the same user notes at this moment is noted as well.
     CountedStep.objects.bulk_create(rows.values(), batch_size=500, ignore_conflicts=True)
 
 
-def _learn_clocks(client: Client, known: Collection[str], clocks: Mapping[str, int | None]) -> None:
-    """Keep when steps were counted, of which another device brought all but that."""
-    wanted = sorted(known)
-    for start in range(0, len(wanted), 500):
-        learned = []
-        for entry in CountedStep.objects.filter(user=client.user_id, step__in=wanted[start : start + 500]):
-            at = clocks.get(entry.step or "")
-            if at is not None and (entry.at is None or at < entry.at):
-                entry.at = at
-                learned.append(entry)
-        CountedStep.objects.bulk_update(learned, ["at"])
+def _entries(client: Client, ids: Collection[str]) -> dict[str, CountedStep]:
+    """What is known of those steps of the client's user that are counted, by id."""
+    known = CountedStep.objects.filter(user=client.user_id)
+    wanted = sorted(ids)
+    return {
+        entry.step: entry
+        for start in range(0, len(wanted), 500)
+        for entry in known.filter(step__in=wanted[start : start + 500])
+        if entry.step is not None
+    }
 
 
 def uncount(recovery: uuid.UUID, fields: Iterable[tuple[str, str, str]]) -> None:
