@@ -68,6 +68,23 @@ def step_line(replica: Replica) -> RowLine:
     return line
 
 
+def test_what_a_copy_of_a_store_has_yet_to_send_may_have_been_sent(
+    server: SimulatedServer, fleet: Fleet, tmp_path: Path
+) -> None:
+    """The other copy may have done so. A store that was only closed and opened is the same file."""
+    fleet.synced().update(CRATE, "c1", eggs=13)
+    ours = fleet.open()
+    assert [step.sent for step in step_line(ours).steps["eggs"].steps] == [False]
+    fleet.shut("field")
+    for path in list(tmp_path.glob("field.db*")):
+        path.with_name(path.name.replace("field", "copy", 1)).write_bytes(path.read_bytes())
+
+    copy, ours = fleet.open("copy"), fleet.open()
+
+    assert [step.sent for step in step_line(copy).steps["eggs"].steps] == [True]
+    assert [step.sent for step in step_line(ours).steps["eggs"].steps] == [False]
+
+
 def test_counters_and_sets_are_pushed_as_steps(server: SimulatedServer, fleet: Fleet) -> None:
     ours = fleet.synced()
     ours.update(CRATE, "c1", name="White", eggs=7, sold=2**53 + 1, weight="1.25", labels=["large", "organic"])

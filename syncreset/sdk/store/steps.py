@@ -77,7 +77,7 @@ def doubt_if_copied(store: Store) -> None:
     """
     file = list(store.file or ())
     if store.get("file") not in (None, file):
-        store.connection.execute("UPDATE _syncreset_step SET sent = 1 WHERE at IS NULL")
+        store.connection.execute("UPDATE _syncreset_step SET sent = 2 WHERE at IS NULL")
     if store.get("file") != file:
         store.put(file=file)
 
@@ -161,7 +161,7 @@ def note_sent(
 ) -> None:
     """Some steps go with a change."""
     store.connection.executemany(
-        "UPDATE _syncreset_step SET seq = ?, base = ?, sent = 1 WHERE id = ?",
+        "UPDATE _syncreset_step SET seq = ?, base = ?, sent = max(sent, 1) WHERE id = ?",
         [(seq, (base or {}).get(name), step.id) for name, sent in steps.items() for step in sent],
     )
 
@@ -175,10 +175,12 @@ def note_answered(store: Store, seq: int, clocks: Mapping[str, int], otherwise: 
     )
 
 
-def note_unsent(store: Store, seq: int) -> None:
-    """A change was not answered as taken: its steps go with another one."""
+def note_unsent(store: Store, seq: int, *, refused: bool) -> None:
+    """The steps of a change go with another one. ``refused``: the server said that it has not taken it."""
+    sent = "CASE sent WHEN 1 THEN 0 ELSE sent END" if refused else "2"
     store.connection.execute(
-        "UPDATE _syncreset_step SET seq = NULL, base = NULL WHERE seq = ? AND at IS NULL", (seq,)
+        f"UPDATE _syncreset_step SET seq = NULL, base = NULL, sent = {sent} WHERE seq = ? AND at IS NULL",
+        (seq,),
     )
 
 

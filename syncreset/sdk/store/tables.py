@@ -23,7 +23,8 @@ SEALED_MESSAGE = "this store has become the backup of a client reset: open the r
 #:
 #: A step that has ended has its ``amount``; ``seq`` is the number of the change that brought it to the server, ``base``
 #: the field's base then, ``at`` the server's clock in the answer. Once ``pulled`` it is in the value that was pulled.
-#: It may have reached a server where it was ``sent``, by this store or by another copy of it.
+#: ``sent`` says whether it may have reached a server: 0 no; 1 on its way for the first time; 2 perhaps, by a push whose
+#: answer is not known or by another copy of the store.
 _OWN_TABLES = """
 CREATE TABLE IF NOT EXISTS _syncreset_clock (
     one INTEGER PRIMARY KEY CHECK (one = 1), "offset" INTEGER NOT NULL, last INTEGER NOT NULL, mode INTEGER NOT NULL

@@ -37,7 +37,7 @@ def _take_put(store: Store, model: ModelSchema, change: Change, result: Mapping[
     state, row, clocks = result["state"], result.get("row"), result.get("clocks") or {}
     marks = store.marks(model.name, change.pk)
     if _is_missing(result) and marks is not None and change.base is not None:
-        note_unsent(store, change.seq or 0)
+        note_unsent(store, change.seq or 0, refused=True)
         _send_whole(store, model, change.pk, marks)
         return
     if state in ("parked", "rejected") or (state == "superseded" and row is None):

@@ -162,13 +162,16 @@ def carry_refused(old: Store, new: Store) -> None:
     )
 
 
-def take_back_unsent(store: Store) -> None:
-    """Let what was frozen be pending again: it is to be sent anew, under another name or after a pull."""
+def take_back_unsent(store: Store, *, refused: bool = False) -> None:
+    """Let what was frozen be pending again: it is to be sent anew, under another name or after a pull.
+
+    ``refused``: it was sent for the first time, and the server has not taken it.
+    """
     with store.applying():
         for (seq,) in store.connection.execute(
             "SELECT seq FROM _syncreset_outbox WHERE NOT acked"
         ).fetchall():
-            note_unsent(store, seq)
+            note_unsent(store, seq, refused=refused)
         store.connection.execute("DELETE FROM _syncreset_outbox WHERE NOT acked")
 
 

@@ -102,7 +102,7 @@ def _push(store: Store, tally: Tally) -> Exchange[None]:
         try:
             yield from _send_all(store, tally, again=False)
         except ClientResetOrdered:
-            outbox.take_back_unsent(store)
+            outbox.take_back_unsent(store, refused=True)
             raise
 
 
