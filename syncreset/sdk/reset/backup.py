@@ -87,22 +87,22 @@ def _carry_unresolved(old: Store, new: Store) -> None:
 def carry_recovered(backup: Path, store: Store) -> None:
     """The steps that a recovery has counted are told from now on as counted ones: a restored server may lack them.
 
-    Each was counted up to the clock that its field has in the store.
+    Where no answer told its clock, each was counted up to the one that its field has in the store.
     """
     old = Store(backup, read_only=True)
     try:
         found = old.connection.execute(
-            "SELECT id, model, pk, field, amount FROM _syncreset_step WHERE NOT pulled ORDER BY place"
+            "SELECT id, model, pk, field, amount, at FROM _syncreset_step WHERE NOT pulled ORDER BY place"
         ).fetchall()
     finally:
         old.close()
-    for identity, model, pk, field, amount in found:
+    for identity, model, pk, field, amount, at in found:
         marks = store.marks(model, pk)
         if marks is not None and marks.base is not None:
             store.connection.execute(
                 "INSERT OR IGNORE INTO _syncreset_step (id, model, pk, field, amount, at, pulled, sent) "
                 "VALUES (?, ?, ?, ?, ?, ?, 1, 1)",
-                (identity, model, pk, field, amount, marks.clock(field)),
+                (identity, model, pk, field, amount, marks.clock(field) if at is None else at),
             )
 
 
