@@ -95,6 +95,11 @@ class Recovery(models.Model):
         return f"{name} {str(self.id)[:8]}"
 
     @property
+    def pulled(self) -> int:
+        """When the client last pulled everything (µs), at the latest; 0 where it does not say."""
+        return min(self.last_synced.values(), default=0)
+
+    @property
     def total(self) -> int:
         """Lines of the snapshot between header and end."""
         return self.rows + self.tombstones + self.updates + self.pushed

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from ..apply.changes import apply_changes
 from ..apply.context import Context
+from ..apply.counted import histories
 from ..apply.slots import Applied
 from ..clients.client import note_told
 from ..feed.entries import tombstones
@@ -109,6 +110,8 @@ def _decided(
             restores=not seen,
         )
     clock = now()
+    if change.healing and keep == "client":
+        fields = _with_later_steps(item, change, fields, present)
     return replace(
         change,
         fields=fields,
@@ -117,6 +120,23 @@ def _decided(
         base=_bases(item, list(fields), present, seen),
         whole=None,
     )
+
+
+def _with_later_steps(
+    item: Item, change: Instruction, fields: dict[str, Any], present: Row
+) -> dict[str, Any]:
+    """Values of a lost history, those of counters and sets with the steps that were counted since."""
+    model = model_labelled(change.model)
+    if model is None or item.recovery is None:
+        return fields
+    of_fields = histories(model, {change.pk: present}).get(change.row_key, {})
+    pulled = item.recovery.pulled
+    return {
+        name: of_fields[name].on_top_of(value, change.clock(name), pulled=pulled)
+        if name in of_fields and not is_steps(value)
+        else value
+        for name, value in fields.items()
+    }
 
 
 def open_fields(item: Item) -> dict[str, Any]:

@@ -344,6 +344,31 @@ def test_an_acknowledged_value_that_no_step_explains_waits_for_a_person(
     assert told(again(recovery)) == [("identical", {"stock": {"delta": 3}})]
 
 
+@pytest.mark.parametrize("keep", ["client", "server"])
+def test_who_comes_after_a_person_has_decided_over_a_value_counts_what_is_not_in_it(
+    phone: Device, row: dict[str, Any], device: DeviceFactory, keep: str
+) -> None:
+    """The person takes 14, on top of which 3 were counted since; or leaves it until the one who counted 4 comes."""
+    answered = pushed(phone, delta(phone, Product.objects.get(), stock=4))
+    phone.pull()
+    later = pushed(phone, delta(phone, Product.objects.get(), stock=20))
+    other = device()
+    other.pull()
+    known = phone.rows[row["model"], row["pk"]]
+    assert known["fields"]["stock"] == 14
+    restore(row)
+    recover(other, ordered(other, full=True), [counted(known, 3)])
+    (waiting,) = Item.objects.filter(state="parked")
+
+    if keep == "client":
+        assert resolve(other, waiting, keep) == "parked", "the count that the person saw was 10, and is 13"
+    decided = resolve(other, waiting, keep)
+
+    assert (decided, stock()) == (("applied", 17) if keep == "client" else ("superseded", 13))
+    recover(phone, ordered(phone, full=True), [remembering(counted(known, later), answered)])
+    assert stock() == 37
+
+
 def test_healing_makes_a_lost_row_anew_before_its_step(phone: Device, row: dict[str, Any]) -> None:
     restore(None)
 

@@ -18,6 +18,7 @@ from ...ledger.item import Item, totals
 from ...ledger.record import item_for, save_items
 from ...ledger.retry import curable, merge_again
 from ...protocol.changes import RowKey
+from ...protocol.snapshot.lines import RowLine
 from ...protocol.snapshot.read import SnapshotReader
 from ...protocol.steps import is_steps
 from ...rules.merge import Outcome
@@ -84,7 +85,8 @@ def _included(chunk: list[Numbered], met: Met) -> dict[tuple[str, str, str], Map
     """The steps of lines that are in the values which the server has, or is given now, by row and field."""
     included: dict[tuple[str, str, str], Mapping[str, int | None]] = {}
     for item in chunk:
-        left = None if item.repeats else sorted_steps(item, met)
+        brings_steps = isinstance(item.line, RowLine) and item.line.steps and not item.repeats
+        left = sorted_steps(item, met) if brings_steps else None
         if left is not None and item.model is not None and item.model.canonical_keys([left.line.pk]):
             line = left.line
             included |= {(line.model, line.pk, name): ids for name, ids in left.included.items() if ids}
@@ -165,7 +167,7 @@ def _rules(recovery: Recovery, upcaster: Upcaster) -> Rules:
         healing=recovery.healing,
         purged=cursor is None or cursor.number < feed_state().horizon,
         remembered=recovery.remembered,
-        pulled=min(recovery.last_synced.values(), default=0),
+        pulled=recovery.pulled,
         acked=Client.objects.values_list("acked", flat=True).get(pk=recovery.client_id),
     )
     return rules if not recovery.updates else replace(rules, updates=update_log(recovery, upcaster))

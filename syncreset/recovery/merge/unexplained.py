@@ -91,7 +91,7 @@ def _is_explained(
     row, of_fields = rows.get(key), made_of.get(key, {})
     if row is None:
         return False
-    pulled = 0 if item.recovery is None else min(item.recovery.last_synced.values(), default=0)
+    pulled = 0 if item.recovery is None else item.recovery.pulled
     for name, value in item.change["fields"].items():
         history = of_fields.get(name)
         if history is None:
