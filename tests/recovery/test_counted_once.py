@@ -16,10 +16,10 @@ from syncreset.protocol import now
 from syncreset.recovery.job import Recovery
 from syncreset.recovery.orders import recover_again, undo
 from syncreset.recovery.run import run
-from syncreset.sdk import Replica, Request, Response, ServerUnavailable
+from syncreset.sdk import Replica
 from tests.market.models import Product, Tag
 from tests.support.factories import UserFactory
-from tests.support.fleet import URL, online, sync
+from tests.support.fleet import URL, online
 from tests.support.real_server import RealServer
 from tests.support.restoring import copy_database
 
@@ -80,18 +80,11 @@ def tags(figs: Product) -> list[str]:
     return sorted(figs.tags.values_list("pk", flat=True))
 
 
-def lose(server: RealServer, replica: Replica, path: str, *, seen: bool) -> None:
-    """Sync up to the first request of a path, whose answer is lost, or which never arrives."""
-
-    def answer(request: Request) -> Response:
-        if request.path != path:
-            return server.answer(request)
-        if seen:
-            server.answer(request)
-        raise ServerUnavailable("no answer")
-
-    with pytest.raises(ServerUnavailable):
-        sync(replica, answer)
+def two_synced(open_store: Open) -> dict[str, Replica]:
+    stores = {name: open_store(name) for name in ("ada", "ben")}
+    for replica in stores.values():
+        replica.sync()
+    return stores
 
 
 def work(server: RealServer) -> None:
@@ -127,7 +120,7 @@ def test_a_step_whose_answer_was_lost_is_in_the_snapshot_as_well(
     phone = open_store("phone")
     phone.sync()
     count(phone, figs, 3)
-    lose(server, phone, "push", seen=seen)
+    server.lose(phone, "push", seen=seen)
     count(phone, figs, 4)
     Product.objects.filter(pk=figs.pk).update(stock=stock(figs) + 100)
     Reset.objects.force(Client.objects.all())
@@ -246,9 +239,7 @@ def test_after_a_restore_all_that_was_counted_is_there_in_whatever_order_the_dev
 def test_what_a_recovery_counted_is_counted_again_by_a_server_restored_before(
     server: RealServer, open_store: Open, figs: Product, order: tuple[str, str]
 ) -> None:
-    stores = {name: open_store(name) for name in ("ada", "ben")}
-    for replica in stores.values():
-        replica.sync()
+    stores = two_synced(open_store)
     restore = copy_database()
     count(stores["ada"], figs, 3)
     Reset.objects.force(Client.objects.filter(pk=stores["ada"].client_id))
@@ -262,6 +253,30 @@ def test_what_a_recovery_counted_is_counted_again_by_a_server_restored_before(
 
     assert stock(figs) == 13
     assert [shown(replica, figs) for replica in stores.values()] == [13, 13]
+    assert not Item.objects.filter(state="parked").exists()
+
+
+def test_what_a_third_device_counted_offline_on_a_row_that_came_home_as_a_whole_is_no_question(
+    open_store: Open,
+) -> None:
+    """It was never sent: not even by the push that its own reset answered."""
+    stores = two_synced(open_store)
+    cleo = open_store("cleo")
+    restore = copy_database()
+    made = stores["ada"].create(PRODUCT, name="Dates", stock=10)
+    stores["ada"].sync()
+    cleo.sync()
+    figs = Product.objects.get(pk=made)
+    count(cleo, figs, 5)
+    count(stores["ada"], figs, 3)
+    stores["ada"].sync()
+    stores["ben"].sync()
+    restore()
+
+    for replica in (stores["ben"], cleo, stores["ada"], cleo):
+        replica.sync()
+
+    assert stock(figs) == shown(cleo, figs) == 18
     assert not Item.objects.filter(state="parked").exists()
 
 
@@ -302,12 +317,10 @@ def test_a_step_of_two_copies_counts_once_beside_a_row_that_came_home_as_a_whole
 def test_what_was_answered_and_not_pulled_is_home_once_though_another_device_brings_it_too(
     server: RealServer, open_store: Open, figs: Product, order: tuple[str, ...]
 ) -> None:
-    stores = {name: open_store(name) for name in ("ada", "ben")}
-    for replica in stores.values():
-        replica.sync()
+    stores = two_synced(open_store)
     restore = copy_database()
     count(stores["ada"], figs, 3)
-    lose(server, stores["ada"], "pull", seen=False)
+    server.lose(stores["ada"], "pull", seen=False)
     stores["ben"].sync()
     assert shown(stores["ben"], figs) == 13
     restore()
@@ -329,7 +342,7 @@ def test_a_step_that_was_sent_counts_once_though_another_device_holds_a_value_wi
     ben.sync()
     restore = copy_database()
     count(ada, figs, 3)
-    lose(server, ada, "push", seen=True)
+    server.lose(ada, "push", seen=True)
     ben.sync()
     restore()
 

@@ -308,13 +308,7 @@ def test_a_device_cut_off_before_it_heals_heals_with_its_next_reset(
     ada.sync()
     restore()
 
-    def cut_off(request: Request) -> Response:
-        if request.path.endswith("snapshot"):
-            raise ServerUnavailable("out of reach")
-        return server.answer(request)
-
-    with pytest.raises(ServerUnavailable):
-        sync(ada, cut_off)
+    server.lose(ada, "snapshot", seen=False)
     Reset.objects.force(Client.objects.filter(pk=ada.client_id))
 
     for _ in range(3):
@@ -365,13 +359,7 @@ def test_a_device_cut_off_before_it_heals_tells_of_what_it_had_whatever_was_writ
         ben.delete(DOG, dog.pk)
     ben.sync()
 
-    def cut_off(request: Request) -> Response:
-        if request.path.endswith("snapshot"):
-            raise ServerUnavailable("out of reach")
-        return server.answer(request)
-
-    with pytest.raises(ServerUnavailable):
-        sync(ada, cut_off)
+    server.lose(ada, "snapshot", seen=False)
     Reset.objects.force(Client.objects.filter(pk=ada.client_id))
 
     for _ in range(3):

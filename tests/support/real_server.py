@@ -1,12 +1,13 @@
 """The real server without a socket: answers the requests of the SDK's engine through Django, and recovers at once."""
 
+import pytest
 from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from syncreset.recovery.job import Recovery, RecoveryState
 from syncreset.recovery.run import run
-from syncreset.sdk import Replica, Request, Response, SyncReport
+from syncreset.sdk import Replica, Request, Response, ServerUnavailable, SyncReport
 from tests.support.fleet import sync
 
 PREFIX = "/sync/v1/"
@@ -44,6 +45,19 @@ class RealServer:
             headers={name.lower(): value for name, value in answer.headers.items()},
             body=answer.content,
         )
+
+    def lose(self, replica: Replica, path: str, *, seen: bool) -> None:
+        """Sync up to the first request whose path ends so: its answer is lost, or it never arrives."""
+
+        def answer(request: Request) -> Response:
+            if not request.path.endswith(path):
+                return self.answer(request)
+            if seen:
+                self.answer(request)
+            raise ServerUnavailable("no answer")
+
+        with pytest.raises(ServerUnavailable):
+            sync(replica, answer)
 
     def sync(self, replica: Replica) -> SyncReport:
         return sync(replica, self.answer)
