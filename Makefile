@@ -85,7 +85,8 @@ explore: $(VENV)/test.stamp
 	SYNCRESET_EXPLORE=$(EXPLORE) SYNCRESET_TEST_DATABASE=sqlite $(PYTEST) -m hypothesis
 
 simulate: $(VENV)/test.stamp
-	SYNCRESET_SCHEDULES=$(SCHEDULES) SYNCRESET_SEED=$(SEED) SYNCRESET_TEST_DATABASE=sqlite $(PYTEST) tests/simulation
+	SYNCRESET_SCHEDULES=$(SCHEDULES) SYNCRESET_SEED=$(SEED) SYNCRESET_TEST_DATABASE=sqlite PYTHONHASHSEED=0 \
+		$(PYTEST) --ds tests.simulation.settings -p no:randomly tests/simulation
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
+from django.apps import apps
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from kombu import pools
@@ -27,11 +28,13 @@ from demo_project import services
 from demo_project.postgresql import PSQL, embedded_postgresql
 from syncreset.feed.entries import Entry
 from tests.celeryapp import app as celery_app
-from tests.market.models import Product
-from tests.shelters.models import Membership, Shelter
 from tests.support.device import Device
 from tests.support.factories import DeviceFactory, UserFactory, WorkerFactory
 from tests.support.properties import load_profile
+
+if TYPE_CHECKING:  # Schedules are simulated without these apps.
+    from tests.market.models import Product
+    from tests.shelters.models import Shelter
 
 load_profile()
 
@@ -97,9 +100,11 @@ def user_factory(db: None) -> UserFactory:
     """Makes users that hold the given shelters and, unless `writes=False`, all permissions on the test apps' models."""
     numbers = itertools.count(1)
 
-    def make(*shelters: Shelter, name: str = "", writes: bool = True, **fields: Any) -> User:
+    def make(*shelters: "Shelter", name: str = "", writes: bool = True, **fields: Any) -> User:
         user = User.objects.create_user(name or f"user{next(numbers)}", password="secret", **fields)
-        Membership.objects.bulk_create(Membership(user=user, shelter=shelter) for shelter in shelters)
+        if shelters:
+            memberships = apps.get_model("shelters.Membership")
+            memberships.objects.bulk_create(memberships(user=user, shelter=shelter) for shelter in shelters)
         if writes:
             user.user_permissions.set(Permission.objects.filter(content_type__app_label__in=WRITABLE_APPS))
         return user
@@ -122,25 +127,25 @@ def api_for(db: None) -> Callable[[User], APIClient]:
 
 
 @pytest.fixture
-def shelter(db: None) -> Shelter:
-    return Shelter.objects.create(name="North", city="Oslo")
+def shelter(db: None) -> "Shelter":
+    return apps.get_model("shelters.Shelter").objects.create(name="North", city="Oslo")
 
 
 @pytest.fixture
-def other_shelter(db: None) -> Shelter:
-    return Shelter.objects.create(name="South", city="Rome")
+def other_shelter(db: None) -> "Shelter":
+    return apps.get_model("shelters.Shelter").objects.create(name="South", city="Rome")
 
 
 @pytest.fixture
-def apples(db: None) -> Product:
-    return Product.objects.create(name="Apples", stock=10, sold=2**53, weight="1.50")
+def apples(db: None) -> "Product":
+    return apps.get_model("market.Product").objects.create(name="Apples", stock=10, sold=2**53, weight="1.50")
 
 
 @pytest.fixture
 def device(api_for: Callable[[User], APIClient], user_factory: Any) -> DeviceFactory:
     """Makes registered devices, of a new user of the given shelters or of one given."""
 
-    def make(*shelters: Shelter, user: User | None = None, registered: bool = True) -> Device:
+    def make(*shelters: "Shelter", user: User | None = None, registered: bool = True) -> Device:
         made = Device(api_for(user or user_factory(*shelters)))
         return made.register() if registered else made
 

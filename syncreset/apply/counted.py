@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import models
 
 from ..clients.client import Client
-from ..feed.checkpoints import purged_before
+from ..feed.checkpoints import kept_since
 from ..protocol.changes import Row, RowKey
 from ..protocol.clock import now
 from ..protocol.errors import Problem
@@ -68,7 +68,7 @@ class Counting:
     @cached_property
     def purged(self) -> int:
         """The time (µs) up to which the server may have forgotten what was counted."""
-        return purged_before()
+        return kept_since()
 
     @classmethod
     def of(cls, batch: Iterable[Prepared], context: Context) -> "Counting":

@@ -39,6 +39,9 @@ class Client(models.Model):
     #: checkpoint that it has been given covers.
     told = models.BigIntegerField(default=0)
     covered = models.BigIntegerField(default=0)
+    #: The proofs of its checkpoints: of the one it has last shown, and of the last that it was given.
+    proof_shown = models.CharField(max_length=60, blank=True)
+    proof_given = models.CharField(max_length=60, blank=True)
     #: The client whose store this one's is a copy of.
     copy_of = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="copies"

@@ -5,7 +5,7 @@ import uuid
 from typing import Any
 
 from .. import conf
-from ..feed.checkpoints import continuation, feed_state
+from ..feed.checkpoints import continuation
 from ..feed.cursor import Cursor
 from ..protocol.clock import now
 from ..protocol.compatibility import breaking_changes
@@ -63,7 +63,9 @@ def require_current(
 ) -> Client:
     """The client, if it may continue from its checkpoint with its schema.
 
-    ``held`` is the checkpoint of a client that bootstraps anew by itself: it proves a restore as any other does.
+    ``held`` is the checkpoint of a client that bootstraps anew: it proves a restore as any other does. An expired
+    checkpoint cannot be looked up any more: unless it is one that the client is known to have had, its history may be
+    another one.
 
     Raises ClientResetRequired where it may not, unless the call is the bootstrap of that very reset: ``reset_id``
     names it and the cursor is None or one of this bootstrap. Raises ClientForbidden for another user's client, and
@@ -73,10 +75,10 @@ def require_current(
     client = find_client(user, client_id)
     if client is None:
         client = _adopt(user, client_id)
-        full = cursor is not None and cursor.epoch == feed_state().epoch
+        full = cursor is not None and cursor.genuine
         raise ClientResetRequired(order_reset(client, ResetReason.CLIENT_UNKNOWN, full=full), current_hash)
     bootstraps = reset_id is not None and (cursor is None or cursor.reset == reset_id)
-    shown = held if cursor is None and reset_id is None else cursor
+    shown = held if cursor is None else cursor
     wrong = _found_wrong(client, schema, current_hash, shown)
     reset = wrong or client.resets.due().first()
     # With a wrong cursor or schema nothing can be continued, whichever bootstrap it is of: that one starts over.
@@ -100,7 +102,8 @@ def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor 
         if found == "diverged" or not cursor.genuine:
             return order_reset(client, ResetReason.HISTORY_DIVERGED, full=True)
         if found == "expired":
-            return order_reset(client, ResetReason.CHECKPOINT_EXPIRED)
+            known = cursor.proof_text in (client.proof_shown, client.proof_given)
+            return order_reset(client, ResetReason.CHECKPOINT_EXPIRED, full=not known)
     if schema != current_hash:
         old = published(schema)
         broken = ["its schema is unknown here"] if old is None else breaking_changes(old, publish())

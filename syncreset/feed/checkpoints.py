@@ -10,6 +10,7 @@ from typing import Literal
 
 from django.db import models, transaction
 from django.db.models import F, Max
+from django.db.models.functions import Greatest
 
 from ..locks import free_rows
 from ..protocol.clock import now
@@ -29,11 +30,15 @@ class Checkpoint(models.Model):
 
 
 class FeedState(models.Model):
-    """The feed's single row of state: its epoch, the purge horizon, and the row that stamping locks."""
+    """The feed's single row of state: its epoch, the purge horizon, and the row that stamping locks.
+
+    ``kept_since`` is the time (µs) since which everything is remembered: what is older may have been purged.
+    """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     epoch = models.CharField(max_length=36)
     horizon = models.BigIntegerField(default=0)
+    kept_since = models.BigIntegerField(default=0)
     stamps = models.BigIntegerField(default=0)
 
     def __str__(self) -> str:
@@ -110,10 +115,9 @@ def continuation(cursor: Cursor) -> Continuation:
     return "possible" if known == cursor.salt else "diverged"
 
 
-def purged_before() -> int:
-    """The time (µs) up to which the server has purged what it knew; 0 where it has purged nothing."""
-    horizon = feed_state().horizon
-    return Checkpoint.objects.filter(number=horizon).values_list("at", flat=True).first() or 0
+def kept_since() -> int:
+    """The time (µs) since which the server remembers everything; 0 where it has purged nothing."""
+    return feed_state().kept_since
 
 
 def purge(before: int) -> int:
@@ -123,7 +127,9 @@ def purge(before: int) -> int:
     """
     stamp()
     with transaction.atomic():
-        FeedState.objects.filter(pk=1).update(stamps=F("stamps") + 1)
+        FeedState.objects.filter(pk=1).update(
+            stamps=F("stamps") + 1, kept_since=Greatest(F("kept_since"), before)
+        )
         horizon = Checkpoint.objects.filter(at__lt=before).aggregate(newest=Max("number"))["newest"]
         if horizon is None:
             return 0

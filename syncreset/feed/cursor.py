@@ -52,6 +52,11 @@ class Cursor:
     #: Whether the text that it was decoded from bears this server's signature; else it is of another history.
     genuine: bool = True
 
+    @property
+    def proof_text(self) -> str:
+        """The proof as one text, to be kept and compared."""
+        return f"{self.proof}.{self.salt}"
+
 
 def encode_cursor(cursor: Cursor) -> str:
     """The cursor as the wire's opaque text."""

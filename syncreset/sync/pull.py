@@ -254,7 +254,10 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
         "pending": request.pending,
         "schema": request.schema,
         "scopes": sorted(scopes),
+        "proof_given": page.cursor.proof_text,
     }
+    if request.cursor is not None:
+        reported["proof_shown"] = request.cursor.proof_text
     if not page.more:
         reported["checkpoint"] = page.cursor.number
         if request.reset is not None:

@@ -89,6 +89,7 @@ def copied(client: Client, cursor: Cursor | None) -> ClientCopied:
         schema=client.schema,
         checkpoint=None if cursor is None else cursor.number,
         scopes=client.scopes,
+        proof_given="" if cursor is None else cursor.proof_text,
         copy_of=client,
     )
     return ClientCopied(own, cursor)

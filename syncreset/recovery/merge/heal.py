@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ... import conf
 from ...apply.counted import histories
-from ...feed.checkpoints import purged_before
+from ...feed.checkpoints import kept_since
 from ...feed.entries import Tombstoned, bury, tombstones
 from ...protocol.changes import Row, RowKey, Tombstone, same
 from ...protocol.clock import now
@@ -129,7 +129,7 @@ def server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
         for pk, entry in tombstones(model.label, typed - found.keys(), scopes).items():
             deleted[model.label, pk] = tombstone_of(model, entry)
     return Met(
-        rows=rows, tombstones=deleted, histories=made_of, forgotten=purged_before(), asked=asked_of(made_of)
+        rows=rows, tombstones=deleted, histories=made_of, forgotten=kept_since(), asked=asked_of(made_of)
     )
 
 

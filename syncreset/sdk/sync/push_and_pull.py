@@ -220,7 +220,7 @@ def pull(store: Store, tally: Tally, *, reset: str | None = None) -> Exchange[No
         }
         if reset is not None:
             body["reset"] = reset
-        elif checkpoint is None:
+        if checkpoint is None:
             body["held"] = store.get("checkpoint")
         try:
             page = yield from call("POST", "pull", body)

@@ -1,0 +1,1 @@
+"""What the simulated devices work on: a house with rooms, and the things in them."""
