@@ -90,7 +90,7 @@ class Told:
         "recovered": "the server has merged the backup and sent its receipt",
         "refused": "[red]refused: {event.problem}[/red]",
     }
-    BARS: Mapping[str, str] = {"uploaded": "uploading", "recovering": "merging"}
+    BARS: Mapping[str, str] = {"downloading": "downloading", "uploaded": "uploading", "recovering": "merging"}
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -106,7 +106,7 @@ class Told:
 
     def _advance(self, word: str, done: int, total: int) -> None:
         if self._progress is None:
-            columns = (TextColumn("        {task.description:<9}"), BarColumn(), TaskProgressColumn())
+            columns = (TextColumn("        {task.description:<11}"), BarColumn(), TaskProgressColumn())
             self._progress = Progress(*columns, console=console)
             self._progress.start()
         if word not in self._bars:

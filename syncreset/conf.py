@@ -21,6 +21,8 @@ DEFAULTS: Mapping[str, Any] = {
     #: Changes in one push, and in one page of a pull.
     "CHANGES_LIMIT": 1000,
     "PAGE_LIMIT": 5000,
+    #: Bytes of the changes in one page of a pull; a larger row has a page of its own.
+    "PAGE_BYTES_LIMIT": 4 * 1024**2,
     #: Bytes of a JSON request, decompressed.
     "BODY_LIMIT": 8 * 1024**2,
     #: Bytes of a snapshot: as uploaded, decompressed, and of one of its lines.

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 
 from .. import conf
 from ..clients.scopes import scopes_of
-from ..feed.checkpoints import stamp
+from ..feed.checkpoints import stamp_portions
 from ..feed.entries import has_entries_after
 from .views import SyncView, user_of
 
@@ -39,11 +39,11 @@ def pokes(
 
     It ends after ``seconds``, for it holds a thread of the server; a browser's ``EventSource`` comes back by itself.
     """
-    seen = stamp().number
+    seen = stamp_portions().newest.number
     yield b"retry: 1000\n\n"
     for _ in range(max(1, int(seconds / PAUSE))):
         sleep(PAUSE)
-        newest = stamp().number
+        newest = stamp_portions().newest.number
         changed = newest > seen and has_entries_after(seen, scopes)
         seen = newest
         yield POKE if changed else STILL_HERE

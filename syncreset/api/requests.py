@@ -38,6 +38,9 @@ def parse_pull(body: Mapping[str, Any]) -> PullRequest:
     limit = _integer(body, "limit", default=conf.get("CHANGES_LIMIT"))
     if limit < 1:
         raise Malformed("limit is less than 1")
+    max_bytes = _integer(body, "max_bytes", default=conf.get("PAGE_BYTES_LIMIT"))
+    if max_bytes < 1:
+        raise Malformed("max_bytes is less than 1")
     pending = _integer(body, "pending", default=0)
     if not 0 <= pending < 2**31:
         raise Malformed("pending is not a count")
@@ -51,6 +54,7 @@ def parse_pull(body: Mapping[str, Any]) -> PullRequest:
         held=None if body.get("held") is None else decode_cursor(body["held"]),
         receipt=_text(body, "receipt", 40) if "receipt" in body else None,
         limit=limit,
+        max_bytes=max_bytes,
         pending=pending,
         reset=reset,
     )

@@ -92,6 +92,7 @@ class RootView(SyncView):
                 "limits": {
                     "changes": conf.get("CHANGES_LIMIT"),
                     "page": conf.get("PAGE_LIMIT"),
+                    "page_bytes": conf.get("PAGE_BYTES_LIMIT"),
                     "body": conf.get("BODY_LIMIT"),
                     "snapshot": conf.get("SNAPSHOT_LIMIT"),
                 },

@@ -17,6 +17,9 @@ from ..rules.strategies import STRATEGIES
 from ..tracking.register import registration_of
 from ..tracking.registry import tracked_models
 
+#: The settings that say how much one request or one page may carry.
+LIMITS = ("CHANGES_LIMIT", "PAGE_LIMIT", "PAGE_BYTES_LIMIT", "BODY_LIMIT")
+
 STRATEGY_HINT = f"Use one of {', '.join(STRATEGIES)}, or a function's dotted path."
 
 
@@ -65,6 +68,19 @@ def check_storage_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any
             hint="Set MEDIA_ROOT, or the storage's `location`: a worker that was started elsewhere finds no snapshot.",
             id="syncreset.W008",
         )
+    ]
+
+
+def check_limits(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether the limits of requests and pages are counts: with another value every push or pull would fail."""
+    return [
+        Error(
+            f"SYNCRESET[{name!r}] = {conf.get(name)!r} is no count.",
+            hint="Give an integer that is at least 1.",
+            id="syncreset.E029",
+        )
+        for name in LIMITS
+        if type(conf.get(name)) is not int or conf.get(name) < 1
     ]
 
 

@@ -1,12 +1,13 @@
 """The feed: entries, written by triggers without a number, are stamped with a checkpoint when somebody reads.
 
 Numbers are given out under one lock and committed in order, so a reader can never pass a row that commits late, and
-writers never wait.
+writers never wait. A bulk write is stamped in portions, each a transaction and a checkpoint of its own, so that nobody
+waits for more than one of them.
 """
 
 import secrets
 import uuid
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from django.db import models, transaction
 from django.db.models import F, Max
@@ -16,6 +17,10 @@ from ..locks import free_rows
 from ..protocol.clock import now
 from .cursor import Cursor
 from .entries import Entry, EntryKind, has_unstamped
+
+#: How many entries one checkpoint stamps at most, and how many portions are stamped at once for one reader.
+PORTION = 5_000
+PORTIONS = 4
 
 
 class Checkpoint(models.Model):
@@ -55,36 +60,58 @@ def feed_state() -> FeedState:
     return state
 
 
+class Stamped(NamedTuple):
+    """The newest checkpoint, and whether all was stamped that nobody holds."""
+
+    newest: Checkpoint
+    whole: bool
+
+
 def stamp() -> Checkpoint:
     """Number everything that has been committed, and return the newest checkpoint."""
-    if not has_unstamped():
-        newest = Checkpoint.objects.order_by("-number").first()
-        if newest is not None:
-            return newest
-    return prove()
+    unstamped = Entry.objects.filter(checkpoint__isnull=True).count()
+    return stamp_portions(unstamped // PORTION + 1).newest
+
+
+def stamp_portions(most: int = PORTIONS) -> Stamped:
+    """Number so many portions of what has been committed, at least one."""
+    newest = Checkpoint.objects.order_by("-number").first()
+    for _ in range(most):
+        if newest is not None and not has_unstamped():
+            return Stamped(newest, True)
+        newest, count = _stamp_portion()
+        if count < PORTION:
+            return Stamped(newest, True)
+    if newest is None:
+        raise ValueError("at least one portion is stamped")
+    return Stamped(newest, False)
 
 
 def prove() -> Checkpoint:
-    """A checkpoint of now, which nothing that is committed comes after; what has no number gets this one.
+    """A checkpoint of now. A history that holds it holds all that was committed before.
 
-    A history that holds it holds all that was committed before, also what leaves no entry, as an item of the ledger.
+    Also what leaves no entry, as an item of the ledger. A portion of what has no number gets this one.
     """
+    return _stamp_portion()[0]
+
+
+def _stamp_portion() -> tuple[Checkpoint, int]:
+    """A new checkpoint, and how many entries it has stamped."""
     feed_state()
     with transaction.atomic():
         # The first statement of the transaction writes: it takes the lock on every database, SQLite included.
         FeedState.objects.filter(pk=1).update(stamps=F("stamps") + 1)
         if Entry.objects.filter(checkpoint__isnull=True, kind=EntryKind.TRUNCATED).exists():
             _begin_epoch_after_truncate()
-        return _stamp_unstamped()
-
-
-def _stamp_unstamped() -> Checkpoint:
-    newest = Checkpoint.objects.order_by("-number").first()
-    number = 1 if newest is None else newest.number + 1
-    unstamped = free_rows(Entry.objects.filter(checkpoint__isnull=True))
-    Entry.objects.filter(pk__in=unstamped.values("pk")).update(checkpoint=number)
-    at = now() if newest is None else max(now(), newest.at + 1)
-    return Checkpoint.objects.create(number=number, salt=secrets.token_hex(8), at=at)
+        newest = Checkpoint.objects.order_by("-number").first()
+        number = 1 if newest is None else newest.number + 1
+        unstamped = Entry.objects.filter(checkpoint__isnull=True).order_by("id")
+        # Read first: within the update the query of a portion might run more than once.
+        portion = list(free_rows(unstamped).values_list("pk", flat=True)[:PORTION])
+        Entry.objects.filter(pk__in=portion).update(checkpoint=number)
+        at = now() if newest is None else max(now(), newest.at + 1)
+        made = Checkpoint.objects.create(number=number, salt=secrets.token_hex(8), at=at)
+    return made, len(portion)
 
 
 def _begin_epoch_after_truncate() -> None:

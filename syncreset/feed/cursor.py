@@ -20,7 +20,7 @@ WHOLE = 2**63 - 1
 #: 16 bytes in base64 without padding.
 _SIGNATURE_LENGTH = 22
 
-Phase = Literal["feed", "drop", "load"]
+Phase = Literal["feed", "drop", "gone", "load"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,9 @@ class Cursor:
     The proof is another checkpoint, which was committed after what the client has was read: a history that holds it
     holds all that the client was given, and all that it was answered until then.
 
-    While scopes change, ``phase`` is ``drop`` (rows of the ``lost`` scopes are being removed) or ``load`` (rows of the
-    ``gained`` scopes are being read from the tables, after ``pk`` of ``model``).
+    While scopes change, ``phase`` is ``drop`` (rows of the ``lost`` scopes are being removed, after ``pk`` of
+    ``model``), ``gone`` (then what was there before and is gone) or ``load`` (rows of the ``gained`` scopes are being
+    read from the tables, after ``pk`` of ``model``).
     """
 
     #: The history that it is of.
@@ -49,6 +50,12 @@ class Cursor:
     pk: str = ""
     #: The reset whose bootstrap it is.
     reset: str | None = None
+    #: How many rows were still to be loaded, as counted when loading began.
+    remaining: int | None = None
+    #: The id of the last entry served of those that are walked by id: what is gone, and what has no number yet. Of the
+    #: latter ``mark`` tells whether what was served still stands.
+    last: int = 0
+    mark: str = ""
     #: Whether the text that it was decoded from bears this server's signature; else it is of another history.
     genuine: bool = True
 
@@ -69,8 +76,9 @@ def encode_cursor(cursor: Cursor) -> str:
         cursor.entry,
         list(cursor.scopes),
     ]
-    if cursor.phase != "feed" or cursor.reset is not None:
+    if cursor.phase != "feed" or cursor.reset is not None or cursor.last:
         parts += [cursor.phase, list(cursor.lost), list(cursor.gained), cursor.model, cursor.pk, cursor.reset]
+        parts += [cursor.remaining, cursor.last, cursor.mark]
     text = dumps(parts)
     return _base64(text.encode("ascii")) + "." + _signature(text, settings.SECRET_KEY)
 
@@ -105,10 +113,13 @@ def _is_genuine(text: str, signature: str) -> bool:
 
 
 def _cursor(parts: Any) -> Cursor:
-    if not isinstance(parts, list) or len(parts) not in (7, 13) or parts[0] != 2:
+    if not isinstance(parts, list) or len(parts) not in (7, 16) or parts[0] != 2:
         raise ValueError("not a cursor")
     _, epoch, number, proof, salt, entry, scopes, *rest = parts
-    phase, lost, gained, model, pk, reset = rest or ("feed", [], [], "", "", None)
+    phase, lost, gained, model, pk, reset, remaining, last, mark = rest or (
+        *("feed", [], [], "", "", None),
+        *(None, 0, ""),
+    )
     return Cursor(
         epoch=_text(epoch),
         number=_number(number),
@@ -122,6 +133,28 @@ def _cursor(parts: Any) -> Cursor:
         model=_text(model),
         pk=_text(pk),
         reset=None if reset is None else _text(reset),
+        remaining=None if remaining is None else _number(remaining),
+        last=_number(last),
+        mark=_text(mark),
+    )
+
+
+def towards(cursor: Cursor, scopes: frozenset[str]) -> Cursor:
+    """The cursor, about to drop scopes that the user has lost and to load those gained."""
+    if cursor.phase != "feed":
+        return cursor
+    lost, gained = set(cursor.scopes) - scopes, scopes - set(cursor.scopes)
+    if not lost and not gained:
+        return cursor
+    return replace(
+        cursor,
+        phase="drop" if lost else "load",
+        lost=tuple(sorted(lost)),
+        gained=tuple(sorted(gained)),
+        model="",
+        pk="",
+        last=0,
+        mark="",
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Count, F, Q, Sum
 
 
 class EntryKind(models.IntegerChoices):
@@ -56,20 +56,49 @@ class Tombstoned:
     at: int
 
 
-def entries_after(
-    number: int, entry: int, scopes: Collection[str], *, limit: int, unstamped: bool = False
-) -> Sequence[Entry]:
-    """Entries of the scopes after a point of the feed, in the feed's order; or those without a number yet."""
-    within = Entry.objects.filter(scope__in=scopes).exclude(kind=EntryKind.TRUNCATED)
-    if unstamped:
-        return list(within.filter(checkpoint__isnull=True).order_by("id")[:limit])
-    later = Q(checkpoint__gt=number) | Q(checkpoint=number, id__gt=entry)
-    return list(within.filter(later).order_by("checkpoint", "id")[:limit])
+def entries_after(number: int, entry: int, scopes: Collection[str], *, limit: int) -> Sequence[Entry]:
+    """Entries of the scopes after a point of the feed, in the feed's order."""
+    return list(_within(scopes).filter(_later(number, entry)).order_by("checkpoint", "id")[:limit])
 
 
-def has_unstamped() -> bool:
-    """Whether anything that is committed has no number yet."""
-    return Entry.objects.filter(checkpoint__isnull=True).exists()
+def unstamped_after(last: int, scopes: Collection[str], *, limit: int) -> Sequence[Entry]:
+    """Entries of the scopes that have no number yet, after the one of id ``last``."""
+    return list(_within(scopes).filter(checkpoint__isnull=True, id__gt=last).order_by("id")[:limit])
+
+
+def gone_after(last: int, scopes: Collection[str], *, number: int, entry: int, limit: int) -> Sequence[Entry]:
+    """What is gone from the scopes since a point of the feed, stamped or not, after the entry of id ``last``."""
+    since = Q(checkpoint__isnull=True) | _later(number, entry)
+    gone = _within(scopes).exclude(kind=EntryKind.ROW).filter(since, id__gt=last)
+    return list(gone.order_by("id")[:limit])
+
+
+def _within(scopes: Collection[str]) -> "models.QuerySet[Entry]":
+    """Entries as they are served: without the copies of rows, which may be large."""
+    entries = Entry.objects.filter(scope__in=scopes).exclude(kind=EntryKind.TRUNCATED)
+    return entries.defer("row", "updated", "clocks")
+
+
+def _later(number: int, entry: int) -> Q:
+    return Q(checkpoint__gt=number) | Q(checkpoint=number, id__gt=entry)
+
+
+def has_unstamped(scopes: Collection[str] | None = None) -> bool:
+    """Whether anything that is committed has no number yet, anywhere or within scopes."""
+    unstamped = Entry.objects.filter(checkpoint__isnull=True)
+    return (unstamped if scopes is None else unstamped.filter(scope__in=scopes)).exists()
+
+
+def count_unstamped(scopes: Collection[str], *, most: int) -> int:
+    """How many entries of the scopes have no number yet, counted up to ``most``."""
+    return _within(scopes).filter(checkpoint__isnull=True)[:most].count()
+
+
+def mark_of_unstamped(scopes: Collection[str], last: int) -> str:
+    """What tells whether any of the entries without a number, up to the one of id ``last``, was written again."""
+    known = _within(scopes).filter(checkpoint__isnull=True, id__lte=last)
+    found = known.aggregate(count=Count("id"), times=Sum(F("at") % 2**31))
+    return f"{found['count']}.{found['times'] or 0}"
 
 
 def has_entries_after(number: int, scopes: Collection[str]) -> bool:

@@ -15,7 +15,17 @@ ResetState = Literal[
     "unfinished",
     "looping",
 ]
-Stage = Literal["noted", "backed_up", "downloaded", "uploaded", "recovering", "recovered", "refused", "done"]
+Stage = Literal[
+    "noted",
+    "backed_up",
+    "downloading",
+    "downloaded",
+    "uploaded",
+    "recovering",
+    "recovered",
+    "refused",
+    "done",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +112,7 @@ class ResetEvent:
     mode: str
     #: The store that was set aside.
     backup: Path
-    #: Of ``total``: bytes of the upload, or changes merged while recovering.
+    #: Of ``total``: rows downloaded in this sync, bytes of the upload, or changes merged while recovering.
     sent: int = 0
     total: int = 0
     #: The ledger's items by state, once recovered.

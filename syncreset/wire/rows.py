@@ -61,10 +61,19 @@ def pages_of_rows(model: WireModel, scopes: Collection[str]) -> Iterator[Sequenc
 
 def load_page(model: WireModel, scopes: Collection[str], after: str, limit: int) -> Sequence[StoredRow]:
     """The next rows of a model in the order of their primary keys, after the key ``after`` ("" is the start)."""
+    return list(read_rows(model, rows_after(model, scopes, after)[:limit]))
+
+
+def keys_after(model: WireModel, scopes: Collection[str], after: str, limit: int) -> list[str]:
+    """The keys of the next rows of a model, without the rows."""
+    keys = rows_after(model, scopes, after).values_list("pk", flat=True)
+    return [model.key_text(key) for key in keys[:limit]]
+
+
+def rows_after(model: WireModel, scopes: Collection[str], after: str) -> "models.QuerySet[Any]":
+    """The model's rows within the scopes after the key ``after`` ("" is the start), ordered by primary key."""
     rows = visible(model, scopes)
-    if after:
-        rows = rows.filter(pk__gt=model.key_value(after))
-    return list(read_rows(model, rows[:limit]))
+    return rows.filter(pk__gt=model.key_value(after)) if after else rows
 
 
 def read_rows(model: WireModel, rows: "models.QuerySet[Any]") -> Iterator[StoredRow]:

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from django.db.models import Count
+
 from .fields.codec import decode_key, encode_key
 from .model import WireModel, wire_model
 
@@ -25,6 +27,17 @@ def elements_of(model: WireModel, keys: Collection[Any]) -> dict[str, dict[str, 
         for elements in sets.values():
             elements.sort()
     return found
+
+
+def element_counts(model: WireModel, keys: Collection[Any]) -> dict[Any, int]:
+    """How many elements the sets of the rows with these primary keys have together, by key."""
+    counts: dict[Any, int] = {}
+    for field in model.sets.values():
+        through, owner, _ = _columns(field)
+        rows = through._base_manager.filter(**{f"{owner}__in": keys}).order_by()
+        for key, count in rows.values_list(owner).annotate(Count("pk")):
+            counts[key] = counts.get(key, 0) + count
+    return counts
 
 
 def living(field: Any, elements: Collection[str]) -> list[str]:

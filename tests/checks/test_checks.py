@@ -329,3 +329,18 @@ def test_missing_triggers_do_not_keep_migrate_from_installing_them() -> None:
     drop_triggers(Dog)
 
     call_command("check", databases=["default"], fail_level="ERROR")
+
+
+@pytest.mark.parametrize("name", settings.LIMITS)
+@pytest.mark.parametrize("value", [0, -1, True, "1000", None, 1.5])
+def test_a_limit_that_is_no_count_is_refused(name: str, value: Any) -> None:
+    with override_settings(SYNCRESET={name: value}):
+        messages = settings.check_limits(None)
+
+    assert ids(messages) == ["syncreset.E029"]
+    assert name in messages[0].msg
+
+
+def test_the_limits_are_counts_by_default() -> None:
+    with override_settings(SYNCRESET={"PAGE_BYTES_LIMIT": 1}):
+        assert settings.check_limits(None) == []

@@ -332,8 +332,59 @@ def test_a_link_that_is_good_again_carries_more_again(server: SimulatedServer, f
     server.requests.clear()
     fleet.sync(replica)
 
-    limits = [json.loads(request.body)["limit"] for request in server.requests if request.path == "pull"]
-    assert limits == [1000]
+    asked = [json.loads(request.body) for request in server.requests if request.path == "pull"]
+    assert [(body["limit"], body["max_bytes"]) for body in asked] == [(1000, 4 * 1024**2)]
+
+
+def test_pages_are_smaller_in_bytes_after_a_lost_answer_and_larger_after_good_ones(
+    server: SimulatedServer, fleet: Fleet
+) -> None:
+    for number in range(9):
+        server.put("farm.animal", f"s{number}", name="x" * 20_000)
+    replica = fleet.open()
+
+    def asked() -> list[int]:
+        bodies = [json.loads(request.body) for request in server.requests if request.path == "pull"]
+        server.requests.clear()
+        return [body["max_bytes"] for body in bodies]
+
+    sync_until_it_ends(replica, cutting(server, down=50_000), most=10)
+    smaller = asked()
+    server.put("farm.animal", "s1", name="y")
+    fleet.sync(replica)
+    larger = asked()
+
+    assert smaller[:7] == [2**22 >> number for number in range(7)]
+    assert set(smaller[7:]) == {2**15}
+    assert larger == [2**16]
+    assert same_as_server(replica, server)
+
+
+def test_a_link_that_carries_nothing_is_not_asked_for_ever_less(
+    server: SimulatedServer, fleet: Fleet
+) -> None:
+    server.put("farm.animal", "s1", name="x")
+    replica = fleet.open()
+
+    for _ in range(12):
+        with pytest.raises(ServerUnavailable):
+            sync(
+                replica, lambda request: cutting(server, down=0 if request.path == "pull" else 10**9)(request)
+            )
+
+    assert json.loads(server.requests[-1].body)["max_bytes"] == 32 * 1024
+
+
+def test_no_more_bytes_are_asked_for_than_the_server_allows(server: SimulatedServer, fleet: Fleet) -> None:
+    server.page_bytes = 20_000
+    for number in range(9):
+        server.put("farm.animal", f"s{number}", name="x" * 5_000)
+    replica = fleet.synced()
+
+    bodies = [json.loads(request.body) for request in server.requests if request.path == "pull"]
+    assert {body["max_bytes"] for body in bodies} == {20_000}
+    assert len(bodies) == 3
+    assert same_as_server(replica, server)
 
 
 def test_what_the_link_carries_is_known_after_a_reset(server: SimulatedServer, fleet: Fleet) -> None:

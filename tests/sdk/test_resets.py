@@ -52,6 +52,21 @@ def test_unsent_work_survives_a_reset(server: SimulatedServer, fleet: Fleet, ani
     assert replica.pending() == 0
 
 
+def test_a_download_of_several_pages_tells_how_far_it_is(server: SimulatedServer, fleet: Fleet) -> None:
+    server.page = 2
+    for number in range(7):
+        server.put("farm.animal", f"s{number}", name="x")
+    events: list[ResetEvent] = []
+    replica = fleet.synced(on_reset=events.append)
+    server.force_reset(replica.client_id)
+
+    fleet.sync(replica)
+
+    told = [(event.sent, event.total) for event in events if event.stage == "downloading"]
+    assert told == [(2, 7), (4, 7), (6, 7)]
+    assert same_as_server(replica, server)
+
+
 def test_the_upload_holds_only_what_is_unsynced(
     server: SimulatedServer, fleet: Fleet, replica: Replica
 ) -> None:

@@ -152,6 +152,7 @@ class SimulatedServer:
 
     def __init__(self, *, page: int = 1000, changes: int = 1000, polls: int = 0) -> None:
         self.state = State()
+        self.page_bytes = 4 * 1024**2
         self.page, self.changes, self.polls = page, changes, polls
         self.modes = ["manual", "recover", "discard", "recover_or_discard"]
         self.policy = Policy()
@@ -231,6 +232,7 @@ class SimulatedServer:
     def _get(self, parts: list[str]) -> dict[str, Any]:
         if parts == [""]:
             limits = {"changes": self.changes, "page": self.page, "body": 1_000_000, "snapshot": 10**9}
+            limits["page_bytes"] = self.page_bytes
             schema = self.state.schema["hash"]
             return {
                 "protocol": 1,
@@ -325,7 +327,7 @@ class SimulatedServer:
             self._require_chain(client, body)
         newest = self._stamp()
         cursor = _decode(body["checkpoint"]) or {"number": newest, "load": ["", ""], "at": None}
-        limit = min(body["limit"], self.page)
+        limit, room = min(body["limit"], self.page), min(body["max_bytes"], self.page_bytes)
         changes: list[dict[str, Any]] = []
         if cursor["load"] is not None:
             keys = [
@@ -333,18 +335,21 @@ class SimulatedServer:
                 for key in sorted(self.state.rows, key=self._order_of)
                 if self._order_of(key) > tuple(cursor["load"])
             ]
-            changes = [self._put(key) for key in keys[:limit]]
-            cursor["load"] = list(self._order_of(keys[limit - 1])) if len(keys) > limit else None
+            changes = _fitting([self._put(key) for key in keys[:limit]], room)
+            count = len(changes)
+            cursor["load"] = list(self._order_of(keys[count - 1])) if len(keys) > count else None
             if cursor["load"] is not None:
                 cursor["salt"] = self.state.salts[cursor["number"]]
-                return self._page(changes, cursor, more=True, client=client)
+                page = self._page(changes, cursor, more=True, client=client)
+                return page | {"remaining": len(keys) - count}
         after = (cursor["number"], *(cursor["at"] or ["~", "~"]))
         entries = sorted((number or 0, *key) for key, number in self.state.entries.items())
         entries = [entry for entry in entries if entry > after]
-        room = limit - len(changes)
-        changes += [self._change((model, pk)) for _, model, pk in entries[:room]]
-        more = len(entries) > room
-        last = entries[room - 1] if more and room else None
+        found = [self._change((model, pk)) for _, model, pk in entries[: limit - len(changes)]]
+        count = len(_fitting([*changes, *found], room)) - len(changes)
+        changes += found[:count]
+        more = len(entries) > count
+        last = entries[count - 1] if more and count else None
         if not more:
             cursor.update(number=newest, at=None)
         elif last is not None:
@@ -626,6 +631,15 @@ class SimulatedServer:
             fresh = tuple(step for step in steps.steps if step.id not in self.state.counted)
             left[name] = FieldSteps(steps=fresh)
         return replace(line, steps=left)
+
+
+def _fitting(changes: list[dict[str, Any]], room: int) -> list[dict[str, Any]]:
+    """The first of the changes that so many bytes have room for, and one in any case."""
+    for count, change in enumerate(changes):
+        room -= len(json.dumps(change))
+        if room < 0 and count:
+            return changes[:count]
+    return changes
 
 
 def _decode(checkpoint: str | None) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from syncreset.feed.cursor import Cursor
-from syncreset.sync.pull import read_page
+from syncreset.sync.read import read_page
 from tests.shelters.models import Dog, Shelter
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,7 +10,7 @@ from django.urls import get_resolver
 from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset
 from syncreset.feed import checkpoints
-from syncreset.sync import pull as pulling
+from syncreset.sync.read import read_page
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device
 from tests.support.dogs import DOG, dog_fields
@@ -66,7 +66,6 @@ def test_an_order_given_while_a_push_waits_for_the_clients_row_holds_it(
 @pytest.fixture
 def purge_in_between(phone: Device, shelter: Shelter, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The next pull is asked whether it may go on, and then everything up to now is purged before its page is read."""
-    read_page = pulling.read_page
     purged: list[str] = []
 
     def late(*arguments: Any, **more: Any) -> Any:
@@ -79,7 +78,7 @@ def purge_in_between(phone: Device, shelter: Shelter, monkeypatch: pytest.Monkey
             checkpoints.purge(2**60)
         return read_page(*arguments, **more)
 
-    monkeypatch.setattr(pulling, "read_page", late)
+    monkeypatch.setattr("syncreset.sync.pull.read_page", late)
     return purged
 
 
@@ -96,14 +95,13 @@ def test_no_view_runs_within_a_transaction_of_djangos(
     phone: Device, shelter: Shelter, user_factory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     within: list[bool] = []
-    read_page = pulling.read_page
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
 
     def watched(*arguments: Any, **more: Any) -> Any:
         within.append(connection.in_atomic_block)
         return read_page(*arguments, **more)
 
-    monkeypatch.setattr(pulling, "read_page", watched)
+    monkeypatch.setattr("syncreset.sync.pull.read_page", watched)
     phone.pull()
 
     assert within == [False]

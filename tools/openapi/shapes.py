@@ -63,7 +63,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "epoch": TEXT,
             "schema": TEXT,
             "server_time": TIME,
-            "limits": object_of(dict.fromkeys(("changes", "page", "body", "snapshot"), COUNT)),
+            "limits": object_of(dict.fromkeys(("changes", "page", "page_bytes", "body", "snapshot"), COUNT)),
             "retention": {**COUNT, "description": "Seconds."},
         }
     ),
@@ -97,6 +97,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "receipt": TEXT,
             "held": nullable("string"),
             "limit": {"type": "integer", "minimum": 1},
+            "max_bytes": {"type": "integer", "minimum": 1},
             "pending": COUNT,
             "reset": nullable("string", format="uuid"),
         },
@@ -110,7 +111,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "acked": COUNT,
             "server_time": TIME,
         },
-        {"receipt": TEXT},
+        {"receipt": TEXT, "remaining": COUNT},
     ),
     "PulledChange": {
         "oneOf": [

@@ -167,7 +167,11 @@ def _current(device: Device) -> ResetPlan:
 
 def _bootstrap(device: Device, tally: Tally, plan: ResetPlan) -> Exchange[ResetPlan]:
     """Download afresh. The schema was fetched by the greeting, if the new store had none."""
-    yield from pull(device.store, tally, reset=plan.reset)
+
+    def tell(received: int, total: int) -> None:
+        device.tell("downloading", plan, sent=received, total=total)
+
+    yield from pull(device.store, tally, reset=plan.reset, progress=tell)
     known = yield from state_of(plan.reset)
     kept = known is not None and known.get("state") in KNOWN_AS_DONE
     plan = device.advance(plan, begun=0 if kept else plan.begun, **_following(plan))

@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS _syncreset_step (
 );
 CREATE INDEX IF NOT EXISTS _syncreset_steps_of_row ON _syncreset_step (model, pk);
 CREATE INDEX IF NOT EXISTS _syncreset_steps_sent ON _syncreset_step (seq);
-CREATE TABLE IF NOT EXISTS _syncreset_staging (number INTEGER PRIMARY KEY, changes TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS _syncreset_staging (number INTEGER PRIMARY KEY, change TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS _syncreset_unresolved (
     id INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER UNIQUE, model TEXT NOT NULL, pk TEXT NOT NULL, op TEXT NOT NULL,
     state TEXT NOT NULL, code TEXT, detail TEXT, field TEXT, item TEXT, fields TEXT NOT NULL, server TEXT,

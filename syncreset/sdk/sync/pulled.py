@@ -21,12 +21,15 @@ from . import outbox
 def stage(store: Store, changes: list[Any], checkpoint: str) -> None:
     """Keep a page until the last one has come. A kill in between loses nothing: the pull continues from here.
 
-    Raises ProtocolViolation where a change has not the protocol's shape.
+    Each change is kept by itself, so that only one at a time is in memory when they are applied. Raises
+    ProtocolViolation where a change has not the protocol's shape.
     """
     for change in changes:
         _check_change(change)
     with store.transaction():
-        store.connection.execute("INSERT INTO _syncreset_staging (changes) VALUES (?)", (dumps(changes),))
+        store.connection.executemany(
+            "INSERT INTO _syncreset_staging (change) VALUES (?)", ((dumps(change),) for change in changes)
+        )
         store.put(staged_checkpoint=checkpoint)
 
 
@@ -100,14 +103,11 @@ def commit(
 
 
 def _staged(store: Store) -> Iterator[dict[str, Any]]:
-    numbers = [
-        row[0] for row in store.connection.execute("SELECT number FROM _syncreset_staging ORDER BY number")
-    ]
-    for number in numbers:
-        (page,) = store.connection.execute(
-            "SELECT changes FROM _syncreset_staging WHERE number = ?", (number,)
-        ).fetchone()
-        yield from json.loads(page)
+    following = "SELECT number, change FROM _syncreset_staging WHERE number > ? ORDER BY number LIMIT 1"
+    number = 0
+    while row := store.connection.execute(following, (number,)).fetchone():
+        number = row[0]
+        yield json.loads(row[1])
 
 
 def _drop_absent(store: Store, present: Iterable[tuple[str, str]]) -> None:

@@ -1,7 +1,7 @@
 """The conversation with the server apart from resets: greeting, pushing, pulling. Generators of requests."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...protocol import PROTOCOL_VERSION
@@ -16,8 +16,11 @@ from .outbox import Frozen
 from .reach import came_through, reach, was_lost
 from .tally import Tally
 
-#: What is asked for and sent at once, unless the server's limits are lower: rows, changes, bytes.
-PAGE, CHANGES, BODY = 1000, 1000, 4 * 1024**2
+#: What is asked for at once, unless the server's limits are lower: rows and bytes of a page.
+PAGE, PAGE_BYTES = 1000, 4 * 1024**2
+
+#: What is sent at once, unless the server's limits are lower: changes and bytes.
+CHANGES, BODY = 1000, 4 * 1024**2
 
 #: How often one sync pushes and pulls while the app goes on writing.
 ROUNDS = 5
@@ -32,7 +35,7 @@ def greet(store: Store, *, after: float = 0.0) -> Exchange[None]:
     if minimum > PROTOCOL_VERSION:
         raise ProtocolViolation(f"the server asks for protocol {minimum}; update syncreset")
     limits, schema = member(hello, "limits", dict, {}), member(hello, "schema", str)
-    for name in ("changes", "page", "body"):
+    for name in ("changes", "page", "page_bytes", "body"):
         member(limits, name, int, 1)
     with store.transaction():
         store.put(limits=limits, retention=member(hello, "retention", int, 0))
@@ -201,33 +204,25 @@ def _refused(store: Store, frozen: Frozen, problem: ProblemReceived) -> Exchange
     }
 
 
-def pull(store: Store, tally: Tally, *, reset: str | None = None) -> Exchange[None]:
-    """Pull until there is no more, into the staging area, and commit. With ``reset``: that reset's bootstrap."""
+def pull(
+    store: Store,
+    tally: Tally,
+    *,
+    reset: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Exchange[None]:
+    """Pull until there is no more, into the staging area, and commit. With ``reset``: that reset's bootstrap.
+
+    ``progress`` is called after each page but the last, with how many rows have come and how many there are about.
+    """
     committed = None if reset is not None or store.get("bootstrap_again") else store.get("checkpoint")
     staged = store.get("staged_checkpoint")
     checkpoint = staged or committed
     received = 0
-    rows = reach(store, "pull", min(PAGE, store.get("limits", {}).get("page", PAGE)))
     while True:
         asked = now()
-        body = {
-            "client": store.get("client"),
-            "schema": store.schema.hash,
-            "checkpoint": checkpoint,
-            "receipt": store.get("receipt"),
-            "limit": rows,
-            "pending": store.pending_count(),
-        }
-        if reset is not None:
-            body["reset"] = reset
-        if checkpoint is None:
-            body["held"] = store.get("checkpoint")
         try:
-            page = yield from call("POST", "pull", body)
-        except ServerUnavailable as unavailable:
-            if unavailable.status is None:
-                was_lost(store, "pull", rows)
-            raise
+            page = yield from _ask_for_page(store, checkpoint, reset)
         except ProblemReceived as problem:
             if problem.status != 400 or staged is None:
                 raise
@@ -242,8 +237,11 @@ def pull(store: Store, tally: Tally, *, reset: str | None = None) -> Exchange[No
         received += len(changes)
         if not more:
             break
+        if progress is not None and "remaining" in page:
+            progress(received, received + member(page, "remaining", int))
     if received:
         came_through(store, "pull")
+        came_through(store, "bytes")
     pulled.commit(
         store,
         checkpoint=checkpoint,
@@ -255,3 +253,30 @@ def pull(store: Store, tally: Tally, *, reset: str | None = None) -> Exchange[No
         receipt=None if reset is None else member(page, "receipt", str),
     )
     tally.pulled += received
+
+
+def _ask_for_page(store: Store, checkpoint: str | None, reset: str | None) -> Exchange[dict[str, Any]]:
+    """The page after a checkpoint, as large as the link carries. Where its answer is lost, the next one is smaller."""
+    limits = store.get("limits", {})
+    rows = reach(store, "pull", min(PAGE, limits.get("page", PAGE)))
+    size = reach(store, "bytes", min(PAGE_BYTES, limits.get("page_bytes", PAGE_BYTES)))
+    body = {
+        "client": store.get("client"),
+        "schema": store.schema.hash,
+        "checkpoint": checkpoint,
+        "receipt": store.get("receipt"),
+        "limit": rows,
+        "max_bytes": size,
+        "pending": store.pending_count(),
+    }
+    if reset is not None:
+        body["reset"] = reset
+    if checkpoint is None:
+        body["held"] = store.get("checkpoint")
+    try:
+        return (yield from call("POST", "pull", body))
+    except ServerUnavailable as unavailable:
+        if unavailable.status is None:
+            was_lost(store, "pull", rows)
+            was_lost(store, "bytes", size)
+        raise
