@@ -9,10 +9,10 @@ from ..feed.checkpoints import continuation, feed_state
 from ..feed.cursor import Cursor
 from ..protocol.clock import now
 from ..protocol.compatibility import breaking_changes
-from ..protocol.errors import ProtocolError
+from ..protocol.errors import Malformed, ProtocolError
 from ..wire.schema import is_of_newer_release, publish, published
 from .client import Client, SyncUser, find_client
-from .resets import Reset, ResetReason, order_reset, renew_deadline
+from .resets import Reset, ResetReason, has_ordered, order_reset, renew_deadline
 
 #: How long (µs) after resets fell due their clients are expected, and the longest wait (s) that one is advised.
 _RUSH = 60 * 60 * 1_000_000
@@ -67,13 +67,17 @@ def require_current(
 
     Raises ClientResetRequired where it may not, unless the call is the bootstrap of that very reset: ``reset_id``
     names it and the cursor is None or one of this bootstrap. Raises ClientForbidden for another user's client, and
-    ServerOutdated where the client has taken over a schema that is newer than the code which runs here.
+    ServerOutdated where the client has taken over a schema that is newer than the code which runs here. Raises
+    Malformed for another client's checkpoint.
     """
+    for presented in (cursor, held):
+        if presented is not None and presented.genuine and not presented.is_of(client_id):
+            raise Malformed("the checkpoint is another client's", code="invalid_checkpoint")
     current_hash = publish()["hash"]
     client = find_client(user, client_id)
     if client is None:
         client = _adopt(user, client_id)
-        full = cursor is not None and cursor.epoch == feed_state().epoch
+        full = cursor is not None and cursor.genuine and cursor.epoch == feed_state().epoch
         raise ClientResetRequired(order_reset(client, ResetReason.CLIENT_UNKNOWN, full=full), current_hash)
     bootstraps = reset_id is not None and (cursor is None or cursor.reset == reset_id)
     shown = held if cursor is None and reset_id is None else cursor
@@ -87,17 +91,27 @@ def require_current(
     if reset_id is not None and cursor is None:
         named = client.resets.filter(pk=reset_id).first()
         if named is None:
-            detail = "the client's reset is unknown"
-            order = order_reset(client, ResetReason.HISTORY_DIVERGED, full=True, detail=detail)
-            raise ClientResetRequired(order, current_hash)
+            raise ClientResetRequired(_forgotten(client, reset_id), current_hash)
         renew_deadline(named)
     return client
 
 
+def _forgotten(client: Client, reset_id: str) -> Reset:
+    """The order to a client that names a reset of which the server knows nothing: it has lost it, or never gave it."""
+    if has_ordered(client, reset_id):
+        return order_reset(
+            client, ResetReason.HISTORY_DIVERGED, full=True, detail="the client's reset is unknown"
+        )
+    return order_reset(client, ResetReason.NOT_GENUINE, detail="the client's reset is none of this server's")
+
+
 def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor | None) -> Reset | None:
     if cursor is not None:
+        if not cursor.genuine:
+            detail = "the client's checkpoint does not bear this server's signature"
+            return order_reset(client, ResetReason.NOT_GENUINE, detail=detail)
         found = continuation(cursor)
-        if found == "diverged" or not cursor.genuine:
+        if found == "diverged":
             return order_reset(client, ResetReason.HISTORY_DIVERGED, full=True)
         if found == "expired":
             return order_reset(client, ResetReason.CHECKPOINT_EXPIRED)

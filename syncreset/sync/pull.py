@@ -44,7 +44,7 @@ class Page:
 
 
 def read_page(
-    cursor: Cursor | None, scopes: frozenset[str], *, limit: int, reset_id: str | None = None
+    cursor: Cursor | None, client: Client, scopes: frozenset[str], *, limit: int, reset_id: str | None = None
 ) -> Page | None:
     """The next page after a cursor, or the first one of a bootstrap; None where the feed no longer goes on from there.
 
@@ -56,7 +56,9 @@ def read_page(
         _read_one_snapshot()
         if cursor is not None and continuation(cursor) != "possible":
             return None
-        page = Page(cursor=_start(newest, scopes, reset_id) if cursor is None else _noticing(cursor, scopes))
+        page = Page(
+            cursor=_start(newest, client, scopes, reset_id) if cursor is None else _noticing(cursor, scopes)
+        )
         page.newest = None if has_unstamped() else Checkpoint.objects.order_by("-number").first()
         while len(page.changes) < limit:
             step = {"drop": _drop, "load": _load, "feed": _feed}[page.cursor.phase]
@@ -78,8 +80,9 @@ def _outermost() -> bool:
     return len(connection.atomic_blocks) == 1
 
 
-def _start(newest: Checkpoint, scopes: frozenset[str], reset_id: str | None) -> Cursor:
+def _start(newest: Checkpoint, client: Client, scopes: frozenset[str], reset_id: str | None) -> Cursor:
     return Cursor(
+        client=str(client.pk),
         epoch=feed_state().epoch,
         number=newest.number,
         proof=newest.number,
@@ -247,7 +250,7 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
         )
         if request.receipt is not None and request.reset is None:
             require_chain(client, request.receipt, request.cursor or request.held)
-        page = read_page(request.cursor, scopes, limit=limit, reset_id=request.reset)
+        page = read_page(request.cursor, client, scopes, limit=limit, reset_id=request.reset)
     _prove(client, page)
     reported: dict[str, Any] = {
         "last_seen": now(),

@@ -166,7 +166,12 @@ SCHEMAS: Mapping[str, Schema] = {
         }
     ),
     "Reason": word(
-        "history_diverged", "checkpoint_expired", "schema_incompatible", "client_unknown", "admin_forced"
+        "history_diverged",
+        "checkpoint_expired",
+        "schema_incompatible",
+        "client_unknown",
+        "not_genuine",
+        "admin_forced",
     ),
     "Recovery": object_of(
         {

@@ -69,7 +69,7 @@ def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> Non
         context = context_of(recovery)
         met = as_met(recovery, server_side(chunk, context.scopes)) if rules.healing else Met()
         if rules.healing:
-            met = leave_tombstones(chunk, met, context.scopes)
+            met = leave_tombstones(chunk, met, context)
         derived = derive(chunk, rules, met)
         derived = as_before_undo(recovery, derived, context)
         unchanged = len(chunk) - len({change.number for change in derived})
