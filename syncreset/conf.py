@@ -23,10 +23,11 @@ DEFAULTS: Mapping[str, Any] = {
     "PAGE_LIMIT": 5000,
     #: Bytes of a JSON request, decompressed.
     "BODY_LIMIT": 8 * 1024**2,
-    #: Bytes of a snapshot: as uploaded, decompressed, and of one of its lines.
+    #: Bytes of a snapshot: as uploaded, decompressed, and of one of its lines. And how many lines it may have.
     "SNAPSHOT_LIMIT": 256 * 1024**2,
     "SNAPSHOT_DECOMPRESSED_LIMIT": 2 * 1024**3,
     "SNAPSHOT_LINE_LIMIT": 8 * 1024**2,
+    "SNAPSHOT_LINES_LIMIT": 2_000_000,
     #: The alias in Django's STORAGES that keeps uploaded snapshots.
     "STORAGE": "default",
     #: Seconds that one stream of ``GET /events`` lasts; it holds a thread of the server for as long.

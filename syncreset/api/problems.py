@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from ..clients.gate import ClientResetRequired, ServerOutdated, reset_problem, retry_after
 from ..clients.resets import ResetReason
 from ..protocol.errors import ProtocolError
+from ..recovery.intake import BeingChecked
 from ..recovery.uploads import OffsetConflict
 from ..sync.receipts import ClientCopied
 
@@ -70,6 +71,8 @@ def problem_response(error: Exception) -> Response | None:
 def _headers_of(error: ProtocolError) -> dict[str, str]:
     if isinstance(error, OffsetConflict):
         return {"Upload-Offset": str(error.offset)}
+    if isinstance(error, BeingChecked):
+        return {"Retry-After": "5"}
     if isinstance(error, ServerOutdated):
         return {"Retry-After": str(_DEPLOYING)}
     return {}

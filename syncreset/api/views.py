@@ -95,6 +95,7 @@ class RootView(SyncView):
                     "page": conf.get("PAGE_LIMIT"),
                     "body": conf.get("BODY_LIMIT"),
                     "snapshot": conf.get("SNAPSHOT_LIMIT"),
+                    "snapshot_lines": conf.get("SNAPSHOT_LINES_LIMIT"),
                 },
                 "retention": conf.get("RETENTION"),
             }

@@ -63,7 +63,9 @@ SCHEMAS: Mapping[str, Schema] = {
             "epoch": TEXT,
             "schema": TEXT,
             "server_time": TIME,
-            "limits": object_of(dict.fromkeys(("changes", "page", "body", "snapshot"), COUNT)),
+            "limits": object_of(
+                dict.fromkeys(("changes", "page", "body", "snapshot", "snapshot_lines"), COUNT)
+            ),
             "retention": {**COUNT, "description": "Seconds."},
         }
     ),
