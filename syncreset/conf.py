@@ -41,6 +41,16 @@ DEFAULTS: Mapping[str, Any] = {
     "RESET_RATE": 20,
     #: Seconds that an uploaded snapshot is kept after the last of its recoveries is done.
     "SNAPSHOT_RETENTION": 30 * _DAY,
+    #: Seconds that refused snapshots, items of pushes that wait for nobody, and clients that never synced are kept.
+    "REFUSED_RETENTION": 365 * _DAY,
+    "ITEM_RETENTION": 365 * _DAY,
+    "UNUSED_CLIENT_RETENTION": 30 * _DAY,
+    #: What one user may have: clients, unfinished uploads, refused snapshots, bytes of all snapshots, parked items.
+    "CLIENTS_QUOTA": 200,
+    "UPLOADS_QUOTA": 50,
+    "REFUSED_QUOTA": 50,
+    "BYTES_QUOTA": 4 * 1024**3,
+    "PARKED_QUOTA": 20_000,
     #: Lines of a snapshot that one transaction of the recovery merges.
     "RECOVERY_CHUNK": 500,
     #: Seconds that a recovery's lease lasts without being renewed; then the sweeper hands it to another worker.

@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from .. import conf
 from ..apply.context import Context
 from ..clients.client import Client, ClientForbidden, SyncUser, find_client
+from ..clients.quotas import require_room_for_client
 from ..clients.resets import Reset
 from ..clients.scopes import scopes_of
 from ..feed.checkpoints import feed_state
@@ -119,6 +120,7 @@ class ClientsView(SyncView):
         client_id, name, platform, schema = parse_registration(self.body(request))
         client = find_client(user_of(request), client_id)
         if client is None:
+            require_room_for_client(user_of(request))
             client, _ = Client.objects.get_or_create(pk=client_id, defaults={"user": user_of(request)})
             if client.user_id != user_of(request).pk:
                 raise ClientForbidden("this client belongs to another user")

@@ -12,6 +12,7 @@ from ..protocol.compatibility import breaking_changes
 from ..protocol.errors import Malformed, ProtocolError
 from ..wire.schema import is_of_newer_release, publish, published
 from .client import Client, SyncUser, find_client
+from .quotas import require_room_for_client
 from .resets import Reset, ResetReason, has_ordered, order_reset, renew_deadline
 
 #: How long (µs) after resets fell due their clients are expected, and the longest wait (s) that one is advised.
@@ -127,6 +128,7 @@ def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor 
 
 
 def _adopt(user: SyncUser, client_id: uuid.UUID) -> Client:
+    require_room_for_client(user)
     Client.objects.get_or_create(pk=client_id, defaults={"user": user})
     client = find_client(user, client_id)
     if client is None:

@@ -15,6 +15,7 @@ from ..clients.client import Client, SyncUser, note_told
 from ..clients.gate import ClientResetRequired, require_current, require_not_overtaken
 from ..clients.scopes import scopes_of
 from ..feed.cursor import Cursor
+from ..ledger.quotas import require_room_for_parked
 from ..ledger.record import item_for, save_items
 from ..locks import lock_row
 from ..protocol.changes import Change
@@ -73,6 +74,7 @@ def _apply(client: Client, user: SyncUser, request: PushRequest, received: int) 
     fresh = [change for change in request.changes if (change.seq or 0) > client.acked]
     results = {} if len(fresh) == len(digests) else _repeated(client, request, digests, scopes)
     if fresh:
+        require_room_for_parked(user)
         context = Context(
             client=client,
             user=user,

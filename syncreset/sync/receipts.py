@@ -16,6 +16,7 @@ from django.db import models
 
 from ..clients.client import Client
 from ..clients.gate import ClientResetRequired
+from ..clients.quotas import require_room_for_client
 from ..clients.resets import ResetReason, order_reset
 from ..feed.cursor import Cursor, encode_cursor
 from ..protocol.errors import ProtocolError
@@ -101,7 +102,8 @@ def require_chain(client: Client, receipt: str, cursor: Cursor | None) -> None:
 
 
 def copied(client: Client, cursor: Cursor | None) -> ClientCopied:
-    """A client of its own for a copy of another one's store."""
+    """A client of its own for a copy of another one's store. Raises QuotaExceeded."""
+    require_room_for_client(client.user)
     own = Client.objects.create(
         id=uuid.uuid4(),
         user_id=client.user_id,

@@ -13,7 +13,7 @@ from syncreset.protocol.clock import now
 from syncreset.recovery import intake
 from syncreset.recovery.job import Recovery
 from syncreset.recovery.merge.keys import SnapshotKeys
-from syncreset.recovery.uploads import Upload
+from syncreset.recovery.uploads import Upload, check_snapshot
 from tests.shelters.models import Shelter
 from tests.support.device import Device
 from tests.support.factories import DeviceFactory
@@ -71,12 +71,11 @@ def test_a_snapshot_is_read_by_one_request_at_a_time(phone: Device, monkeypatch:
     reset = forced(phone)
     data = phone.snapshot(reset, vets(2))
     location = create_upload(phone, reset, data)["Location"]
-    check = intake.check_snapshot
     answers: list[Any] = []
 
     def slow(upload: Upload) -> Any:
         answers.append(patch(phone, location, b"", offset=len(data)))
-        return check(upload)
+        return check_snapshot(upload)
 
     monkeypatch.setattr(intake, "check_snapshot", slow)
     assert patch(phone, location, data).status_code == 204
