@@ -34,8 +34,8 @@ class Purged:
     ``entries``: tombstones and departures, after which the feed begins at checkpoint ``horizon``. ``expired``: clients
     that stopped before it and must reset, with ``unsynced`` changes among them, as they last reported. ``uploads``:
     unfinished ones that have expired. ``snapshots``: of recoveries long done. ``refused``: snapshots that were refused
-    long ago. ``items``: of pushes, that wait for nobody. ``clients``: that never synced. ``orphans``: files that no upload
-    names, None where the storage cannot list its files. ``bytes``: of uploads and snapshots.
+    long ago. ``items``: of pushes, that wait for nobody. ``clients``: that never synced. ``orphans``: files that no
+    upload names, None where the storage cannot list its files. ``bytes``: of uploads and snapshots.
     """
 
     entries: int
