@@ -25,10 +25,11 @@ DEFAULTS: Mapping[str, Any] = {
     "PAGE_BYTES_LIMIT": 4 * 1024**2,
     #: Bytes of a JSON request, decompressed.
     "BODY_LIMIT": 8 * 1024**2,
-    #: Bytes of a snapshot: as uploaded, decompressed, and of one of its lines.
+    #: Bytes of a snapshot: as uploaded, decompressed, and of one of its lines. And how many lines it may have.
     "SNAPSHOT_LIMIT": 256 * 1024**2,
     "SNAPSHOT_DECOMPRESSED_LIMIT": 2 * 1024**3,
     "SNAPSHOT_LINE_LIMIT": 8 * 1024**2,
+    "SNAPSHOT_LINES_LIMIT": 2_000_000,
     #: The alias in Django's STORAGES that keeps uploaded snapshots.
     "STORAGE": "default",
     #: Seconds that one stream of ``GET /events`` lasts; it holds a thread of the server for as long.
@@ -42,6 +43,16 @@ DEFAULTS: Mapping[str, Any] = {
     "RESET_RATE": 20,
     #: Seconds that an uploaded snapshot is kept after the last of its recoveries is done.
     "SNAPSHOT_RETENTION": 30 * _DAY,
+    #: Seconds that refused snapshots, items of pushes that wait for nobody, and clients that never synced are kept.
+    "REFUSED_RETENTION": 365 * _DAY,
+    "ITEM_RETENTION": 365 * _DAY,
+    "UNUSED_CLIENT_RETENTION": 30 * _DAY,
+    #: What one user may have: clients, unfinished uploads, refused snapshots, bytes of all snapshots, parked items.
+    "CLIENTS_QUOTA": 200,
+    "UPLOADS_QUOTA": 50,
+    "REFUSED_QUOTA": 50,
+    "BYTES_QUOTA": 4 * 1024**3,
+    "PARKED_QUOTA": 20_000,
     #: Lines of a snapshot that one transaction of the recovery merges.
     "RECOVERY_CHUNK": 500,
     #: Seconds that a recovery's lease lasts without being renewed; then the sweeper hands it to another worker.

@@ -11,8 +11,10 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from ..clients.gate import ClientResetRequired, ServerOutdated, reset_problem, retry_after
+from ..clients.quotas import QuotaExceeded
 from ..clients.resets import ResetReason
 from ..protocol.errors import ProtocolError
+from ..recovery.intake import BeingChecked
 from ..recovery.uploads import OffsetConflict
 from ..sync.receipts import ClientCopied
 
@@ -22,6 +24,9 @@ CONTENT_TYPE = "application/problem+json"
 
 #: Seconds after which the processes of a deploy may have been replaced.
 _DEPLOYING = 10
+
+#: Seconds after which there may be room again: not before somebody has decided or purged something.
+_QUOTA = 60 * 60
 
 _TITLES = {
     400: "Malformed request",
@@ -70,6 +75,10 @@ def problem_response(error: Exception) -> Response | None:
 def _headers_of(error: ProtocolError) -> dict[str, str]:
     if isinstance(error, OffsetConflict):
         return {"Upload-Offset": str(error.offset)}
+    if isinstance(error, BeingChecked):
+        return {"Retry-After": "5"}
+    if isinstance(error, QuotaExceeded):
+        return {"Retry-After": str(_QUOTA)}
     if isinstance(error, ServerOutdated):
         return {"Retry-After": str(_DEPLOYING)}
     return {}

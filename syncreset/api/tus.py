@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from .. import conf
 from ..protocol.errors import Malformed, ProtocolError
 from ..recovery.intake import finish_upload
+from ..recovery.quotas import require_room_for_upload
 from ..recovery.uploads import Upload, create_upload, parse_metadata, receive, terminate
 from .views import SyncView, own_reset, user_of
 
@@ -55,6 +56,7 @@ class SnapshotView(TusView):
         reset = own_reset(request, reset_id)
         length = _natural(request.headers.get("Upload-Length"), "Upload-Length")
         metadata = parse_metadata(request.headers.get("Upload-Metadata", ""))
+        require_room_for_upload(user_of(request), length)
         upload = create_upload(reset, length=length, metadata=metadata)
         location = reverse("syncreset:upload", args=[upload.pk])
         return Response(status=201, headers={"Location": location, "Upload-Offset": "0", **_expires(upload)})

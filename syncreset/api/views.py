@@ -14,15 +14,17 @@ from rest_framework.views import APIView
 from .. import conf
 from ..apply.context import Context
 from ..clients.client import Client, ClientForbidden, SyncUser, find_client
+from ..clients.quotas import require_room_for_client
 from ..clients.resets import Reset
 from ..clients.scopes import scopes_of
 from ..feed.checkpoints import feed_state
 from ..feed.cursor import WHOLE
 from ..ledger.item import Item, ItemState
+from ..ledger.shown import items_as_wire
 from ..protocol import PROTOCOL_VERSION
 from ..protocol.clock import now
 from ..protocol.errors import Malformed
-from ..recovery.job import Recovery
+from ..recovery.job import Recovery, RecoveryKind
 from ..recovery.reset_state import reported_recovery, reset_state
 from ..recovery.review import resolve
 from ..sync.pull import pull
@@ -95,6 +97,7 @@ class RootView(SyncView):
                     "page_bytes": conf.get("PAGE_BYTES_LIMIT"),
                     "body": conf.get("BODY_LIMIT"),
                     "snapshot": conf.get("SNAPSHOT_LIMIT"),
+                    "snapshot_lines": conf.get("SNAPSHOT_LINES_LIMIT"),
                 },
                 "retention": conf.get("RETENTION"),
             }
@@ -118,6 +121,7 @@ class ClientsView(SyncView):
         client_id, name, platform, schema = parse_registration(self.body(request))
         client = find_client(user_of(request), client_id)
         if client is None:
+            require_room_for_client(user_of(request))
             client, _ = Client.objects.get_or_create(pk=client_id, defaults={"user": user_of(request)})
             if client.user_id != user_of(request).pk:
                 raise ClientForbidden("this client belongs to another user")
@@ -182,9 +186,14 @@ class ItemsView(SyncView):
         start = _count(request.query_params.get("start", "0"))
         page = list(items[start : start + ITEMS_PER_PAGE + 1])
         more = len(page) > ITEMS_PER_PAGE
+        shown = items_as_wire(
+            page[:ITEMS_PER_PAGE],
+            scopes_of(user_of(request)),
+            of_server=recovery.kind == RecoveryKind.UNDO,
+        )
         return Response(
             {
-                "items": [_item_as_wire(item) for item in page[:ITEMS_PER_PAGE]],
+                "items": shown,
                 "next": start + ITEMS_PER_PAGE if more else None,
             }
         )
@@ -211,7 +220,10 @@ class ResolveView(SyncView):
             seen=WHOLE,
             received=now(),
         )
-        return Response(_item_as_wire(resolve(item, body.get("keep", ""), context)))
+        decided = resolve(item, body.get("keep", ""), context)
+        undoing = decided.recovery is not None and decided.recovery.kind == RecoveryKind.UNDO
+        (shown,) = items_as_wire([decided], context.scopes, of_server=undoing)
+        return Response(shown)
 
 
 def user_of(request: Request) -> SyncUser:
@@ -261,22 +273,15 @@ def recovery_as_wire(recovery: Recovery) -> dict[str, Any]:
         },
     }
     if recovery.problem is not None:
-        wire["problem"] = recovery.problem
+        wire["problem"] = _as_told(recovery.problem)
     return wire
 
 
-def _item_as_wire(item: Item) -> dict[str, Any]:
-    wire = {
-        "id": str(item.pk),
-        "model": item.model,
-        "pk": item.pk_text,
-        "op": item.op,
-        "state": item.state,
-        "fields": item.fields,
-    }
-    if item.problem is not None:
-        wire["problem"] = item.problem
-    return wire
+def _as_told(problem: dict[str, Any]) -> dict[str, Any]:
+    """A problem as a device is told of it: what an exception says may hold values of any row."""
+    if problem["code"] != "crashed":
+        return problem
+    return {**problem, "detail": "the recovery failed on the server; its operator can see why"}
 
 
 def _count(text: str) -> int:

@@ -23,7 +23,7 @@ def write_problem(
 ) -> Problem | None:
     """Why the user may not write this outcome, or None if nothing forbids it."""
     if context.operator:
-        return None
+        return None if context.undoing else _move_problem(model, change, row, outcome, context)
     action = "delete" if outcome.deletes else "add" if row is None else "change"
     if row is None and model.model._meta.auto_field is not None:
         return Problem(
@@ -44,6 +44,22 @@ def write_problem(
         if any(row is not None and not can_write(context.user, row) for row in (instance, after)):
             return Problem(code="forbidden", detail="this user may not write this row")
     return None
+
+
+def _move_problem(
+    model: WireModel, change: Instruction, row: Row | None, outcome: Outcome, context: Context
+) -> Problem | None:
+    """Why an operator's decision may not move the row to another scope: its client could not do that itself."""
+    if row is None or outcome.row is None:
+        return None
+    scopes = {scope_of_row(model, change.pk, row), scope_of_row(model, change.pk, outcome.row)}
+    if len(scopes) == 1 or scopes <= context.scopes:
+        return None
+    return Problem(
+        code="forbidden",
+        detail="this would move the row to another scope, and the client's user does not hold both",
+        field=model.options.scope,
+    )
 
 
 def forbidden_field(

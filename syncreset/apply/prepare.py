@@ -45,10 +45,9 @@ def prepare(change: Change, context: Context) -> Prepared | Outcome:
         model,
         settable,
         new=change.makes_row,
-        acknowledged=change.healing,
     )
     if read.problem is not None:
-        return Outcome.rejected(read.problem)
+        return _refused(change, read.problem)
     ready = replace(
         change,
         pk=pk,
@@ -79,8 +78,12 @@ def _settable(
 
 
 def _forbidden(change: Instruction, name: str) -> Outcome:
-    """Refused to a client; but what was acknowledged once, and only an operator may write, waits for one."""
     problem = Problem(code="forbidden_field", detail="clients cannot set this field", field=name)
+    return _refused(change, problem)
+
+
+def _refused(change: Instruction, problem: Problem) -> Outcome:
+    """What a client cannot push it cannot bring by a snapshot either; but what was acknowledged waits for a person."""
     return Outcome.parked(change, problem) if change.healing else Outcome.rejected(problem)
 
 
@@ -106,7 +109,7 @@ def _typed_whole(change: Instruction, model: WireModel, own: CanonicalValues, co
         rest = {name: value for name, value in change.whole.fields.items() if name not in typed}
         if not rest.keys() <= model.fields.keys():
             return None
-        read = canonical_values(model, rest, acknowledged=change.healing)
+        read = canonical_values(model, rest)
         if read.problem is not None:
             return None
         typed |= read.values

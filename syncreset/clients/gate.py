@@ -9,10 +9,11 @@ from ..feed.checkpoints import continuation
 from ..feed.cursor import Cursor
 from ..protocol.clock import now
 from ..protocol.compatibility import breaking_changes
-from ..protocol.errors import ProtocolError
+from ..protocol.errors import Malformed, ProtocolError
 from ..wire.schema import is_of_newer_release, publish, published
 from .client import Client, SyncUser, find_client
-from .resets import Reset, ResetReason, order_reset, renew_deadline
+from .quotas import require_room_for_client
+from .resets import Reset, ResetReason, has_ordered, order_reset, renew_deadline
 
 #: How long (µs) after resets fell due their clients are expected, and the longest wait (s) that one is advised.
 _RUSH = 60 * 60 * 1_000_000
@@ -69,8 +70,12 @@ def require_current(
 
     Raises ClientResetRequired where it may not, unless the call is the bootstrap of that very reset: ``reset_id``
     names it and the cursor is None or one of this bootstrap. Raises ClientForbidden for another user's client, and
-    ServerOutdated where the client has taken over a schema that is newer than the code which runs here.
+    ServerOutdated where the client has taken over a schema that is newer than the code which runs here. Raises
+    Malformed for another client's checkpoint.
     """
+    for presented in (cursor, held):
+        if presented is not None and presented.genuine and not presented.is_of(client_id):
+            raise Malformed("the checkpoint is another client's", code="invalid_checkpoint")
     current_hash = publish()["hash"]
     client = find_client(user, client_id)
     if client is None:
@@ -89,17 +94,27 @@ def require_current(
     if reset_id is not None and cursor is None:
         named = client.resets.filter(pk=reset_id).first()
         if named is None:
-            detail = "the client's reset is unknown"
-            order = order_reset(client, ResetReason.HISTORY_DIVERGED, full=True, detail=detail)
-            raise ClientResetRequired(order, current_hash)
+            raise ClientResetRequired(_forgotten(client, reset_id), current_hash)
         renew_deadline(named)
     return client
 
 
+def _forgotten(client: Client, reset_id: str) -> Reset:
+    """The order to a client that names a reset of which the server knows nothing: it has lost it, or never gave it."""
+    if has_ordered(client, reset_id):
+        return order_reset(
+            client, ResetReason.HISTORY_DIVERGED, full=True, detail="the client's reset is unknown"
+        )
+    return order_reset(client, ResetReason.NOT_GENUINE, detail="the client's reset is none of this server's")
+
+
 def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor | None) -> Reset | None:
     if cursor is not None:
+        if not cursor.genuine:
+            detail = "the client's checkpoint does not bear this server's signature"
+            return order_reset(client, ResetReason.NOT_GENUINE, detail=detail)
         found = continuation(cursor)
-        if found == "diverged" or not cursor.genuine:
+        if found == "diverged":
             return order_reset(client, ResetReason.HISTORY_DIVERGED, full=True)
         if found == "expired":
             known = cursor.proof_text in (client.proof_shown, client.proof_given)
@@ -116,6 +131,7 @@ def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor 
 
 
 def _adopt(user: SyncUser, client_id: uuid.UUID) -> Client:
+    require_room_for_client(user)
     Client.objects.get_or_create(pk=client_id, defaults={"user": user})
     client = find_client(user, client_id)
     if client is None:

@@ -10,6 +10,7 @@ from django.db.models import Max
 from .. import conf
 from ..protocol.clock import now
 from ..signals import reset_ordered
+from ..signatures import is_signed, sign
 from .client import Client, SyncUser
 
 
@@ -20,8 +21,13 @@ class ResetReason(models.TextChoices):
     CHECKPOINT_EXPIRED = "checkpoint_expired", "checkpoint expired"
     SCHEMA_INCOMPATIBLE = "schema_incompatible", "schema incompatible"
     CLIENT_UNKNOWN = "client_unknown", "client unknown"
+    NOT_GENUINE = "not_genuine", "not genuine"
     ADMIN_FORCED = "admin_forced", "forced by an administrator"
 
+
+_PURPOSE = "reset"
+#: Bytes of a reset's id that are random, and bytes that are a signature.
+_HALF = 8
 
 #: What is true of a reset that its client has yet to bootstrap with, be it due or not.
 OPEN = models.Q(bootstrapped__isnull=True, replaced__isnull=True)
@@ -146,6 +152,26 @@ def order_reset(
     )
 
 
+def _new_id(client: Client) -> uuid.UUID:
+    """An id by which the server knows its order again, also once it has lost it: half of it is a signature."""
+    nonce = uuid.uuid4().bytes[:_HALF]
+    return _with_variant(nonce + sign(_PURPOSE, f"{client.pk} {nonce.hex()}", _HALF))
+
+
+def has_ordered(client: Client, reset_id: str) -> bool:
+    """Whether this server has ordered a reset of this id for this client, be it in a history that is lost."""
+    data = uuid.UUID(reset_id).bytes
+    nonce, signature = data[:_HALF], data[_HALF:]
+    # A UUID's variant takes two bits: which they were is tried.
+    spelled = [bytes([signature[0] & 0x3F | bits, *signature[1:]]) for bits in (0x00, 0x40, 0x80, 0xC0)]
+    text = f"{client.pk} {nonce.hex()}"
+    return uuid.UUID(reset_id).version == 4 and any(is_signed(_PURPOSE, text, each) for each in spelled)
+
+
+def _with_variant(data: bytes) -> uuid.UUID:
+    return uuid.UUID(bytes=bytes([*data[:_HALF], data[_HALF] & 0x3F | 0x80, *data[_HALF + 1 :]]))
+
+
 def _is_same(current: Reset, reason: str, detail: str, full: bool) -> bool:
     if reason == ResetReason.SCHEMA_INCOMPATIBLE and current.detail != detail:
         return False
@@ -166,6 +192,7 @@ def _create_reset(
         if current is not None:
             Reset.objects.filter(pk=current.pk).update(replaced=now())
         reset = Reset.objects.create(
+            id=_new_id(client),
             client=client,
             reason=reason,
             detail=detail,

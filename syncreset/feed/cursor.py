@@ -1,6 +1,7 @@
 """The opaque checkpoint that clients carry: a point of the feed, and how far a pull has got on its way there.
 
-It is signed: a client that could name scopes itself would be told which rows they hold, as rows it has lost.
+It is signed, and it is of one client: a client that could name scopes itself would be told which rows they hold, as
+rows it has lost, and one that could make up a history would have the server heal itself from it.
 """
 
 import base64
@@ -8,16 +9,16 @@ import binascii
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from django.conf import settings
-from django.utils.crypto import constant_time_compare, salted_hmac
-
 from ..protocol.errors import Malformed
 from ..protocol.strict_json import dumps, loads
+from ..signatures import is_signed, sign
 
 #: An entry id after which nothing of a checkpoint is left.
 WHOLE = 2**63 - 1
 
-#: 16 bytes in base64 without padding.
+_PURPOSE = "feed.cursor"
+_SIGNATURE_BYTES = 16
+#: That many bytes in base64 without padding.
 _SIGNATURE_LENGTH = 22
 
 Phase = Literal["feed", "drop", "gone", "load"]
@@ -35,6 +36,8 @@ class Cursor:
     read from the tables, after ``pk`` of ``model``).
     """
 
+    #: The id of the client that it was given to.
+    client: str
     #: The history that it is of.
     epoch: str
     number: int
@@ -56,7 +59,7 @@ class Cursor:
     #: latter ``mark`` tells whether what was served still stands.
     last: int = 0
     mark: str = ""
-    #: Whether the text that it was decoded from bears this server's signature; else it is of another history.
+    #: Whether the text that it was decoded from bears this server's signature. Else nothing in it proves anything.
     genuine: bool = True
 
     @property
@@ -64,11 +67,16 @@ class Cursor:
         """The proof as one text, to be kept and compared."""
         return f"{self.proof}.{self.salt}"
 
+    def is_of(self, client: object) -> bool:
+        """Whether it is a checkpoint that this server has given to this client."""
+        return self.genuine and self.client == str(client)
+
 
 def encode_cursor(cursor: Cursor) -> str:
     """The cursor as the wire's opaque text."""
     parts: list[Any] = [
-        2,
+        3,
+        cursor.client,
         cursor.epoch,
         cursor.number,
         cursor.proof,
@@ -80,7 +88,7 @@ def encode_cursor(cursor: Cursor) -> str:
         parts += [cursor.phase, list(cursor.lost), list(cursor.gained), cursor.model, cursor.pk, cursor.reset]
         parts += [cursor.remaining, cursor.last, cursor.mark]
     text = dumps(parts)
-    return _base64(text.encode("ascii")) + "." + _signature(text, settings.SECRET_KEY)
+    return _base64(text.encode("ascii")) + "." + _base64(sign(_PURPOSE, text, _SIGNATURE_BYTES))
 
 
 def decode_cursor(text: object) -> Cursor:
@@ -91,8 +99,10 @@ def decode_cursor(text: object) -> Cursor:
         encoded, _, signature = text.partition(".")
         if len(signature) != _SIGNATURE_LENGTH:
             raise ValueError("no signature")
-        data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-        return replace(_cursor(loads(data)), genuine=_is_genuine(data.decode("utf-8"), signature))
+        data = _bytes(encoded)
+        return replace(
+            _cursor(loads(data)), genuine=is_signed(_PURPOSE, data.decode("utf-8"), _bytes(signature))
+        )
     except (binascii.Error, ValueError, TypeError, Malformed) as error:
         raise Malformed(
             "the checkpoint is not one that this server has given", code="invalid_checkpoint"
@@ -103,24 +113,24 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode("ascii").rstrip("=")
 
 
-def _signature(text: str, key: str | bytes) -> str:
-    return _base64(salted_hmac("syncreset.feed.cursor", text, secret=key, algorithm="sha256").digest()[:16])
-
-
-def _is_genuine(text: str, signature: str) -> bool:
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return any(constant_time_compare(signature, _signature(text, key)) for key in keys)
+def _bytes(text: str) -> bytes:
+    """The bytes of base64 without padding. Raises ValueError where it is not in its one spelling."""
+    data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if _base64(data) != text:
+        raise ValueError("not the one spelling")
+    return data
 
 
 def _cursor(parts: Any) -> Cursor:
-    if not isinstance(parts, list) or len(parts) not in (7, 16) or parts[0] != 2:
+    if not isinstance(parts, list) or len(parts) not in (8, 17) or parts[0] != 3:
         raise ValueError("not a cursor")
-    _, epoch, number, proof, salt, entry, scopes, *rest = parts
+    _, client, epoch, number, proof, salt, entry, scopes, *rest = parts
     phase, lost, gained, model, pk, reset, remaining, last, mark = rest or (
         *("feed", [], [], "", "", None),
         *(None, 0, ""),
     )
     return Cursor(
+        client=_text(client),
         epoch=_text(epoch),
         number=_number(number),
         proof=_number(proof),

@@ -1,8 +1,9 @@
-"""What is kept for how long: tombstones and departures, snapshots, unfinished uploads, pieces that nobody names."""
+"""What is kept for how long: tombstones, snapshots, uploads, items of pushes, unused clients, files nobody names."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import models, transaction
 from django.db.models import Exists, F, OuterRef, Q, Subquery, Sum
@@ -11,12 +12,16 @@ from .. import conf
 from ..apply.counted import forget_counted
 from ..clients.client import Client
 from ..feed import checkpoints as feed
+from ..ledger.item import Item, ItemState
 from ..protocol.clock import now
 from ..recovery.job import Recovery, RecoveryKind, RecoveryState
 from ..recovery.uploads import Piece, Upload, discard_pieces, storage, terminate
 
 #: Time (µs) that a request may still be at work on an upload that has expired, or on a piece not yet entered.
 _GRACE = 60 * 60 * 1_000_000
+
+#: Records that one statement deletes.
+_AT_ONCE = 500
 
 #: Where the storage keeps the pieces: a folder for each upload.
 _FOLDER = "syncreset"
@@ -28,8 +33,9 @@ class Purged:
 
     ``entries``: tombstones and departures, after which the feed begins at checkpoint ``horizon``. ``expired``: clients
     that stopped before it and must reset, with ``unsynced`` changes among them, as they last reported. ``uploads``:
-    unfinished ones that have expired. ``snapshots``: of recoveries long done. ``orphans``: files that no upload names,
-    None where the storage cannot list its files. ``bytes``: of uploads and snapshots.
+    unfinished ones that have expired. ``snapshots``: of recoveries long done. ``refused``: snapshots that were refused
+    long ago. ``items``: of pushes, that wait for nobody. ``clients``: that never synced. ``orphans``: files that no
+    upload names, None where the storage cannot list its files. ``bytes``: of uploads and snapshots.
     """
 
     entries: int
@@ -38,6 +44,9 @@ class Purged:
     unsynced: int
     uploads: int
     snapshots: int
+    refused: int
+    items: int
+    clients: int
     orphans: int | None
     bytes: int
 
@@ -47,26 +56,32 @@ def purge(
     dry_run: bool = False,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Purged:
-    """Remove what the settings RETENTION, UPLOAD_EXPIRY and SNAPSHOT_RETENTION no longer keep.
+    """Remove what the settings of retention no longer keep.
 
-    Refused snapshots are never removed, nor those whose last recovery failed, was undone or waits for a person: they
-    may hold the only copy of somebody's work. Safe to run at any time, and again after it was interrupted.
+    Snapshots whose last recovery failed, was undone or waits for a person are never removed, nor is anything that is
+    parked: they may hold the only copy of somebody's work. Safe to run at any time, and again after it was interrupted.
     ``on_step`` hears how many of all steps are done.
     """
     at = now()
     uploads = list(_expired_uploads(at))
     snapshots = list(_finished_snapshots(at))
-    steps = 2 + len(uploads) + len(snapshots)
-    size = sum(upload.offset for upload in [*uploads, *snapshots])
+    refused = list(_refused_snapshots(at))
+    steps = 2 + len(uploads) + len(snapshots) + len(refused)
+    size = sum(upload.offset for upload in [*uploads, *snapshots, *refused])
     on_step(0, steps)
     entries, horizon, expired, unsynced = _purge_feed(at, dry_run=dry_run)
     on_step(1, steps)
     for done, (upload, remove) in enumerate(
-        [*((upload, terminate) for upload in uploads), *((upload, discard_pieces) for upload in snapshots)]
+        [
+            *((upload, terminate) for upload in [*uploads, *refused]),
+            *((upload, discard_pieces) for upload in snapshots),
+        ]
     ):
         if not dry_run:
             remove(upload)
         on_step(2 + done, steps)
+    items = _remove(_old_items(at), dry_run=dry_run)
+    clients = _remove(_unused_clients(at), dry_run=dry_run)
     orphans = _sweep_storage(at, dry_run=dry_run)
     on_step(steps, steps)
     return Purged(
@@ -76,6 +91,9 @@ def purge(
         unsynced=unsynced,
         uploads=len(uploads),
         snapshots=len(snapshots),
+        refused=len(refused),
+        items=items,
+        clients=clients,
         orphans=orphans,
         bytes=size,
     )
@@ -114,6 +132,39 @@ def _finished_snapshots(at: int) -> "models.QuerySet[Upload]":
         last_finished__lt=since,
         purged__isnull=True,
     )
+
+
+def _since(at: int, setting: str) -> int:
+    return at - int(conf.get(setting) * 1_000_000)
+
+
+def _refused_snapshots(at: int) -> "models.QuerySet[Upload]":
+    whole = Upload.objects.filter(offset=F("length"), recoveries__isnull=True, purged__isnull=True)
+    return whole.exclude(refused="").filter(created__lt=_since(at, "REFUSED_RETENTION"))
+
+
+def _old_items(at: int) -> "models.QuerySet[Item]":
+    """Items of pushes that were made and decided long ago, or never had to be. What is parked is never among them."""
+    since = _since(at, "ITEM_RETENTION")
+    items = Item.objects.filter(recovery__isnull=True, created__lt=since).exclude(state=ItemState.PARKED)
+    return items.filter(Q(resolved__isnull=True) | Q(resolved__lt=since))
+
+
+def _unused_clients(at: int) -> "models.QuerySet[Client]":
+    """Clients that have never pulled to an end, nor pushed, nor been told to reset."""
+    seen = Client.objects.filter(last_seen__lt=_since(at, "UNUSED_CLIENT_RETENTION"), pushes=0)
+    return seen.filter(
+        last_synced__isnull=True, resets__isnull=True, items__isnull=True, recoveries__isnull=True
+    )
+
+
+def _remove(records: "models.QuerySet[Any]", *, dry_run: bool) -> int:
+    """Delete records, some at a time. Returns how many there were."""
+    keys = list(records.order_by().values_list("pk", flat=True))
+    for start in range(0, 0 if dry_run else len(keys), _AT_ONCE):
+        # Asked once more: what has been used meanwhile stays.
+        records.filter(pk__in=keys[start : start + _AT_ONCE]).delete()
+    return len(keys)
 
 
 def _sweep_storage(at: int, *, dry_run: bool) -> int | None:

@@ -2,6 +2,7 @@
 
 from ..apply.context import Context
 from ..clients.scopes import scopes_of
+from ..feed.checkpoints import continuation
 from ..feed.cursor import Cursor, decode_cursor
 from ..protocol.clock import now
 from ..protocol.errors import Malformed
@@ -16,7 +17,7 @@ def context_of(recovery: Recovery, *, operator: bool = False) -> Context:
         client=recovery.client,
         user=user,
         scopes=scopes_of(user),
-        seen=0 if cursor is None or recovery.healing else cursor.number,
+        seen=0 if cursor is None or recovery.healing or continuation(cursor) == "diverged" else cursor.number,
         received=now(),
         offset=recovery.clock_offset,
         operator=operator,
@@ -26,9 +27,11 @@ def context_of(recovery: Recovery, *, operator: bool = False) -> Context:
 
 
 def cursor_of(recovery: Recovery) -> Cursor | None:
+    """The checkpoint that the snapshot names, if it is one that this server has given to its client."""
     if recovery.checkpoint is None:
         return None
     try:
-        return decode_cursor(recovery.checkpoint)
+        cursor = decode_cursor(recovery.checkpoint)
     except Malformed:
         return None
+    return cursor if cursor.is_of(recovery.client_id) else None

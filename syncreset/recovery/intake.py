@@ -4,6 +4,7 @@ from django.db import transaction
 
 from ..clients.resets import Reset
 from ..locks import lock_row
+from ..protocol.clock import now
 from ..protocol.errors import ProtocolError
 from ..wire.schema import published
 from .job import Recovery, RecoveryKind
@@ -11,17 +12,41 @@ from .orders import queue
 from .reset_state import resets_covered
 from .uploads import Upload, check_snapshot
 
+#: How long (µs) a check may take before another request may think that its process died.
+CHECK_LEASE = 10 * 60 * 1_000_000
 
-def finish_upload(upload: Upload) -> Recovery:
+
+class BeingChecked(ProtocolError):
+    """Another request reads the snapshot at this moment. Its answer is the one to ask for again."""
+
+    status = 503
+    code = "busy"
+
+
+def finish_upload(upload: Upload, *, again: bool = False) -> Recovery:
     """Check a finished upload and queue its recovery, in one transaction with the job.
 
     The same snapshot sent twice gives the first one's recovery. Another one, as of a copy of the store, has its own: no
     step of both counts twice. Raises SnapshotRefused or TooLarge for a snapshot
-    that is broken as a whole; the upload is kept, and another one may be tried.
+    that is broken as a whole; the upload is kept, and another one may be tried. What was refused is not read ``again``
+    unless an operator asks for it, and it is read once at a time: raises BeingChecked.
     """
     existing = _recovery_of_the_same(upload)
     if existing is not None:
         return existing
+    if upload.refused and not again:
+        code, _, detail = upload.refused.partition(": ")
+        raise ProtocolError(detail, code=code, status=upload.refused_status)
+    mine = Upload.objects.filter(pk=upload.pk, checked_until__lt=now())
+    if not mine.update(checked_until=now() + CHECK_LEASE):
+        raise BeingChecked("the snapshot is being checked; ask again in a moment")
+    try:
+        return _check_and_queue(upload)
+    finally:
+        Upload.objects.filter(pk=upload.pk).update(checked_until=0)
+
+
+def _check_and_queue(upload: Upload) -> Recovery:
     try:
         header, counts = check_snapshot(upload)
         if header.reset != str(upload.reset_id):
@@ -33,7 +58,9 @@ def finish_upload(upload: Upload) -> Recovery:
                 status=422,
             )
     except ProtocolError as error:
-        Upload.objects.filter(pk=upload.pk).update(refused=f"{error.code}: {error.detail}")
+        Upload.objects.filter(pk=upload.pk).update(
+            refused=f"{error.code}: {error.detail}", refused_status=error.status
+        )
         raise
     with transaction.atomic():
         # Of two uploads that finish at once the second one waits here, and then finds the first one's recovery.
@@ -41,7 +68,7 @@ def finish_upload(upload: Upload) -> Recovery:
         existing = _recovery_of_the_same(upload)
         if existing is not None:
             return existing
-        Upload.objects.filter(pk=upload.pk).update(refused="")
+        Upload.objects.filter(pk=upload.pk).update(refused="", refused_status=None)
         covered = resets_covered(upload.reset)
         return queue(
             Recovery(

@@ -43,6 +43,10 @@ class Upload(models.Model):
     expires = models.BigIntegerField()
     #: Why the finished upload was no valid snapshot; its pieces are kept for an operator to look at.
     refused = models.TextField(blank=True)
+    #: With which status that was answered.
+    refused_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    #: Until when (µs) a request has it to itself to check it.
+    checked_until = models.BigIntegerField(default=0)
     #: When the pieces were removed, their recoveries being done; what was in them is in the ledger.
     purged = models.BigIntegerField(null=True, blank=True)
 
@@ -236,7 +240,11 @@ def open_snapshot(upload: Upload) -> "PiecesReader":
 
 def snapshot_limits() -> Limits:
     """What the settings allow of a decompressed snapshot."""
-    return Limits(decompressed=conf.get("SNAPSHOT_DECOMPRESSED_LIMIT"), line=conf.get("SNAPSHOT_LINE_LIMIT"))
+    return Limits(
+        decompressed=conf.get("SNAPSHOT_DECOMPRESSED_LIMIT"),
+        line=conf.get("SNAPSHOT_LINE_LIMIT"),
+        lines=conf.get("SNAPSHOT_LINES_LIMIT"),
+    )
 
 
 def check_snapshot(upload: Upload) -> tuple[Header, dict[str, int]]:

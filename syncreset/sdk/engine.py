@@ -11,7 +11,7 @@ from .reset import procedure as resetting
 from .reset.device import Device
 from .reset.dispose import dispose_of_old
 from .reset.state import reset_outcome
-from .sync import copied
+from .sync import copied, pulled
 from .sync.push_and_pull import greet, push_and_pull
 from .sync.tally import Tally
 from .transport.messages import Exchange
@@ -27,7 +27,7 @@ def sync(device: Device, *, patience: float) -> Exchange[SyncReport]:
         raise ReplicaBusy("a transaction is open on the replica's connection: commit it before syncing")
     device.journal.reload()
     tally = Tally()
-    stopped = named = False
+    stopped = named = afresh = False
     while not stopped and (pause := orders.pause_left(device)) <= patience:
         patience -= pause
         try:
@@ -36,10 +36,14 @@ def sync(device: Device, *, patience: float) -> Exchange[SyncReport]:
         except ClientResetOrdered as order:
             stopped = not (yield from orders.consider(device, tally, order))
         except ProblemReceived as problem:
-            if problem.code != copied.CODE or named:
+            if problem.code == copied.CODE and not named:
+                copied.adopt_own_name(device.store, problem)
+                named = True
+            elif problem.code == pulled.INVALID_CHECKPOINT and not afresh:
+                pulled.forget_checkpoint(device.store)
+                afresh = True
+            else:
                 raise
-            copied.adopt_own_name(device.store, problem)
-            named = True
     else:
         outcome = reset_outcome(device.journal, device.mode)
         tally.resets += [] if outcome is None else [outcome]

@@ -55,7 +55,7 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
         )
         if request.receipt is not None and request.reset is None:
             require_chain(client, request.receipt, request.cursor or request.held)
-        page = read_page(request.cursor, scopes, limit=limit, size=size, reset_id=request.reset)
+        page = read_page(request.cursor, client, scopes, limit=limit, size=size, reset_id=request.reset)
     _prove(client, page)
     reported: dict[str, Any] = {
         "last_seen": now(),

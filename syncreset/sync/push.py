@@ -15,11 +15,13 @@ from ..clients.client import Client, SyncUser, note_told
 from ..clients.gate import ClientResetRequired, require_current, require_not_overtaken
 from ..clients.scopes import scopes_of
 from ..feed.cursor import Cursor
+from ..ledger.quotas import require_room_for_parked
 from ..ledger.record import item_for, save_items
 from ..locks import lock_row
 from ..protocol.changes import Change
 from ..protocol.clock import now
 from ..protocol.strict_json import dumps
+from ..wire.visibility import seen_now
 from .cure import cure
 from .receipts import ClientCopied, answered_before, copied, keep_answer, require_chain
 
@@ -68,13 +70,15 @@ def _apply(client: Client, user: SyncUser, request: PushRequest, received: int) 
     digests = {
         change.seq or 0: _digest(raw) for change, raw in zip(request.changes, request.raw, strict=True)
     }
+    scopes = scopes_of(user)
     fresh = [change for change in request.changes if (change.seq or 0) > client.acked]
-    results = {} if len(fresh) == len(digests) else _repeated(client, request, digests)
+    results = {} if len(fresh) == len(digests) else _repeated(client, request, digests, scopes)
     if fresh:
+        require_room_for_parked(user)
         context = Context(
             client=client,
             user=user,
-            scopes=scopes_of(user),
+            scopes=scopes,
             seen=0 if request.cursor is None else request.cursor.number,
             received=received,
             again=request.again,
@@ -91,8 +95,10 @@ def _apply(client: Client, user: SyncUser, request: PushRequest, received: int) 
     return {"acked": client.acked, "receipt": client.receipt, "results": ordered}
 
 
-def _repeated(client: Client, request: PushRequest, digests: Mapping[int, str]) -> dict[int, dict[str, Any]]:
-    """What was answered to changes of the last push, whose answer was lost: all of it again.
+def _repeated(
+    client: Client, request: PushRequest, digests: Mapping[int, str], scopes: frozenset[str]
+) -> dict[int, dict[str, Any]]:
+    """What was answered to changes of the last push, whose answer was lost: all of it again that the user may see.
 
     Raises ClientCopied for a number that is used up and was not answered just now, or for another change.
     """
@@ -105,7 +111,12 @@ def _repeated(client: Client, request: PushRequest, digests: Mapping[int, str]) 
         if before != digest:
             raise copied(client, request.cursor)
         results[seq] = result
-    return results
+    answered = {change.seq: change.row_key for change in request.changes if change.seq in results}
+    seen = seen_now(answered.values(), scopes)
+    return {
+        seq: {name: value for name, value in result.items() if name != "row" or answered[seq] in seen}
+        for seq, result in results.items()
+    }
 
 
 def _record(client: Client, applied: Sequence[Applied]) -> dict[int, dict[str, Any]]:

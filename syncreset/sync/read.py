@@ -5,6 +5,7 @@ from dataclasses import replace
 from django.db import connection, transaction
 
 from .. import conf
+from ..clients.client import Client
 from ..feed.checkpoints import Checkpoint, continuation, feed_state, stamp_portions
 from ..feed.cursor import Cursor, towards
 from ..feed.entries import has_unstamped
@@ -15,6 +16,7 @@ from .tables import count_all, drop, drop_gone, load
 
 def read_page(
     cursor: Cursor | None,
+    client: Client,
     scopes: frozenset[str],
     *,
     limit: int,
@@ -33,7 +35,7 @@ def read_page(
         if cursor is not None and continuation(cursor) != "possible":
             return None
         page = Page(
-            cursor=_start(newest, scopes, reset_id) if cursor is None else cursor,
+            cursor=_start(newest, client, scopes, reset_id) if cursor is None else cursor,
             limit=limit,
             room=conf.get("PAGE_BYTES_LIMIT") if size is None else size,
         )
@@ -76,8 +78,9 @@ def _outermost() -> bool:
     return len(connection.atomic_blocks) == 1
 
 
-def _start(newest: Checkpoint, scopes: frozenset[str], reset_id: str | None) -> Cursor:
+def _start(newest: Checkpoint, client: Client, scopes: frozenset[str], reset_id: str | None) -> Cursor:
     return Cursor(
+        client=str(client.pk),
         epoch=feed_state().epoch,
         number=newest.number,
         proof=newest.number,

@@ -1,28 +1,37 @@
 """Receipts: the chain by which a client's pushes hang together, and what the last one was answered.
 
 Every answer to a push has a receipt, which the client shows with its next call. So a server that has lost a push is
-found out, and so is a store that was copied or put back: its receipt is an old one. The last answer is kept whole, and
-repeated for a push whose answer was lost.
+found out, and so is a store that was copied or put back: its receipt is an old one. Receipts are signed, for what a
+made up one proves must not be believed. The last answer is kept whole, and repeated for a push whose answer was lost.
 """
 
+import base64
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from django.db import models
 
 from ..clients.client import Client
 from ..clients.gate import ClientResetRequired
+from ..clients.quotas import require_room_for_client
 from ..clients.resets import ResetReason, order_reset
 from ..feed.cursor import Cursor, encode_cursor
 from ..protocol.errors import ProtocolError
 from ..protocol.strict_json import dumps, loads
+from ..signatures import is_signed, sign
 from ..wire.schema import current_schema
 
 #: What a receipt says of the server and the client: they are of one mind; the client has not seen the last answer; the
-#: server has lost what the client was answered; the client is a copy of one that has gone on.
+#: server has lost what the client was answered; the client is a copy of one that has gone on, or shows a receipt that
+#: was never given to it.
 Chain = Literal["current", "unanswered", "lost", "copy"]
+
+
+#: Whole letters of base64, and short enough for the column.
+_SIGNATURE_BYTES = 6
 
 
 class LastAnswer(models.Model):
@@ -47,7 +56,7 @@ class ClientCopied(ProtocolError):
             "yet to push"
         )
         self.client = client
-        self.checkpoint = None if cursor is None else encode_cursor(cursor)
+        self.checkpoint = None if cursor is None else encode_cursor(replace(cursor, client=str(client.pk)))
 
 
 def chain(client: Client, receipt: str) -> Chain:
@@ -56,13 +65,26 @@ def chain(client: Client, receipt: str) -> Chain:
         return "current"
     if client.pushes and receipt == client.receipt_before:
         return "unanswered"
-    number = _number(receipt)
-    return "lost" if number is None or (receipt and number >= client.pushes - 1) else "copy"
+    number = _number(client, receipt)
+    return "lost" if number is not None and number >= client.pushes - 1 else "copy"
 
 
-def _number(receipt: str) -> int | None:
-    text, _, _ = receipt.partition(".")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0 if not receipt else None
+def _number(client: Client, receipt: str) -> int | None:
+    """How many pushes a receipt says were answered; None where this server has not given it to this client."""
+    named, _, signature = receipt.rpartition(".")
+    try:
+        signed = base64.b64decode(signature, altchars=b"-_", validate=True)
+    except ValueError:
+        return None
+    if len(signed) != _SIGNATURE_BYTES or not is_signed("receipt", f"{client.pk} {named}", signed):
+        return None
+    return int(named.partition(".")[0])
+
+
+def _new_receipt(client: Client) -> str:
+    named = f"{client.pushes}.{secrets.token_hex(4)}"
+    signature = base64.urlsafe_b64encode(sign("receipt", f"{client.pk} {named}", _SIGNATURE_BYTES))
+    return f"{named}.{signature.decode('ascii')}"
 
 
 def require_chain(client: Client, receipt: str, cursor: Cursor | None) -> None:
@@ -80,7 +102,8 @@ def require_chain(client: Client, receipt: str, cursor: Cursor | None) -> None:
 
 
 def copied(client: Client, cursor: Cursor | None) -> ClientCopied:
-    """A client of its own for a copy of another one's store."""
+    """A client of its own for a copy of another one's store. Raises QuotaExceeded."""
+    require_room_for_client(client.user)
     own = Client.objects.create(
         id=uuid.uuid4(),
         user_id=client.user_id,
@@ -108,5 +131,5 @@ def keep_answer(client: Client, digests: Mapping[int, str], results: Sequence[Ma
     answers = {str(result["seq"]): [digests[result["seq"]], result] for result in results}
     LastAnswer.objects.update_or_create(client=client, defaults={"answers": dumps(answers)})
     client.pushes += 1
-    client.receipt_before, client.receipt = client.receipt, f"{client.pushes}.{secrets.token_hex(8)}"
+    client.receipt_before, client.receipt = client.receipt, _new_receipt(client)
     return client.receipt

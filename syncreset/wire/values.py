@@ -32,12 +32,10 @@ def canonical_values(
     values: Mapping[str, Value],
     *,
     new: bool = False,
-    acknowledged: bool = False,
 ) -> CanonicalValues:
     """Values of fields that the model has, read strictly. Steps of counters and sets stay steps.
 
-    Sets of a ``new`` row may be null, which is empty. For what
-    was ``acknowledged`` see ``fields.codec.decode``.
+    Sets of a ``new`` row may be null, which is empty.
     """
     fields, counters = model.fields, model.counters
     read: dict[str, Value] = {}
@@ -53,7 +51,7 @@ def canonical_values(
             elif value is None and new and name in model.sets:
                 read[name] = []
             else:
-                read[name] = encode(fields[name], decode(fields[name], value, acknowledged=acknowledged))
+                read[name] = encode(fields[name], decode(fields[name], value))
         except ValueFault as fault:
             return CanonicalValues(values=read, problem=fault.problem(name), notes=tuple(notes))
         notes += _notes(fields[name], value)

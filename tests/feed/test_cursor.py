@@ -18,6 +18,7 @@ numbers = st.integers(0, WHOLE)
 scopes = st.lists(words, max_size=3).map(tuple)
 cursors = st.builds(
     Cursor,
+    client=words,
     epoch=words,
     number=numbers,
     proof=numbers,
@@ -36,7 +37,7 @@ cursors = st.builds(
 def meant(cursor: Cursor) -> tuple[Any, ...]:
     """What a cursor says; while it merely follows the feed nothing is being lost or gained."""
     place = (cursor.epoch, cursor.number, cursor.entry, cursor.scopes, cursor.phase, cursor.reset)
-    head = (*place, cursor.proof, cursor.salt)
+    head = (cursor.client, *place, cursor.proof, cursor.salt)
     if cursor.phase == "feed" and cursor.reset is None:
         return head
     return (*head, cursor.lost, cursor.gained, cursor.model, cursor.pk)
@@ -100,7 +101,8 @@ def test_any_json_in_its_place_is_malformed(value: Any) -> None:
 
 @given(
     parts=st.tuples(
-        st.sampled_from([2, 2, 2, 0, 1, True, "2"]),
+        st.sampled_from([3, 3, 3, 0, 2, True, "3"]),
+        words | json_values,
         words | json_values,
         st.integers() | json_values,
         st.integers() | json_values,
@@ -125,7 +127,7 @@ def test_what_looks_like_a_cursor_is_typed_or_malformed(parts: tuple[Any, ...]) 
 
 
 def test_a_key_that_was_replaced_is_honoured_while_it_is_a_fallback(settings: Settings) -> None:
-    text = encode_cursor(Cursor(epoch="e", number=1, proof=1, salt="s"))
+    text = encode_cursor(Cursor(client="c", epoch="e", number=1, proof=1, salt="s"))
 
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", [settings.SECRET_KEY]
     assert decode_cursor(text).genuine

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from django.test import override_settings
 
+from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset
 from syncreset.feed.checkpoints import Checkpoint, stamp
 from syncreset.feed.entries import Entry
@@ -31,7 +32,18 @@ from tests.support.snapshots import forced, made_here, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOTHING = {"entries": 0, "expired": 0, "unsynced": 0, "uploads": 0, "snapshots": 0, "orphans": 0, "bytes": 0}
+NOTHING = {
+    "entries": 0,
+    "expired": 0,
+    "unsynced": 0,
+    "uploads": 0,
+    "snapshots": 0,
+    "refused": 0,
+    "items": 0,
+    "clients": 0,
+    "orphans": 0,
+    "bytes": 0,
+}
 
 
 def purged(*arguments: str) -> dict[str, Any]:
@@ -177,16 +189,47 @@ def test_the_last_merge_decides_and_whatever_reads_it_now(recovery: Recovery) ->
     assert purged()["snapshots"] == 1
 
 
-def test_refused_snapshots_are_kept_for_a_person(
+def test_refused_snapshots_are_kept_for_a_person_and_not_for_ever(
     device: DeviceFactory, shelter: Shelter, media: Path
 ) -> None:
     phone = device(shelter)
     phone.pull()
     phone.upload(forced(phone), b"no snapshot", status=422)
-    Upload.objects.update(created=days_ago(900), expires=days_ago(890))
-
+    Upload.objects.update(created=days_ago(364), expires=days_ago(360))
     assert purged() == NOTHING
     assert len(files(media)) == 1
+
+    Upload.objects.update(created=days_ago(366))
+
+    assert purged() == NOTHING | {"refused": 1, "bytes": len(b"no snapshot")}
+    assert files(media) == []
+    assert not Upload.objects.exists()
+
+
+def test_items_of_pushes_go_and_what_is_parked_never_does(device: DeviceFactory, shelter: Shelter) -> None:
+    dogs = [Dog.objects.create(shelter=shelter, name="Rex", notes="old") for _ in range(3)]
+    phone = device(shelter)
+    phone.pull()
+    Dog.objects.update(notes="the server's")
+    changes = [phone.put(DOG, str(dog.pk), {"notes": "the phone's"}) for dog in dogs]
+    items = [result["item"] for result in phone.push(*changes)]
+    phone.post(f"/items/{items[0]}/resolve", {"keep": "server"})
+    phone.post(f"/items/{items[1]}/resolve", {"keep": "server"})
+    Item.objects.update(created=days_ago(900))
+    Item.objects.filter(pk=items[0]).update(resolved=days_ago(800))
+
+    assert purged() == NOTHING | {"items": 1}
+    assert {str(pk) for pk in Item.objects.values_list("pk", flat=True)} == set(items[1:])
+
+
+def test_clients_that_never_synced_go(device: DeviceFactory, shelter: Shelter) -> None:
+    unused, fresh, used = device(shelter), device(shelter), device(shelter)
+    used.pull()
+    Client.objects.exclude(pk=fresh.client).update(last_seen=days_ago(31))
+
+    assert purged() == NOTHING | {"clients": 1}
+    assert not Client.objects.filter(pk=unused.client).exists()
+    assert Client.objects.filter(pk__in=[fresh.client, used.client]).count() == 2
 
 
 def test_files_that_no_upload_names_go_once_they_are_old(

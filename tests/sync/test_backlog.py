@@ -23,6 +23,9 @@ from tests.support.restoring import copy_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+#: Whoever reads pages here, by whatever device.
+READER = Client()
+
 on_postgresql = pytest.mark.skipif(
     "connection.vendor != 'postgresql'",
     reason="SQLite has no locks of rows: whatever is committed is stamped",
@@ -233,7 +236,7 @@ def walk(cursor: Cursor | None, shelter: Shelter, rows: dict[str, Any] | None = 
 
 
 def step(cursor: Cursor | None, shelter: Shelter, rows: dict[str, Any]) -> Any:
-    page = read_page(cursor, frozenset({"*", f"shelters.shelter:{shelter.pk}"}), limit=2)
+    page = read_page(cursor, READER, frozenset({"*", f"shelters.shelter:{shelter.pk}"}), limit=2)
     assert page is not None
     assert len(page.changes) <= 2
     rows.update({change["pk"]: change["fields"]["age"] for change in page.changes if change["model"] == DOG})

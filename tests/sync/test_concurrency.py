@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 
+from syncreset.clients.client import Client
 from syncreset.feed.cursor import Cursor
 from syncreset.sync.read import read_page
 from tests.shelters.models import Dog, Shelter
@@ -40,6 +42,7 @@ def in_threads(*targets: Callable[[], None]) -> list[threading.Thread]:
     "connection.vendor != 'postgresql'", reason="SQLite has one writer at a time: nobody can be late"
 )
 def test_no_acknowledged_row_is_missed_where_a_naive_cursor_misses_some(shelter: Shelter) -> None:
+    reader = Client.objects.create(user=User.objects.create_user("reader"))
     acknowledged: set[str] = set()
     lock = threading.Lock()
     finished = threading.Event()
@@ -62,7 +65,9 @@ def test_no_acknowledged_row_is_missed_where_a_naive_cursor_misses_some(shelter:
                 last_round = finished.is_set()
                 more = True
                 while more:
-                    page = read_page(cursor, frozenset({f"shelters.shelter:{shelter.pk}"}), limit=1000)
+                    page = read_page(
+                        cursor, reader, frozenset({f"shelters.shelter:{shelter.pk}"}), limit=1000
+                    )
                     assert page is not None
                     seen.update(change["pk"] for change in page.changes)
                     cursor, more = page.cursor, page.more

@@ -63,7 +63,9 @@ SCHEMAS: Mapping[str, Schema] = {
             "epoch": TEXT,
             "schema": TEXT,
             "server_time": TIME,
-            "limits": object_of(dict.fromkeys(("changes", "page", "page_bytes", "body", "snapshot"), COUNT)),
+            "limits": object_of(
+                dict.fromkeys(("changes", "page", "page_bytes", "body", "snapshot", "snapshot_lines"), COUNT)
+            ),
             "retention": {**COUNT, "description": "Seconds."},
         }
     ),
@@ -167,7 +169,12 @@ SCHEMAS: Mapping[str, Schema] = {
         }
     ),
     "Reason": word(
-        "history_diverged", "checkpoint_expired", "schema_incompatible", "client_unknown", "admin_forced"
+        "history_diverged",
+        "checkpoint_expired",
+        "schema_incompatible",
+        "client_unknown",
+        "not_genuine",
+        "admin_forced",
     ),
     "Recovery": object_of(
         {

@@ -10,9 +10,7 @@ from django.template.defaultfilters import filesizeformat
 from ...operations.retention import Purged, purge
 from ..console import Console, Report, counted, facts
 
-HELP = (
-    "Remove old tombstones, expired uploads, snapshots long recovered, and stored files that no upload names."
-)
+HELP = "Remove old tombstones, uploads, snapshots and items, clients that never synced, and files that no upload names."
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,6 +36,9 @@ def _lines(purged: Purged, dry_run: bool) -> Iterator[str]:
             ("  tombstones and departures", purged.entries),
             ("  expired uploads", purged.uploads),
             ("  snapshots long recovered", purged.snapshots),
+            ("  refused snapshots", purged.refused),
+            ("  items of pushes", purged.items),
+            ("  clients that never synced", purged.clients),
             ("  files that nobody names", orphans),
             ("  size of uploads and snapshots", filesizeformat(purged.bytes).replace("\xa0", " ")),
         ]

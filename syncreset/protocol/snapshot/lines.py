@@ -139,10 +139,11 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bytes of the decompressed snapshot, and of any one of its lines."""
+    """Bytes of the decompressed snapshot and of any one of its lines, and how many lines there may be."""
 
     decompressed: int = 2 * 1024**3
     line: int = 8 * 1024**2
+    lines: int = 2_000_000
 
 
 DEFAULT_STRATEGY = "by_base"

@@ -45,7 +45,8 @@ class SnapshotReader:
 
     def __init__(self, stream: BinaryIO | Readable, limits: Limits | None = None) -> None:
         self.counts = Counts()
-        self._texts = _texts(stream, limits or Limits())
+        self._limits = limits or Limits()
+        self._texts = _texts(stream, self._limits)
         first = next(self._texts, None)
         if first is None:
             raise InvalidSnapshot("the snapshot is empty")
@@ -60,6 +61,8 @@ class SnapshotReader:
             if "end" in value:
                 self._compare(value["end"])
                 ended = True
+            elif self.counts.total >= self._limits.lines:
+                raise TooLarge(f"the snapshot has more than {self._limits.lines} lines")
             else:
                 yield self._line(value, text, number)
         if not ended:

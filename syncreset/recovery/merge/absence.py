@@ -1,6 +1,6 @@
 """Deletions that a full snapshot tells by absence."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 
 from ...feed.entries import unseen
 from ...protocol.changes import ROW_CLOCK, Row, RowKey
@@ -14,7 +14,7 @@ from .rules import Rules
 
 
 def absent_rows(
-    rules: Rules, scopes: Collection[str], present: Collection[RowKey], checkpoint: int, at: int
+    rules: Rules, scopes: Collection[str], present: Container[RowKey], checkpoint: int, at: int
 ) -> Iterator[tuple[Instruction, Outcome | None]]:
     """The deletions that a full snapshot without tombstones tells by absence, children first.
 

@@ -142,7 +142,7 @@ def _left_change(line: RowLine | TombstoneLine, rules: Rules) -> Instruction | N
 
 
 def _synced(line: RowLine, rules: Rules) -> Synced:
-    logged = rules.updates.fields.get((line.model, line.pk), {})
+    logged = {} if rules.updates is None else rules.updates.logged((line.model, line.pk))
     return Synced(last_synced=rules.last_synced.get(line.model, 0), updates=logged)
 
 
@@ -170,7 +170,7 @@ def _as_sent(change: Instruction, line: RowLine, model: WireModel | None) -> Ite
 def _orphaned(item: Numbered, line: UpdateLine, rules: Rules) -> Derived | None:
     """A logged update whose row the snapshot does not hold: its value is nowhere, and that must be told."""
     logged_late = line.at > rules.last_synced.get(line.model, 0)
-    if (line.model, line.pk) in rules.updates.held or not logged_late:
+    if rules.updates is None or rules.updates.is_held((line.model, line.pk)) or not logged_late:
         return None
     if rules.strategy_of(item.model) != "by_update_log":
         return None

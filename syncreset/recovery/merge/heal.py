@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from ... import conf
+from ...apply.context import Context
 from ...apply.counted import histories
 from ...feed.checkpoints import kept_since
 from ...feed.entries import Tombstoned, bury, tombstones
@@ -133,10 +134,11 @@ def server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
     )
 
 
-def leave_tombstones(batch: list[Numbered], met: Met, scopes: Collection[str]) -> Met:
+def leave_tombstones(batch: list[Numbered], met: Met, context: Context) -> Met:
     """Leave tombstones of rows that a device knows as deleted, and of which a restored server knows nothing.
 
-    So a device that comes later with the row does not bring it back, no more than if it had come first.
+    So a device that comes later with the row does not bring it back, no more than if it had come first. Only of rows
+    that its user could have deleted, as far as that can be told without the row.
     """
     oldest = now() - int(conf.get("RETENTION") * 1_000_000)
     buried: set[RowKey] = set()
@@ -144,12 +146,19 @@ def leave_tombstones(batch: list[Numbered], met: Met, scopes: Collection[str]) -
         line, model = item.line, item.model
         if model is None or not isinstance(line, TombstoneLine) or item.repeats or line.at < oldest:
             continue
+        if not model.canonical_keys([line.pk]) or not _may_delete(model, context):
+            continue
         key, scope = (line.model, line.pk), _scope(model, line)
-        if key in met.rows or key in met.tombstones or scope not in scopes or model.find(line.pk):
+        if key in met.rows or key in met.tombstones or scope not in context.scopes or model.find(line.pk):
             continue
         if bury(Tombstoned(model=line.model, pk=line.pk, scope=scope, at=min(line.at, now()))):
             buried.add(key)
     return replace(met, buried=buried)
+
+
+def _may_delete(model: WireModel, context: Context) -> bool:
+    permitted = not conf.get("MODEL_PERMISSIONS") or context.user.has_perm(model.permission("delete"))
+    return permitted and model.options.can_write is None
 
 
 def _scope(model: WireModel, line: TombstoneLine) -> str:

@@ -1,9 +1,8 @@
 """The lines of a snapshot with their places, in terms of the current schema."""
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from ...protocol.changes import RowKey
 from ...protocol.snapshot.lines import ChangeLine, Line, MalformedLine, UpdateLine
 from ...protocol.snapshot.read import SnapshotReader
 from ...wire.fields.base import ValueFault
@@ -11,6 +10,7 @@ from ...wire.model import WireModel, model_labelled
 from ..job import Recovery
 from ..upcast.carry import Left, Upcast, Upcaster
 from ..uploads import open_snapshot, snapshot_limits
+from .keys import SnapshotKeys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,34 +28,23 @@ class Numbered:
     left: tuple[Left, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class UpdateLog:
-    """The update lines of a snapshot by row: the last logged time (µs) of each field; and which rows it holds."""
-
-    fields: Mapping[RowKey, Mapping[str, int]] = field(default_factory=dict)
-    held: Collection[RowKey] = frozenset()
-
-
 @dataclass(kw_only=True)
 class Passed:
     """What has been read of a snapshot: the keys of its rows and tombstones, and whether a line could not be read."""
 
-    keys: set[RowKey] = field(default_factory=set)
+    keys: SnapshotKeys
     unread: bool = False
 
 
 def numbered_lines(reader: SnapshotReader, passed: Passed, upcaster: Upcaster) -> Iterator[Numbered]:
     """The lines with their places, in terms of the current schema. ``passed`` takes what they tell."""
-    seen: set[tuple[str, str, str]] = set()
     for number, line in enumerate(reader, start=1):
         upcast, model = _under_its_key(upcaster.upcast(line))
         repeats = False
-        if upcast.key is not None and isinstance(line, ChangeLine):
-            passed.keys.add(upcast.key)
-        elif upcast.key is not None and not isinstance(line, UpdateLine):
-            key = (type(line).__name__, *upcast.key)
-            repeats = key in seen
-            seen.add(key)
+        if upcast.key is not None and not isinstance(line, UpdateLine):
+            repeats = not isinstance(line, ChangeLine) and not passed.keys.is_new(
+                type(line).__name__, upcast.key
+            )
             passed.keys.add(upcast.key)
         passed.unread = passed.unread or isinstance(line, MalformedLine)
         yield Numbered(number=number, line=upcast.line, model=model, repeats=repeats, left=upcast.left)
@@ -80,17 +69,13 @@ def _under_its_key(upcast: Upcast) -> tuple[Upcast, WireModel | None]:
     return replace(upcast, line=replace(line, pk=pk)), model
 
 
-def update_log(recovery: Recovery, upcaster: Upcaster) -> UpdateLog:
-    """The update lines, gathered by row, for they stand behind the rows that they are about."""
-    logged: dict[RowKey, dict[str, int]] = {}
-    held: set[RowKey] = set()
+def read_update_log(recovery: Recovery, upcaster: Upcaster, keys: SnapshotKeys) -> None:
+    """Gather the update lines by row, for they stand behind the rows that they are about."""
     with open_snapshot(recovery.upload) as stream:
         for upcast in map(upcaster.upcast, SnapshotReader(stream, snapshot_limits())):
             upcast, _ = _under_its_key(upcast)
             line = upcast.line
             if isinstance(line, UpdateLine):
-                fields = logged.setdefault((line.model, line.pk), {})
-                fields[line.field] = max(line.at, fields.get(line.field, 0))
+                keys.log((line.model, line.pk), line.field, line.at)
             elif upcast.key is not None:
-                held.add(upcast.key)
-    return UpdateLog(fields=logged, held=held & logged.keys())
+                keys.hold(upcast.key)

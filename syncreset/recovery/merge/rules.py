@@ -9,7 +9,7 @@ from ... import conf
 from ...protocol.changes import Row, RowKey, Tombstone
 from ...rules.strategies import STRATEGIES, FieldHistory, Strategy
 from ...wire.model import WireModel
-from .lines import UpdateLog
+from .keys import SnapshotKeys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,8 @@ class Rules:
     healing: bool
     purged: bool
     strategy_chosen: bool = False
-    updates: UpdateLog = field(default_factory=UpdateLog)
+    #: The snapshot's update log; None where it has none.
+    updates: SnapshotKeys | None = None
     acked: int = 0
     remembered: int = 0
     pulled: int = 0

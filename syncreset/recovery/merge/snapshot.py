@@ -30,7 +30,8 @@ from .absence import absent_rows
 from .after_undo import as_before_undo, as_met
 from .derive import Derived, derive, sorted_steps
 from .heal import leave_tombstones, server_side
-from .lines import Numbered, Passed, numbered_lines, update_log
+from .keys import SnapshotKeys
+from .lines import Numbered, Passed, numbered_lines, read_update_log
 from .rules import Met, Rules
 from .unexplained import close_explained
 
@@ -42,9 +43,15 @@ def merge_snapshot(recovery: Recovery) -> None:
 
     Raises LeaseLost as soon as another worker has claimed the recovery.
     """
+    with SnapshotKeys() as keys:
+        _merge_all(recovery, keys)
+    _retry_clashes(recovery)
+
+
+def _merge_all(recovery: Recovery, keys: SnapshotKeys) -> None:
     upcaster = upcaster_for(recovery.schema)
-    rules = _rules(recovery, upcaster)
-    passed = Passed()
+    rules = _rules(recovery, upcaster, keys)
+    passed = Passed(keys=keys)
     with open_snapshot(recovery.upload) as stream:
         lines = (
             line
@@ -54,7 +61,6 @@ def merge_snapshot(recovery: Recovery) -> None:
         for chunk in _batches(lines, conf.get("RECOVERY_CHUNK")):
             _merge_chunk(recovery, chunk, rules)
     _delete_absent(recovery, rules, passed, upcaster)
-    _retry_clashes(recovery)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -69,7 +75,7 @@ def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> Non
         context = context_of(recovery)
         met = as_met(recovery, server_side(chunk, context.scopes)) if rules.healing else Met()
         if rules.healing:
-            met = leave_tombstones(chunk, met, context.scopes)
+            met = leave_tombstones(chunk, met, context)
         derived = derive(chunk, rules, met)
         derived = as_before_undo(recovery, derived, context)
         unchanged = len(chunk) - len({change.number for change in derived})
@@ -151,7 +157,7 @@ def _kept_for_review(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _rules(recovery: Recovery, upcaster: Upcaster) -> Rules:
+def _rules(recovery: Recovery, upcaster: Upcaster, keys: SnapshotKeys) -> Rules:
     known = dict(LastSynced.objects.filter(client=recovery.client).values_list("model", "at"))
     reported = recovery.last_synced
     cursor = cursor_of(recovery)
@@ -170,7 +176,10 @@ def _rules(recovery: Recovery, upcaster: Upcaster) -> Rules:
         pulled=recovery.pulled,
         acked=Client.objects.values_list("acked", flat=True).get(pk=recovery.client_id),
     )
-    return rules if not recovery.updates else replace(rules, updates=update_log(recovery, upcaster))
+    if not recovery.updates:
+        return rules
+    read_update_log(recovery, upcaster, keys)
+    return replace(rules, updates=keys)
 
 
 def _delete_absent(recovery: Recovery, rules: Rules, passed: Passed, upcaster: Upcaster) -> None:
@@ -185,14 +194,14 @@ def _delete_absent(recovery: Recovery, rules: Rules, passed: Passed, upcaster: U
     at = Checkpoint.objects.filter(number=cursor.number).values_list("at", flat=True).first()
     if at is None or continuation(cursor) != "possible":
         return
-    done = set(
-        Item.objects.filter(recovery=recovery, line__gt=recovery.total).values_list("model", "pk_text")
-    )
+    done = Item.objects.filter(recovery=recovery, line__gt=recovery.total)
+    for key in done.values_list("model", "pk_text").iterator():
+        passed.keys.add(key)
     context = context_of(recovery)
     scopes = context.scopes.intersection(cursor.scopes)
     absent = (
         (change, outcome)
-        for change, outcome in absent_rows(rules, scopes, passed.keys | done, cursor.number, at)
+        for change, outcome in absent_rows(rules, scopes, passed.keys, cursor.number, at)
         if upcaster.holds(change.model)
     )
     for lines in _batches(absent, conf.get("RECOVERY_CHUNK")):

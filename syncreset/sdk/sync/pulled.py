@@ -17,6 +17,9 @@ from ..store.store import Store
 from ..transport.messages import member
 from . import outbox
 
+#: The problem by which the server tells that a checkpoint is none of its own, or another client's.
+INVALID_CHECKPOINT = "invalid_checkpoint"
+
 
 def stage(store: Store, changes: list[Any], checkpoint: str) -> None:
     """Keep a page until the last one has come. A kill in between loses nothing: the pull continues from here.
@@ -56,6 +59,13 @@ def bootstrap_again(store: Store) -> None:
     """Let the next pull bring everything: rows got new fields. Within the caller's transaction."""
     _clear(store)
     store.put(bootstrap_again=True)
+
+
+def forget_checkpoint(store: Store) -> None:
+    """Let the next pull bring everything: the server has not given this store's checkpoint. What is pending stays."""
+    with store.transaction():
+        _clear(store)
+        store.put(checkpoint=None)
 
 
 def discard_staged(store: Store) -> None:

@@ -10,13 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import connection, models
+from django.db import models
 
 from .base import FieldCodec, ValueFault
 from .documents import file_codec, json_codec
 from .numbers import (
     INTEGER,
-    NOT_FINITE,
     big_integer_codec,
     boolean_codec,
     decimal_codec,
@@ -50,14 +49,12 @@ def encode(field: "models.Field[Any, Any]", value: Any) -> Any:
     return None if value is None or isinstance(value, models.Value) else codec_for(field).encode(value)
 
 
-def decode(field: "models.Field[Any, Any]", value: Any, *, acknowledged: bool = False) -> Any:
+def decode(field: "models.Field[Any, Any]", value: Any) -> Any:
     """The Python value of a wire value. Raises ValueFault.
 
-    What a server has ``acknowledged`` may be what it wrote itself and takes from no client: a float that is no finite
-    number, and JSON's null in a field that cannot be null.
+    What only a server writes it takes from nobody: a float that is no finite number, and JSON's null in a field that
+    cannot be null.
     """
-    if acknowledged and _only_a_server_writes(field, value):
-        return restore(field, value)
     if value is None:
         if field.null:
             return None
@@ -65,15 +62,6 @@ def decode(field: "models.Field[Any, Any]", value: Any, *, acknowledged: bool = 
     decoded = codec_for(field).decode(value)
     _validate(field, decoded)
     return decoded
-
-
-def _only_a_server_writes(field: "models.Field[Any, Any]", value: Any) -> bool:
-    if isinstance(field, models.JSONField):
-        return value is None and not field.null
-    if not isinstance(field, models.FloatField) or not isinstance(value, str):
-        return False
-    # SQLite keeps null for NaN.
-    return value in NOT_FINITE and not (value == "NaN" and connection.vendor == "sqlite")
 
 
 def decode_delta(field: "models.Field[Any, Any]", value: Any) -> Any:

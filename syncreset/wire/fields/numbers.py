@@ -60,9 +60,7 @@ def float_codec(field: "models.Field[Any, Any]") -> FieldCodec:
         except OverflowError as error:
             raise ValueFault("out_of_range", "the number does not fit a 64-bit float") from error
         if not math.isfinite(number):
-            raise ValueFault(
-                "invalid", "this field takes a number, or NaN, Infinity or -Infinity as a string"
-            )
+            raise ValueFault("invalid", "this field takes a finite number")
         if number != value:
             raise ValueFault("invalid", "a 64-bit float cannot hold this number exactly")
         return number
