@@ -19,7 +19,7 @@ def finish_upload(upload: Upload) -> Recovery:
     step of both counts twice. Raises SnapshotRefused or TooLarge for a snapshot
     that is broken as a whole; the upload is kept, and another one may be tried.
     """
-    existing = _recovery_of_the_same(upload)
+    existing = recovery_of_same(upload)
     if existing is not None:
         return existing
     try:
@@ -38,7 +38,7 @@ def finish_upload(upload: Upload) -> Recovery:
     with transaction.atomic():
         # Of two uploads that finish at once the second one waits here, and then finds the first one's recovery.
         lock_row(Reset.objects.filter(pk=upload.reset_id))
-        existing = _recovery_of_the_same(upload)
+        existing = recovery_of_same(upload)
         if existing is not None:
             return existing
         Upload.objects.filter(pk=upload.pk).update(refused="")
@@ -61,7 +61,7 @@ def finish_upload(upload: Upload) -> Recovery:
         )
 
 
-def _recovery_of_the_same(upload: Upload) -> Recovery | None:
+def recovery_of_same(upload: Upload) -> Recovery | None:
     """The recovery of a snapshot of the same bytes that came for the same reset before."""
     same = Recovery.objects.filter(
         reset=upload.reset_id, kind=RecoveryKind.MERGE, upload__sha256=upload.sha256
