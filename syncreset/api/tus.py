@@ -14,7 +14,15 @@ from rest_framework.response import Response
 from .. import conf
 from ..protocol.errors import Malformed, ProtocolError
 from ..recovery.intake import finish_upload, recovery_of_same
-from ..recovery.uploads import Upload, create_upload, parse_metadata, receive, terminate
+from ..recovery.uploads import (
+    SnapshotMissing,
+    Upload,
+    UploadGone,
+    create_upload,
+    parse_metadata,
+    receive,
+    terminate,
+)
 from .views import SyncView, own_reset, user_of
 
 VERSION = "1.0.0"
@@ -72,6 +80,8 @@ class UploadView(TusView):
     def head(self, request: Request, upload_id: uuid.UUID) -> Response:
         upload = _own_upload(request, upload_id)
         recovery = recovery_of_same(upload) if upload.complete else None
+        if recovery is None and upload.refused.startswith(SnapshotMissing.code):
+            raise UploadGone("the storage has lost a part of the upload; begin a new one")
         return Response(
             status=200,
             headers={

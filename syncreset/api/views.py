@@ -167,6 +167,7 @@ class ResetView(SyncView):
                 "reason": reset.reason,
                 "client": str(reset.client_id),
                 "created": reset.created,
+                "bootstrapped": reset.bootstrapped,
                 "recovery": None if recovery is None else str(recovery.pk),
                 "state": reset_state(reset),
             }

@@ -12,8 +12,10 @@ from .reset_state import resets_covered
 from .uploads import Upload, check_snapshot
 
 
-def finish_upload(upload: Upload) -> Recovery:
+def finish_upload(upload: Upload, *, by_operator: bool = False) -> Recovery:
     """Check a finished upload and queue its recovery, in one transaction with the job.
+
+    An operator may take what a snapshot holds though its reset asked for one with every row.
 
     The same snapshot sent twice gives the first one's recovery. Another one, as of a copy of the store, has its own: no
     step of both counts twice. Raises SnapshotRefused or TooLarge for a snapshot
@@ -26,6 +28,13 @@ def finish_upload(upload: Upload) -> Recovery:
         header, counts = check_snapshot(upload)
         if header.reset != str(upload.reset_id):
             raise ProtocolError("the snapshot is of another reset", code="invalid_snapshot", status=422)
+        if upload.reset.full and not header.full and not by_operator:
+            raise ProtocolError(
+                "the reset says recovery.full, and the snapshot's header says full: false; begin a new upload of a "
+                "snapshot with every row of the store",
+                code="invalid_snapshot",
+                status=422,
+            )
         if published(header.schema) is None:
             raise ProtocolError(
                 "this server never published the snapshot's schema; the snapshot is kept for the operator",
@@ -62,8 +71,8 @@ def finish_upload(upload: Upload) -> Recovery:
 
 
 def recovery_of_same(upload: Upload) -> Recovery | None:
-    """The recovery of a snapshot of the same bytes that came for the same reset before."""
+    """The recovery of a snapshot of the same bytes that came for the same reset before, and was not lost since."""
     same = Recovery.objects.filter(
         reset=upload.reset_id, kind=RecoveryKind.MERGE, upload__sha256=upload.sha256
     )
-    return same.order_by("created").first()
+    return next((recovery for recovery in same.order_by("created") if not recovery.lacks_snapshot), None)

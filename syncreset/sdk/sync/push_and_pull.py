@@ -201,8 +201,11 @@ def _refused(store: Store, frozen: Frozen, problem: ProblemReceived) -> Exchange
     }
 
 
-def pull(store: Store, tally: Tally, *, reset: str | None = None) -> Exchange[None]:
-    """Pull until there is no more, into the staging area, and commit. With ``reset``: that reset's bootstrap."""
+def pull(store: Store, tally: Tally, *, reset: str | None = None, mode: str | None = None) -> Exchange[None]:
+    """Pull until there is no more, into the staging area, and commit.
+
+    With ``reset``: that reset's bootstrap, and ``mode`` says what becomes of the backup.
+    """
     committed = None if reset is not None or store.get("bootstrap_again") else store.get("checkpoint")
     staged = store.get("staged_checkpoint")
     checkpoint = staged or committed
@@ -219,7 +222,7 @@ def pull(store: Store, tally: Tally, *, reset: str | None = None) -> Exchange[No
             "pending": store.pending_count(),
         }
         if reset is not None:
-            body["reset"] = reset
+            body |= {"reset": reset, "mode": mode}
         elif checkpoint is None:
             body["held"] = store.get("checkpoint")
         try:
