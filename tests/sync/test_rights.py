@@ -143,7 +143,7 @@ def test_the_device_shows_what_waits_and_its_user_lets_it_in(user: User, dog: Do
         assert (replica.get(DOG, dog.pk) or {})["age"] == 1
 
         user.user_permissions.add(permission("change"))
-        replica.resolve(waiting.item, "client")
+        replica.resolve(waiting, "client")
         replica.sync()
 
         assert (replica.get(DOG, dog.pk) or {})["age"] == 9

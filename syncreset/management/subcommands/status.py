@@ -190,9 +190,8 @@ def _recovery_lines(found: Overview) -> Iterator[str]:
         yield from _recovery_table(found.idle)
     if found.missing:
         yield "  snapshots that are not in the storage; set the same one up for all processes, or bring the files back:"
-        yield from table(
-            ["upload", "missing file"], ([upload, name] for upload, name in found.missing.items())
-        )
+        # In full: a table would cut the names.
+        yield from (f"    upload {upload}: {name}" for upload, name in found.missing.items())
     yield from ("", "Uploads")
     yield "  " + ", ".join(f"{count:,} {state}" for state, count in found.uploads.items())
 
