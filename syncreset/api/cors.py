@@ -1,5 +1,7 @@
 """What a browser's app on another origin must be let send and read; the project's CORS settings name these."""
 
+__all__ = ["EXPOSED_HEADERS", "REQUEST_HEADERS"]
+
 #: Headers of answers that scripts have to read.
 EXPOSED_HEADERS = (
     "Location",
