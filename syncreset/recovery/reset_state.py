@@ -32,13 +32,13 @@ def with_reset_state(resets: "QuerySet[Any]") -> "QuerySet[Any]":
     running = merges.filter(state__in=[RecoveryState.QUEUED, RecoveryState.MERGING])
     waits = Q(bootstrapped__isnull=True)
     # One that was undone had been merged: its client has its receipt.
-    merged = Exists(merges.exclude(state=RecoveryState.FAILED))
+    merged = Exists(merges.filter(state__in=[RecoveryState.DONE, RecoveryState.REVIEW, RecoveryState.UNDONE]))
     annotated: QuerySet[Any] = resets.annotate(
         state=Case(
+            When(~waits & merged, then=Value("done")),
             When(Exists(running), then=Value("recovering")),
             When(waits & Q(replaced__isnull=False), then=Value("replaced")),
             When(waits & merged, then=Value("recovered")),
-            When(merged, then=Value("done")),
             When(Exists(merges), then=Value("failed")),
             When(waits & Q(not_before__gt=now()), then=Value("scheduled")),
             When(waits, then=Value("ordered")),
