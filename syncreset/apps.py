@@ -1,6 +1,7 @@
 """Wires syncreset into a project: checks, and triggers around ``migrate``."""
 
 from django.apps import AppConfig
+from django.core.signals import request_started
 from django.db.models.signals import post_migrate, pre_migrate
 from django.utils.module_loading import autodiscover_modules
 
@@ -13,6 +14,7 @@ class SyncresetConfig(AppConfig):
 
     def ready(self) -> None:
         from syncreset import signals, tasks
+        from syncreset.api import headers
         from syncreset.checks import register as checks
         from syncreset.clients import client as clients
         from syncreset.recovery import job as recovery
@@ -27,6 +29,7 @@ class SyncresetConfig(AppConfig):
         signals.recovery_queued.connect(
             tasks.enqueue, sender=recovery.Recovery, dispatch_uid="syncreset.enqueue"
         )
+        request_started.connect(headers.make_readable, dispatch_uid="syncreset.make_readable")
         pre_migrate.connect(
             migrations_guard.before_migrate, sender=self, dispatch_uid="syncreset.before_migrate"
         )

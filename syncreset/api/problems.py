@@ -3,9 +3,10 @@
 import logging
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import OperationalError
 from django.http import Http404
+from django.http.multipartparser import MultiPartParserError
 from django.urls import reverse
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -58,6 +59,8 @@ def problem_response(error: Exception) -> Response | None:
         return _problem(error.status, error.code, error.detail, headers=_headers_of(error))
     if isinstance(error, RequestDataTooBig):
         return _problem(413, "too_large", "the request is larger than this server reads")
+    if isinstance(error, BadRequest | SuspiciousOperation | MultiPartParserError):
+        return _problem(400, "malformed", "the request is not one that can be read")
     if isinstance(error, Http404):
         return _problem(404, "not_found", "there is nothing here that you may see")
     if isinstance(error, PermissionDenied):

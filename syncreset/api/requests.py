@@ -57,6 +57,7 @@ def parse_pull(body: Mapping[str, Any]) -> PullRequest:
         max_bytes=max_bytes,
         pending=pending,
         reset=reset,
+        mode=_mode(body),
     )
 
 
@@ -82,6 +83,15 @@ def parse_push(body: Mapping[str, Any]) -> PushRequest:
         changes=changes,
         raw=raw,
     )
+
+
+def _mode(body: Mapping[str, Any]) -> str:
+    mode = _text(body, "mode", 40)
+    if mode and body.get("reset") is None:
+        raise Malformed("mode is of a reset's bootstrap, and reset names none")
+    if mode and mode not in conf.get("MODES"):
+        raise Malformed(f"the mode {mode!a} is not allowed here")
+    return mode
 
 
 def _cursor(body: Mapping[str, Any]) -> Cursor | None:

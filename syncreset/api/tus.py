@@ -13,9 +13,17 @@ from rest_framework.response import Response
 
 from .. import conf
 from ..protocol.errors import Malformed, ProtocolError
-from ..recovery.intake import finish_upload
+from ..recovery.intake import finish_upload, recovery_of_same
 from ..recovery.quotas import require_room_for_upload
-from ..recovery.uploads import Upload, create_upload, parse_metadata, receive, terminate
+from ..recovery.uploads import (
+    SnapshotMissing,
+    Upload,
+    UploadGone,
+    create_upload,
+    parse_metadata,
+    receive,
+    terminate,
+)
 from .views import SyncView, own_reset, user_of
 
 VERSION = "1.0.0"
@@ -63,15 +71,25 @@ class SnapshotView(TusView):
 
 
 class UploadView(TusView):
-    """``HEAD``, ``PATCH`` and ``DELETE /uploads/{id}``."""
+    """``HEAD``, ``PATCH`` and ``DELETE /uploads/{id}``, or ``POST`` with one of them in ``X-HTTP-Method-Override``."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        meant = request.headers.get("X-HTTP-Method-Override", "").strip().upper()
+        if request.method == "POST" and meant in ("HEAD", "PATCH", "DELETE"):
+            request.method = meant
+        return super().dispatch(request, *args, **kwargs)
 
     def head(self, request: Request, upload_id: uuid.UUID) -> Response:
         upload = _own_upload(request, upload_id)
+        recovery = recovery_of_same(upload) if upload.complete else None
+        if recovery is None and upload.refused.startswith(SnapshotMissing.code):
+            raise UploadGone("the storage has lost a part of the upload; begin a new one")
         return Response(
             status=200,
             headers={
                 "Upload-Offset": str(upload.offset),
                 "Upload-Length": str(upload.length),
+                **({} if recovery is None else {"Syncreset-Recovery": str(recovery.pk)}),
                 **_expires(upload),
             },
         )

@@ -1,12 +1,13 @@
 """The paths of the protocol, to be included under a prefix such as ``sync/v1/``."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from .events import EventsView
 from .tus import SnapshotView, UploadView
 from .views import (
     ClientsView,
     ItemsView,
+    NothingHereView,
     PullView,
     PushView,
     RecoveryView,
@@ -32,4 +33,6 @@ urlpatterns = [
     path("recoveries/<uuid:recovery_id>", RecoveryView.as_view(), name="recovery"),
     path("recoveries/<uuid:recovery_id>/items", ItemsView.as_view(), name="items"),
     path("items/<uuid:item_id>/resolve", ResolveView.as_view(), name="resolve"),
+    # Whatever else is below the prefix: a client is told so in the protocol's own words.
+    re_path("", NothingHereView.as_view()),
 ]

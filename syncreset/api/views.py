@@ -79,6 +79,20 @@ class SyncView(APIView):
         return read
 
 
+class NothingHereView(SyncView):
+    """Any path below the prefix that the protocol does not know, whoever asks and by whatever method."""
+
+    def get_authenticators(self) -> list[Any]:
+        return []
+
+    def get_permissions(self) -> list[Any]:
+        return []
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        raise Http404
+
+
 class RootView(SyncView):
     """``GET /``: the protocol, the epoch, the schema's hash and the limits."""
 
@@ -158,6 +172,7 @@ class ResetView(SyncView):
                 "reason": reset.reason,
                 "client": str(reset.client_id),
                 "created": reset.created,
+                "bootstrapped": reset.bootstrapped,
                 "recovery": None if recovery is None else str(recovery.pk),
                 "state": reset_state(reset),
             }

@@ -102,9 +102,10 @@ def _merge_counted(slot: Slot, change: Instruction, policy: Policy, model: WireM
 
 
 def _stopped(change: Instruction, code: str, detail: str, name: str | None = None) -> Outcome:
-    """Rejected, but parked for the operator where acknowledged data is what could not be written."""
+    """Rejected. Parked where a right is all that it lacks, or where acknowledged data is what could not be written."""
     problem = Problem(code=code, detail=detail, field=name)
-    return Outcome.parked(change, problem) if change.healing else Outcome.rejected(problem)
+    waits = change.healing or code == "forbidden"
+    return Outcome.parked(change, problem) if waits else Outcome.rejected(problem)
 
 
 def _with_nulls(outcome: Outcome, row: Row, change: Instruction, nulled: Collection[str]) -> Outcome:

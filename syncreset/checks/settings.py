@@ -1,6 +1,7 @@
 """Checks of the settings."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
@@ -60,12 +61,14 @@ def check_storage_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any
     except InvalidStorageError as error:
         hint = "Name an alias of STORAGES."
         return [Error(f"SYNCRESET['STORAGE'] = {alias!r}: {error}", hint=hint, id="syncreset.E027")]
-    if not isinstance(storage, FileSystemStorage) or storage.base_location:
+    if not isinstance(storage, FileSystemStorage) or Path(storage.base_location).is_absolute():
         return []
     return [
         CheckWarning(
-            f"Snapshots are stored in whatever directory a process runs in: the storage {alias!r} has no place.",
-            hint="Set MEDIA_ROOT, or the storage's `location`: a worker that was started elsewhere finds no snapshot.",
+            f"Snapshots are stored below whatever directory a process runs in: the place of the storage {alias!r} is "
+            f"{str(storage.base_location)!r}.",
+            hint="Set MEDIA_ROOT to an absolute path, or the storage's `location`: a worker that was started elsewhere "
+            "finds no snapshot.",
             id="syncreset.W008",
         )
     ]

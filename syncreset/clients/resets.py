@@ -91,6 +91,8 @@ class Reset(models.Model):
     not_before = models.BigIntegerField(default=now)
     deadline = models.BigIntegerField()
     bootstrapped = models.BigIntegerField(null=True, blank=True)
+    #: What the client said in its bootstrap that becomes of its unsynced changes: one of the modes, empty if nothing.
+    mode = models.CharField(max_length=40, blank=True)
     #: The number of the checkpoint that the bootstrap ended on: what was sent on an earlier one is overtaken.
     checkpoint = models.BigIntegerField(null=True, blank=True)
     #: The time of the client's last complete pull that the server knew of when it gave the order: so far its history
@@ -224,8 +226,8 @@ def _deadline(due: int) -> int:
     return max(now(), due) + int(conf.get("RESET_DEADLINE") * 1_000_000)
 
 
-def mark_bootstrapped(client: Client, reset_id: str, checkpoint: int) -> None:
+def mark_bootstrapped(client: Client, reset_id: str, checkpoint: int, mode: str) -> None:
     """The last page of the reset's bootstrap has been served, up to a checkpoint: the client may continue."""
     Reset.objects.filter(pk=reset_id, client=client, bootstrapped__isnull=True).update(
-        bootstrapped=now(), checkpoint=checkpoint
+        bootstrapped=now(), checkpoint=checkpoint, mode=mode
     )

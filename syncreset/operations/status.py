@@ -15,7 +15,14 @@ from ..recovery.job import Recovery, RecoveryKind, RecoveryState
 from ..recovery.reset_state import with_reset_state
 from ..recovery.uploads import Upload
 from ..wire.schema import PublishedSchema, current_schema
-from .attention import parked_items, unsettled_recoveries, wrong_triggers
+from .attention import (
+    IDLE_SECONDS,
+    idle_recoveries,
+    missing_files,
+    parked_items,
+    unsettled_recoveries,
+    wrong_triggers,
+)
 from .states import (
     CLIENT_STATES,
     OPEN_UPLOAD_STATES,
@@ -70,6 +77,10 @@ class Overview:
     recoveries: Mapping[str, int]
     #: The recoveries that failed or wait for a person, the newest first.
     attention: list[Recovery]
+    #: The recoveries that nobody works on, the oldest first.
+    idle: list[Recovery]
+    #: By upload, a file of a snapshot that is still needed and not in the storage.
+    missing: Mapping[str, str]
     #: How many items wait for a person.
     parked: int
     #: By state, those of which something may still become.
@@ -84,10 +95,13 @@ class Overview:
     old_schema_clients: int
 
 
-def overview(*, silent_days: int = SILENT_DAYS, named: int = 10) -> Overview:
+def overview(
+    *, silent_days: int = SILENT_DAYS, idle_seconds: int = IDLE_SECONDS, named: int = 10
+) -> Overview:
     """Count everything. Lists hold at most ``named`` records."""
     merges = Recovery.objects.filter(kind=RecoveryKind.MERGE)
     attention = unsettled_recoveries().select_related("client__user").defer("last_synced")
+    idle = idle_recoveries(seconds=idle_seconds).select_related("client__user").defer("last_synced")
     schema = current_schema()["hash"]
     return Overview(
         at=now(),
@@ -97,6 +111,8 @@ def overview(*, silent_days: int = SILENT_DAYS, named: int = 10) -> Overview:
         resets=resets_by_reason(),
         recoveries=_counted(merges, "state", RecoveryState.values),
         attention=list(attention.order_by("-created")[:named]),
+        idle=list(idle.order_by("created")[:named]),
+        missing=missing_files(named=named),
         parked=parked_items().count(),
         uploads=_uploads(),
         triggers=wrong_triggers(),

@@ -23,34 +23,44 @@ class BeingChecked(ProtocolError):
     code = "busy"
 
 
-def finish_upload(upload: Upload, *, again: bool = False) -> Recovery:
+def finish_upload(upload: Upload, *, by_operator: bool = False) -> Recovery:
     """Check a finished upload and queue its recovery, in one transaction with the job.
+
+    An operator may have what was refused read again, and take what a snapshot holds though its reset asked for one
+    with every row.
 
     The same snapshot sent twice gives the first one's recovery. Another one, as of a copy of the store, has its own: no
     step of both counts twice. Raises SnapshotRefused or TooLarge for a snapshot
-    that is broken as a whole; the upload is kept, and another one may be tried. What was refused is not read ``again``
-    unless an operator asks for it, and it is read once at a time: raises BeingChecked.
+    that is broken as a whole; the upload is kept, and another one may be tried. It is read by one request at a time:
+    raises BeingChecked.
     """
-    existing = _recovery_of_the_same(upload)
+    existing = recovery_of_same(upload)
     if existing is not None:
         return existing
-    if upload.refused and not again:
+    if upload.refused and not by_operator:
         code, _, detail = upload.refused.partition(": ")
         raise ProtocolError(detail, code=code, status=upload.refused_status)
     mine = Upload.objects.filter(pk=upload.pk, checked_until__lt=now())
     if not mine.update(checked_until=now() + CHECK_LEASE):
         raise BeingChecked("the snapshot is being checked; ask again in a moment")
     try:
-        return _check_and_queue(upload)
+        return _check_and_queue(upload, by_operator=by_operator)
     finally:
         Upload.objects.filter(pk=upload.pk).update(checked_until=0)
 
 
-def _check_and_queue(upload: Upload) -> Recovery:
+def _check_and_queue(upload: Upload, *, by_operator: bool) -> Recovery:
     try:
         header, counts = check_snapshot(upload)
         if header.reset != str(upload.reset_id):
             raise ProtocolError("the snapshot is of another reset", code="invalid_snapshot", status=422)
+        if upload.reset.full and not header.full and not by_operator:
+            raise ProtocolError(
+                "the reset says recovery.full, and the snapshot's header says full: false; begin a new upload of a "
+                "snapshot with every row of the store",
+                code="invalid_snapshot",
+                status=422,
+            )
         if published(header.schema) is None:
             raise ProtocolError(
                 "this server never published the snapshot's schema; the snapshot is kept for the operator",
@@ -65,7 +75,7 @@ def _check_and_queue(upload: Upload) -> Recovery:
     with transaction.atomic():
         # Of two uploads that finish at once the second one waits here, and then finds the first one's recovery.
         lock_row(Reset.objects.filter(pk=upload.reset_id))
-        existing = _recovery_of_the_same(upload)
+        existing = recovery_of_same(upload)
         if existing is not None:
             return existing
         Upload.objects.filter(pk=upload.pk).update(refused="", refused_status=None)
@@ -88,9 +98,9 @@ def _check_and_queue(upload: Upload) -> Recovery:
         )
 
 
-def _recovery_of_the_same(upload: Upload) -> Recovery | None:
-    """The recovery of a snapshot of the same bytes that came for the same reset before."""
+def recovery_of_same(upload: Upload) -> Recovery | None:
+    """The recovery of a snapshot of the same bytes that came for the same reset before, and was not lost since."""
     same = Recovery.objects.filter(
         reset=upload.reset_id, kind=RecoveryKind.MERGE, upload__sha256=upload.sha256
     )
-    return same.order_by("created").first()
+    return next((recovery for recovery in same.order_by("created") if not recovery.lacks_snapshot), None)

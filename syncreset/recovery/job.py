@@ -11,7 +11,7 @@ from ..clients.client import Client
 from ..clients.resets import Reset
 from ..ledger.item import Item, ItemState, totals
 from ..protocol.clock import now
-from .uploads import Upload
+from .uploads import SnapshotMissing, Upload
 
 
 class RecoveryState(models.TextChoices):
@@ -93,6 +93,11 @@ class Recovery(models.Model):
     def __str__(self) -> str:
         name = "recovery" if self.kind == RecoveryKind.MERGE else self.get_kind_display()
         return f"{name} {str(self.id)[:8]}"
+
+    @property
+    def lacks_snapshot(self) -> bool:
+        """Whether it failed because its snapshot was not in the storage: another upload may bring it."""
+        return self.state == RecoveryState.FAILED and (self.problem or {}).get("code") == SnapshotMissing.code
 
     @property
     def pulled(self) -> int:

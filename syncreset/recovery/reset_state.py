@@ -2,35 +2,50 @@
 
 from typing import Any
 
-from django.db.models import Case, CharField, Max, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import Case, CharField, Exists, Max, OuterRef, Q, QuerySet, Value, When
 
 from ..clients.resets import Reset
 from ..protocol.clock import now
 from .job import Recovery, RecoveryKind, RecoveryState
 
-#: A reset is in the first of these states that fits; see ``with_reset_state``.
-RESET_STATES = ("scheduled", "ordered", "recovering", "bootstrapped", "done", "replaced")
+#: A reset is in one of these states (protocol, "GET /resets/{id}"); which one, see ``with_reset_state``.
+RESET_STATES = (
+    "scheduled",
+    "ordered",
+    "recovering",
+    "recovered",
+    "bootstrapped",
+    "done",
+    "discarded",
+    "failed",
+    "expired",
+    "replaced",
+)
 
-#: What devices are told: to them, a reset that is not due yet or that was replaced is one with which to start.
-_ON_THE_WIRE = {"scheduled": "ordered", "replaced": "ordered"}
+#: The modes of a client that uploads nothing; under the first its app has taken over what it wanted.
+_HANDED_OVER, _DISCARDED = "manual", "discard"
 
 
 def with_reset_state(resets: "QuerySet[Any]") -> "QuerySet[Any]":
-    """Resets with their state, one of `RESET_STATES`, as ``state``, in one query."""
-    first = Recovery.objects.filter(reset=OuterRef("pk"), kind=RecoveryKind.MERGE).order_by("created")
+    """Resets with their state, the first that fits of `RESET_STATES`, as ``state``, in one query."""
+    merges = Recovery.objects.filter(reset=OuterRef("pk"), kind=RecoveryKind.MERGE).order_by()
+    running = merges.filter(state__in=[RecoveryState.QUEUED, RecoveryState.MERGING])
+    waits = Q(bootstrapped__isnull=True)
+    # One that was undone had been merged: its client has its receipt.
+    merged = Exists(merges.filter(state__in=[RecoveryState.DONE, RecoveryState.REVIEW, RecoveryState.UNDONE]))
     annotated: QuerySet[Any] = resets.annotate(
-        first_recovery_state=Subquery(first.values("state")[:1])
-    ).annotate(
         state=Case(
-            When(
-                first_recovery_state__in=[RecoveryState.QUEUED, RecoveryState.MERGING],
-                then=Value("recovering"),
-            ),
-            When(bootstrapped__isnull=True, replaced__isnull=False, then=Value("replaced")),
-            When(bootstrapped__isnull=True, not_before__gt=now(), then=Value("scheduled")),
-            When(bootstrapped__isnull=True, then=Value("ordered")),
-            When(first_recovery_state__isnull=True, then=Value("bootstrapped")),
-            default=Value("done"),
+            When(~waits & merged, then=Value("done")),
+            When(Exists(running), then=Value("recovering")),
+            When(waits & Q(replaced__isnull=False), then=Value("replaced")),
+            When(waits & merged, then=Value("recovered")),
+            When(Exists(merges), then=Value("failed")),
+            When(waits & Q(not_before__gt=now()), then=Value("scheduled")),
+            When(waits, then=Value("ordered")),
+            When(mode=_HANDED_OVER, then=Value("done")),
+            When(mode=_DISCARDED, then=Value("discarded")),
+            When(deadline__lt=now(), then=Value("expired")),
+            default=Value("bootstrapped"),
             output_field=CharField(),
         )
     )
@@ -38,9 +53,9 @@ def with_reset_state(resets: "QuerySet[Any]") -> "QuerySet[Any]":
 
 
 def reset_state(reset: Reset) -> str:
-    """``ordered``, ``bootstrapped``, ``recovering`` or ``done`` (protocol, "GET /resets/{id}")."""
+    """One reset's state, as devices are told it."""
     state: str = with_reset_state(Reset.objects.filter(pk=reset.pk)).values_list("state", flat=True).get()
-    return _ON_THE_WIRE.get(state, state)
+    return state
 
 
 def first_recovery(reset: Reset) -> Recovery | None:

@@ -14,6 +14,7 @@ from ..signals import recovery_finished
 from .job import LeaseLost, Recovery, RecoveryKind, RecoveryState, claim, hold, settle
 from .merge.snapshot import merge_snapshot
 from .undo import undo_items
+from .uploads import SnapshotMissing
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +42,12 @@ def run(recovery_id: uuid.UUID | str) -> str:
     except LeaseLost:
         logger.info("recovery %s is being merged by another worker", recovery.pk)
         return str(RecoveryState.MERGING)
+    except SnapshotMissing as missing:
+        logger.error("recovery %s: %s", recovery.pk, missing.detail)
+        return _release(recovery, {"code": missing.code, "detail": missing.detail}, failed=_is_last(recovery))
     except Exception as error:
-        _release(recovery, error)
+        problem = {"code": "crashed", "detail": f"{type(error).__name__}: {str(error)[:500]}"}
+        _release(recovery, problem, failed=_is_last(recovery) or isinstance(error, ProtocolError))
         raise
 
 
@@ -67,18 +72,22 @@ def _rehearse(recovery: Recovery) -> None:
         )
 
 
-def _release(recovery: Recovery, error: Exception) -> None:
-    failed = recovery.attempts >= MAX_ATTEMPTS or isinstance(error, ProtocolError)
-    problem = {"code": "crashed", "detail": f"{type(error).__name__}: {str(error)[:500]}"}
+def _is_last(recovery: Recovery) -> bool:
+    return recovery.attempts >= MAX_ATTEMPTS
+
+
+def _release(recovery: Recovery, problem: dict[str, str], *, failed: bool) -> str:
+    """Give the lease back: the next sweep tries again, unless it has failed for good. Returns the state."""
     Recovery.objects.filter(pk=recovery.pk, fence=recovery.fence).update(
         state=RecoveryState.FAILED if failed else RecoveryState.QUEUED,
         lease_until=0,
         problem=problem,
         finished=now() if failed else None,
     )
+    recovery.refresh_from_db()
     if failed:
-        recovery.refresh_from_db()
         recovery_finished.send_robust(sender=Recovery, recovery=recovery)
+    return recovery.state
 
 
 def _finish(recovery: Recovery) -> str:

@@ -99,6 +99,16 @@ class UploadGone(ProtocolError):
     code = "upload_gone"
 
 
+class SnapshotMissing(ProtocolError):
+    """A file of the snapshot is not in the storage, as this process sees it."""
+
+    status = 410
+    code = "snapshot_missing"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the snapshot's file {name} is not in the storage")
+
+
 class SnapshotRefused(ProtocolError):
     """The finished upload is not a valid snapshot, or not this client's."""
 
@@ -232,7 +242,10 @@ def discard_pieces(upload: Upload) -> None:
 
 
 def open_snapshot(upload: Upload) -> "PiecesReader":
-    """The snapshot's bytes as one stream. Raises UploadGone where they have been purged."""
+    """The snapshot's bytes as one stream. Raises UploadGone where they have been purged.
+
+    Reading raises SnapshotMissing where a file of them is not there.
+    """
     if upload.purged is not None:
         raise UploadGone("the snapshot was purged: it was kept for SNAPSHOT_RETENTION after its recovery")
     return PiecesReader(list(upload.pieces.order_by("offset").values_list("name", flat=True)))
@@ -298,9 +311,12 @@ class PiecesReader:
     @staticmethod
     def _read_pieces(names: list[str]) -> Generator[bytes, None, None]:
         for name in names:
-            with storage().open(name, "rb") as piece:
-                while data := piece.read(_READ_SIZE):
-                    yield data
+            try:
+                with storage().open(name, "rb") as piece:
+                    while data := piece.read(_READ_SIZE):
+                        yield data
+            except FileNotFoundError as error:
+                raise SnapshotMissing(name) from error
 
 
 def storage() -> Storage:

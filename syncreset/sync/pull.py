@@ -35,6 +35,8 @@ class PullRequest:
     max_bytes: int
     pending: int = 0
     reset: str | None = None
+    #: What a reset's bootstrap says that becomes of the unsynced changes; "" where it says nothing.
+    mode: str = ""
 
 
 def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
@@ -69,7 +71,7 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
     if not page.more:
         reported["checkpoint"] = page.cursor.number
         if request.reset is not None:
-            mark_bootstrapped(client, request.reset, page.cursor.number)
+            mark_bootstrapped(client, request.reset, page.cursor.number, request.mode)
         _send_synced(client, page.cursor.number)
     Client.objects.filter(pk=client.pk).update(**reported)
     return {

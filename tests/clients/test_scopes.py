@@ -646,7 +646,7 @@ def test_who_may_only_read_writes_nothing(
         phone.create(DOG, dog_fields(shelter), pk=ABSENT),
     )
 
-    assert {(result["state"], result["problem"]["code"]) for result in results} == {("rejected", "forbidden")}
+    assert {(result["state"], result["problem"]["code"]) for result in results} == {("parked", "forbidden")}
     assert results[0]["row"]["fields"]["age"] == 1
     told = recover(
         phone, [edited(phone.rows[DOG, str(mine.pk)], age=2), row_line(phone.rows[VET, "v"], {})], full=True

@@ -18,6 +18,7 @@ MODULES = (
     "syncreset.signals",
     "syncreset.sdk",
     "syncreset.protocol",
+    "syncreset.api.cors",
 )
 #: Named by a project's settings, URLs and migrations, and imported by none of its code.
 NAMED = ("syncreset.api.urls",)

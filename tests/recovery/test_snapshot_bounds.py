@@ -63,7 +63,7 @@ def test_a_refused_snapshot_is_never_read_again(
     assert read == []
     monkeypatch.undo()
     settings.SYNCRESET = {**settings.SYNCRESET, "SNAPSHOT_LINES_LIMIT": 2}
-    assert intake.finish_upload(Upload.objects.get(), again=True).rows == 2
+    assert intake.finish_upload(Upload.objects.get(), by_operator=True).rows == 2
     assert patch(phone, location, b"", offset=len(data)).status_code == 204
 
 

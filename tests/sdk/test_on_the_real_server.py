@@ -62,7 +62,7 @@ def test_a_refused_upload_that_the_operator_checks_again_is_receipted(
     assert Upload.objects.count() == 1
 
     monkeypatch.setattr("syncreset.recovery.intake.published", published)
-    finish_upload(Upload.objects.get(), again=True)
+    finish_upload(Upload.objects.get(), by_operator=True)
     phone.sync()
 
     assert age_of(dog) == 9

@@ -250,7 +250,13 @@ class SimulatedServer:
             state = "bootstrapped" if reset.bootstrapped else "ordered"
             if reset.recovery is not None and self.state.recoveries[reset.recovery].state == "queued":
                 state = "recovering"
-            return {"id": reset.id, "reason": reset.reason, "recovery": reset.recovery, "state": state}
+            return {
+                "id": reset.id,
+                "reason": reset.reason,
+                "bootstrapped": 1 if reset.bootstrapped else None,
+                "recovery": reset.recovery,
+                "state": state,
+            }
         recovery = self.state.recoveries.get(parts[1])
         if recovery is None:
             raise Problem(404, "not_found")

@@ -62,7 +62,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("uploads/{upload_id}", "head"): Operation(
         summary="How much has arrived",
         headers=_TUS,
-        response_headers=("Upload-Offset", "Upload-Length", "Upload-Expires"),
+        response_headers=("Upload-Offset", "Upload-Length", "Upload-Expires", "Syncreset-Recovery"),
         problems=(404, 412),
     ),
     ("uploads/{upload_id}", "patch"): Operation(

@@ -102,6 +102,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "max_bytes": {"type": "integer", "minimum": 1},
             "pending": COUNT,
             "reset": nullable("string", format="uuid"),
+            "mode": word("manual", "recover", "discard", "recover_or_discard"),
         },
     ),
     "Page": object_of(
@@ -164,8 +165,13 @@ SCHEMAS: Mapping[str, Schema] = {
             "reason": ref("Reason"),
             "client": UUID,
             "created": TIME,
+            "bootstrapped": nullable("integer"),
             "recovery": nullable("string", format="uuid"),
-            "state": word("ordered", "bootstrapped", "recovering", "done"),
+            "state": TEXT
+            | {
+                "description": "scheduled, ordered, recovering, recovered, bootstrapped, done, discarded, failed, "
+                "expired or replaced; later servers may say more."
+            },
         }
     ),
     "Reason": word(

@@ -20,6 +20,7 @@ from ..actions.recover_again import (
     recovery_badge,
 )
 from ..actions.undo import can_undo, undo_confirmed
+from ..shown.advice import what_to_do_about
 from ..shown.html import (
     Table,
     badge,
@@ -196,7 +197,10 @@ class RecoveryAdmin(RecordAdmin):
         if not recovery.problem:
             return "—"
         return format_html(
-            "{} {}", code(recovery.problem["code"]), printable(str(recovery.problem["detail"]))
+            "{} {} {}",
+            code(recovery.problem["code"]),
+            printable(str(recovery.problem["detail"])),
+            what_to_do_about(recovery.problem),
         )
 
     @admin.display(description="sha256")

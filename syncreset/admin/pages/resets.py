@@ -22,8 +22,12 @@ _STATES = {
     "scheduled": "the client goes on as if nothing were, until the reset falls due",
     "ordered": "the client has not yet downloaded afresh; it is told at its next contact",
     "recovering": "its snapshot is being merged",
-    "bootstrapped": "the client has downloaded afresh; no snapshot has come",
-    "done": "the client has downloaded afresh and its snapshot has been merged",
+    "recovered": "its snapshot has been merged; the client has not yet downloaded afresh",
+    "bootstrapped": "the client has downloaded afresh; its snapshot is awaited",
+    "done": "the client has downloaded afresh, and its snapshot has been merged or its app took over what it wanted",
+    "discarded": "the client has downloaded afresh and given up what it had not synced",
+    "failed": "the recovery of its snapshot failed; once the cause is mended, recover again",
+    "expired": "the client has downloaded afresh, and no snapshot came in time; a later one is taken still",
     "replaced": "another reset took its place before the client had downloaded afresh",
 }
 

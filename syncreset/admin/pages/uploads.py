@@ -138,7 +138,7 @@ class UploadAdmin(RecordAdmin):
 
     def _recover(self, request: HttpRequest, upload: Upload) -> None:
         try:
-            recovery = finish_upload(upload, again=True)
+            recovery = finish_upload(upload, by_operator=True)
         except ProtocolError as error:
             text = format_html(
                 "{} was refused again: {}",

@@ -1,5 +1,8 @@
 """The ledger in plain words: what became of a change, why, and what an operator can do about it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ...ledger.item import Item, ItemState
 from ...recovery.job import RecoveryKind
 from ..deciding.form import can_decide
@@ -90,6 +93,20 @@ _DECIDE = {
     "unexplained": "Wait for the other devices: it closes itself. If one never comes, decide below which is right.",
     "unique": _OR_WAY,
 }
+
+
+#: By the code of a recovery's own problem.
+_OF_RECOVERIES = {
+    "crashed": "The worker's log has the whole of it. Mend the cause, then recover again.",
+    "ledger_mismatch": "Compare the ledger with the snapshot, then recover again: what is merged turns out identical.",
+    "snapshot_missing": "Let HTTP server and worker use the same storage, or bring the file back, then recover again. "
+    "The device sends its backup once more when it asks, if it still has it.",
+}
+
+
+def what_to_do_about(problem: Mapping[str, Any]) -> str:
+    """What an operator can do about the problem of a recovery as a whole."""
+    return _OF_RECOVERIES.get(str(problem.get("code")), "Mend the cause, then recover again.")
 
 
 def explain(item: Item) -> str:

@@ -26,6 +26,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TONES = {
     "applied": "good", "done": "good", "bootstrapped": "good", "recovered": "good", "current": "good",
     "merged": "info", "merging": "info", "recovering": "info", "receiving": "info", "queued": "info",
+    "discarded": "info", "expired": "warn",
     "parked": "warn", "review": "warn", "ordered": "warn", "scheduled": "info", "old": "warn", "waiting": "warn",
     "rejected": "bad", "failed": "bad", "refused": "bad",
     "reset": "warn", "old_schema": "warn", "behind": "info",

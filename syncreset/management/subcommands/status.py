@@ -1,10 +1,11 @@
 """`syncreset status`: how sync is doing as a whole."""
 
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...clients.client import Client
+from ...operations.attention import IDLE_SECONDS
 from ...operations.states import SILENT_DAYS
 from ...operations.status import Overview, overview
 from ...recovery.job import Recovery
@@ -23,12 +24,23 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Count clients as silent that were not seen for N days (30).",
     )
     parser.add_argument(
+        "--idle-seconds",
+        type=int,
+        default=IDLE_SECONDS,
+        metavar="N",
+        help="Name the recoveries that nobody has worked on for N seconds (300).",
+    )
+    parser.add_argument(
         "--limit", type=int, default=10, metavar="N", help="Name at most N clients and recoveries (10)."
     )
 
 
 def run(options: dict[str, Any], console: Console) -> Report:
-    found = overview(silent_days=options["silent_days"], named=max(options["limit"], 0))
+    found = overview(
+        silent_days=options["silent_days"],
+        idle_seconds=options["idle_seconds"],
+        named=max(options["limit"], 0),
+    )
     return Report(
         data=_as_json(found, options["silent_days"]), lines=list(_lines(found, options["silent_days"]))
     )
@@ -59,7 +71,9 @@ def _as_json(found: Overview, silent_days: int) -> dict[str, Any]:
         "recoveries": {
             "states": dict(found.recoveries),
             "attention": [_recovery_as_json(recovery) for recovery in found.attention],
+            "idle": [_recovery_as_json(recovery) for recovery in found.idle],
         },
+        "missing_snapshots": dict(found.missing),
         "parked": found.parked,
         "uploads": dict(found.uploads),
         "triggers": {"ok": not found.triggers, "wrong": found.triggers},
@@ -170,7 +184,20 @@ def _recovery_lines(found: Overview) -> Iterator[str]:
         ", ".join(f"{count:,} {state}" for state, count in found.recoveries.items() if count) or "none"
     )
     yield f"  parked items: {found.parked:,}" + (" (see `items --state parked`)" if found.parked else "")
-    if found.attention:
+    yield from _recovery_table(found.attention)
+    if found.idle:
+        yield "  nobody works on these; the worker or beat does not run, or the problem has to be mended:"
+        yield from _recovery_table(found.idle)
+    if found.missing:
+        yield "  snapshots that are not in the storage; set the same one up for all processes, or bring the files back:"
+        # In full: a table would cut the names.
+        yield from (f"    upload {upload}: {name}" for upload, name in found.missing.items())
+    yield from ("", "Uploads")
+    yield "  " + ", ".join(f"{count:,} {state}" for state, count in found.uploads.items())
+
+
+def _recovery_table(recoveries: Sequence[Recovery]) -> Iterator[str]:
+    if recoveries:
         yield from table(
             ["recovery", "state", "user", "begun", "problem"],
             (
@@ -181,8 +208,6 @@ def _recovery_lines(found: Overview) -> Iterator[str]:
                     moment(recovery.created),
                     (recovery.problem or {}).get("detail", ""),
                 ]
-                for recovery in found.attention
+                for recovery in recoveries
             ),
         )
-    yield from ("", "Uploads")
-    yield "  " + ", ".join(f"{count:,} {state}" for state, count in found.uploads.items())

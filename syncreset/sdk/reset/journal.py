@@ -61,6 +61,8 @@ class ResetPlan:
     begun: int = 1
     #: How often the server turned out not to know the reset or its recovery.
     forgotten: int = 0
+    #: How often the snapshot was sent again because the server had lost it.
+    resent: int = 0
     #: What is to be done next.
     step: Stage = "set_aside"
     #: The snapshot's file, once it is written.

@@ -79,7 +79,7 @@ TOO_MANY = "the server ordered one reset after the other in a single sync"
 
 def _circle(known: Mapping[str, Any] | None, *, begun: int) -> str | None:
     """Why a reset that was gone through is not begun again; None where it may be."""
-    if known is not None and known.get("state") in resetting.KNOWN_AS_DONE:
+    if known is not None and known.get("bootstrapped") is not None:
         return STILL_ORDERED
     return NEVER_KEPT if begun >= BEGINNINGS else None
 

@@ -26,11 +26,11 @@ FIRST_POLL, LAST_POLL = 0.2, 5.0
 #: A snapshot that was refused before the server had it whole is offered again after so many µs.
 OFFER_AGAIN = 3_600_000_000
 
+#: How often in one reset the snapshot is sent again by itself because the server's storage has lost it.
+RESENDINGS = 3
+
 #: How often in one reset the server may turn out to have forgotten the reset or its recovery.
 FORGETTINGS = 1
-
-#: The states of a reset (protocol, "GET /resets/{id}") by which the server knows of its bootstrap.
-KNOWN_AS_DONE = ("bootstrapped", "done")
 
 
 def begin(device: Device, problem: Mapping[str, Any], *, begun: int) -> None:
@@ -171,12 +171,22 @@ def _bootstrap(device: Device, tally: Tally, plan: ResetPlan) -> Exchange[ResetP
     def tell(received: int, total: int) -> None:
         device.tell("downloading", plan, sent=received, total=total)
 
-    yield from pull(device.store, tally, reset=plan.reset, progress=tell)
+    yield from pull(device.store, tally, reset=plan.reset, mode=_announced(plan), progress=tell)
     known = yield from state_of(plan.reset)
-    kept = known is not None and known.get("state") in KNOWN_AS_DONE
+    kept = known is not None and known.get("bootstrapped") is not None
     plan = device.advance(plan, begun=0 if kept else plan.begun, **_following(plan))
     device.tell("downloaded", plan)
     return plan
+
+
+def _announced(plan: ResetPlan) -> str:
+    """What the server is told that becomes of the backup: one of the modes that it allows."""
+    following = _following(plan)
+    if following["step"] == "hand_over":
+        return "manual"
+    if following["step"] == "finish":
+        return "discard"
+    return "recover" if "recover" in plan.allowed else plan.mode
 
 
 def _following(plan: ResetPlan) -> dict[str, Any]:
@@ -273,7 +283,12 @@ def _wait(device: Device, tally: Tally, plan: ResetPlan, patience: float) -> Exc
             if state == "forgotten" and other is None and plan.forgotten < FORGETTINGS:
                 return device.advance(plan, step="write", recovery=None, forgotten=plan.forgotten + 1)
             problem = {"code": f"recovery_{state}", "detail": f"the recovery is {state}"}
-            return _refused(device, tally, plan, member(recovery, "problem", dict, problem) or problem)
+            problem = member(recovery, "problem", dict, problem) or problem
+            if problem.get("code") == "snapshot_missing" and plan.resent < RESENDINGS:
+                return device.advance(
+                    plan, step="write", location=None, recovery=None, problem=None, resent=plan.resent + 1
+                )
+            return _refused(device, tally, plan, problem)
         progress = member(recovery, "progress", dict, {})
         device.tell("recovering", plan, sent=progress.get("done") or 0, total=progress.get("total") or 0)
         waited += pause
@@ -362,7 +377,9 @@ def retry(device: Device, mode: str | None) -> None:
         return
     if mode is not None and not _is_allowed(mode, plan.allowed):
         raise ResetModeNotAllowed(f"reset {plan.reset} allows {', '.join(plan.allowed)}, not {mode}")
-    plan = device.advance(plan, mode=mode or plan.mode, strategy=device.strategy, begun=1, forgotten=0)
+    plan = device.advance(
+        plan, mode=mode or plan.mode, strategy=device.strategy, begun=1, forgotten=0, resent=0
+    )
     if plan.step in ("set_aside", "renew", "bootstrap", "finish"):
         return
     if plan.mode in ("manual", "discard"):

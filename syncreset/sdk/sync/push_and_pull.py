@@ -209,11 +209,13 @@ def pull(
     tally: Tally,
     *,
     reset: str | None = None,
+    mode: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exchange[None]:
-    """Pull until there is no more, into the staging area, and commit. With ``reset``: that reset's bootstrap.
+    """Pull until there is no more, into the staging area, and commit.
 
-    ``progress`` is called after each page but the last, with how many rows have come and how many there are about.
+    With ``reset``: that reset's bootstrap, and ``mode`` says what becomes of the backup. ``progress`` is called after
+    each page but the last, with how many rows have come and how many there are about.
     """
     committed = None if reset is not None or store.get("bootstrap_again") else store.get("checkpoint")
     staged = store.get("staged_checkpoint")
@@ -222,7 +224,7 @@ def pull(
     while True:
         asked = now()
         try:
-            page = yield from _ask_for_page(store, checkpoint, reset)
+            page = yield from _ask_for_page(store, checkpoint, reset, mode)
         except ProblemReceived as problem:
             if problem.status != 400 or staged is None:
                 raise
@@ -255,7 +257,9 @@ def pull(
     tally.pulled += received
 
 
-def _ask_for_page(store: Store, checkpoint: str | None, reset: str | None) -> Exchange[dict[str, Any]]:
+def _ask_for_page(
+    store: Store, checkpoint: str | None, reset: str | None, mode: str | None
+) -> Exchange[dict[str, Any]]:
     """The page after a checkpoint, as large as the link carries. Where its answer is lost, the next one is smaller."""
     limits = store.get("limits", {})
     rows = reach(store, "pull", min(PAGE, limits.get("page", PAGE)))
@@ -270,7 +274,7 @@ def _ask_for_page(store: Store, checkpoint: str | None, reset: str | None) -> Ex
         "pending": store.pending_count(),
     }
     if reset is not None:
-        body["reset"] = reset
+        body |= {"reset": reset, "mode": mode}
     if checkpoint is None:
         body["held"] = store.get("checkpoint")
     try:
