@@ -52,7 +52,7 @@ def parse_pull(body: Mapping[str, Any]) -> PullRequest:
         schema=_required_text(body, "schema"),
         cursor=_cursor(body),
         held=None if body.get("held") is None else decode_cursor(body["held"]),
-        receipt=_text(body, "receipt", 40) if "receipt" in body else None,
+        receipt=_required_text(body, "receipt", 40),
         limit=limit,
         max_bytes=max_bytes,
         pending=pending,
@@ -77,7 +77,7 @@ def parse_push(body: Mapping[str, Any]) -> PushRequest:
         client=_uuid(body, "client"),
         schema=_required_text(body, "schema"),
         cursor=_cursor(body),
-        receipt=_text(body, "receipt", 40),
+        receipt=_required_text(body, "receipt", 40),
         again=_boolean(body, "again"),
         client_time=_integer(body, "client_time", bits=62),
         changes=changes,
@@ -119,10 +119,10 @@ def _text(body: Mapping[str, Any], name: str, length: int) -> str:
     return value
 
 
-def _required_text(body: Mapping[str, Any], name: str) -> str:
+def _required_text(body: Mapping[str, Any], name: str, length: int = 64) -> str:
     if not isinstance(body.get(name), str):
         raise Malformed(f"{name} is not a string")
-    return _text(body, name, 64)
+    return _text(body, name, length)
 
 
 def _boolean(body: Mapping[str, Any], name: str) -> bool:

@@ -143,7 +143,8 @@ class ClientsView(SyncView):
         client.schema = schema
         client.save(update_fields=["name", "platform", "last_seen", "schema"])
         scopes = sorted(scopes_of(user_of(request)))
-        return Response({"client": str(client.pk), "scopes": scopes, "server_time": now()}, status=201)
+        known = {"client": str(client.pk), "scopes": scopes, "acked": client.acked, "server_time": now()}
+        return Response(known, status=201)
 
 
 class PullView(SyncView):

@@ -26,8 +26,8 @@ class PullRequest:
     client: uuid.UUID
     schema: str
     cursor: Cursor | None
-    #: That of the answer to the client's last push, "" before the first; None where it is not told.
-    receipt: str | None
+    #: That of the answer to the client's last push; "" before the first.
+    receipt: str
     #: What a client held that bootstraps anew by itself.
     held: Cursor | None
     limit: int
@@ -55,7 +55,7 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
             held=request.held,
             reset_id=request.reset,
         )
-        if request.receipt is not None and request.reset is None:
+        if request.reset is None:
             require_chain(client, request.receipt, request.cursor or request.held)
         page = read_page(request.cursor, client, scopes, limit=limit, size=size, reset_id=request.reset)
     _prove(client, page)

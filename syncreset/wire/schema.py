@@ -13,6 +13,7 @@ from django.utils import translation
 from ..protocol.clock import now
 from ..tracking.options import SyncOptions
 from .fields.codec import codec_for, encode, is_server_computed, target_key_field
+from .hints import hints_of, without_labels
 from .model import WireModel, wire_model, wire_models
 
 
@@ -33,7 +34,7 @@ def describe_field(
         description["read_only"] = True
     if counter:
         description["counter"] = True
-    return description
+    return description | hints_of(field)
 
 
 #: When this process loaded its code (µs).
@@ -68,10 +69,11 @@ def describe_model(
     model: WireModel, options: SyncOptions, *, names: Container[str] | None = None
 ) -> dict[str, Any]:
     """A model's entry in the schema, of its fields in ``names`` (None: of all that are synced)."""
-    # Labels of choices are translated: the schema must not depend on who asks for it first.
+    # Labels are translated: the schema must not depend on who asks for it first.
     with translation.override(settings.LANGUAGE_CODE):
         return {
             "name": model.label,
+            "label": str(model.model._meta.verbose_name),
             "primary_key": model.key.name,
             "primary_key_type": key_type(model),
             "scope": options.scope,
@@ -89,8 +91,9 @@ def describe_model(
 
 def document_of(described: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The schema document of described models, parents first: with the hash that names it."""
-    models_of_document = list(described)
-    text = json.dumps(models_of_document, sort_keys=True, separators=(",", ":"))
+    models_of_document = [dict(model) for model in described]
+    hashed = [without_labels(model) for model in models_of_document]
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"))
     return {"hash": hashlib.sha256(text.encode()).hexdigest()[:32], "models": models_of_document}
 
 

@@ -433,9 +433,19 @@ def test_a_receipt_that_was_never_given_proves_nothing_but_a_copy(
 
 
 @pytest.mark.parametrize("path", ["/push", "/pull"])
-@pytest.mark.parametrize("receipt", [1, True, ["1.0"], {}, "a\0", "\ud800", "x" * 41], ids=ascii)
+@pytest.mark.parametrize("receipt", [None, 1, True, ["1.0"], {}, "a\0", "\ud800", "x" * 41], ids=ascii)
 def test_a_receipt_of_the_wrong_kind_is_malformed(phone: Device, path: str, receipt: Any) -> None:
     body = {**phone.body(specimen(phone, 1)), "receipt": receipt}
+
+    problem_of(post_raw(phone.api, path, as_json(body)), 400, "malformed")
+
+    nothing_happened(phone)
+
+
+@pytest.mark.parametrize("path", ["/push", "/pull"])
+def test_a_receipt_that_is_left_out_is_malformed(phone: Device, path: str) -> None:
+    body = phone.body(specimen(phone, 1))
+    del body["receipt"]
 
     problem_of(post_raw(phone.api, path, as_json(body)), 400, "malformed")
 

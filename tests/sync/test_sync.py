@@ -280,3 +280,16 @@ def test_a_scope_gained_is_loaded_and_a_scope_lost_is_removed(
         ("shelters.shelter", str(shelter.pk)),
         (DOG, str(Dog.objects.get(shelter=shelter).pk)),
     }
+
+
+def test_registering_again_tells_what_has_been_processed(device: DeviceFactory, shelter: Shelter) -> None:
+    phone = device(shelter)
+
+    def acked() -> int:
+        return int(phone.post("/clients", {"client": phone.client}, 201)["acked"])
+
+    before = acked()
+    phone.pull()
+    phone.push(*(phone.create(DOG, dog_fields(shelter)) for _ in range(3)))
+
+    assert (before, acked()) == (0, 3)

@@ -73,6 +73,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "Model": object_of(
         {
             "name": TEXT,
+            "label": TEXT,
             "primary_key": TEXT,
             "primary_key_type": word("UUID", "Integer", "Char"),
             "scope": nullable("string"),
@@ -80,7 +81,7 @@ SCHEMAS: Mapping[str, Schema] = {
         }
     ),
     "Field": object_of(
-        {"name": TEXT, "type": TEXT, "null": FLAG},
+        {"name": TEXT, "type": TEXT, "null": FLAG, "label": TEXT},
         {
             "max_length": COUNT,
             "max_digits": COUNT,
@@ -89,14 +90,17 @@ SCHEMAS: Mapping[str, Schema] = {
             "to": TEXT,
             "read_only": FLAG,
             "counter": FLAG,
+            "default": {"description": "A value, by the protocol's section Values."},
+            "server_default": FLAG,
+            "unique": {"const": True},
+            "on_delete": word("cascade", "set_null", "restrict", "protect", "set_default", "do_nothing"),
         },
     ),
     "Registration": object_of({}, {"client": UUID, "name": TEXT, "platform": TEXT, "schema": TEXT}),
-    "Client": object_of({"client": UUID, "scopes": array_of(TEXT), "server_time": TIME}),
+    "Client": object_of({"client": UUID, "scopes": array_of(TEXT), "acked": COUNT, "server_time": TIME}),
     "PullRequest": object_of(
-        {"client": UUID, "schema": TEXT, "checkpoint": nullable("string")},
+        {"client": UUID, "schema": TEXT, "checkpoint": nullable("string"), "receipt": TEXT},
         {
-            "receipt": TEXT,
             "held": nullable("string"),
             "limit": {"type": "integer", "minimum": 1},
             "max_bytes": {"type": "integer", "minimum": 1},
@@ -128,10 +132,11 @@ SCHEMAS: Mapping[str, Schema] = {
             "client": UUID,
             "schema": TEXT,
             "checkpoint": nullable("string"),
+            "receipt": TEXT,
             "client_time": TIME,
             "changes": array_of(ref("PushedChange")),
         },
-        {"receipt": TEXT, "again": FLAG},
+        {"again": FLAG},
     ),
     "PushedChange": object_of(
         {

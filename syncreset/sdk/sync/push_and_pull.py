@@ -169,7 +169,7 @@ def _send(store: Store, batch: list[Frozen], *, again: bool) -> Exchange[dict[st
             "client": store.get("client"),
             "schema": store.schema.hash,
             "checkpoint": store.get("checkpoint"),
-            "receipt": store.get("receipt"),
+            "receipt": store.get("receipt") or "",
             "again": again,
             "client_time": store.corrected_now(),
         }
@@ -268,7 +268,7 @@ def _ask_for_page(
         "client": store.get("client"),
         "schema": store.schema.hash,
         "checkpoint": checkpoint,
-        "receipt": store.get("receipt"),
+        "receipt": store.get("receipt") or "",
         "limit": rows,
         "max_bytes": size,
         "pending": store.pending_count(),
