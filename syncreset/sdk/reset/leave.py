@@ -23,6 +23,7 @@ def leave(device: Device, *, force: bool) -> None:
             unresolved = [item for item in store.unresolved() if item.item is None]
             if not force and (pending or backups or unresolved):
                 raise LogoutRefused(pending=pending, backups=backups, unresolved=unresolved)
+            store.put(leaving=True)
             store.seal()
         device.close()
         delete_everything(device.path, device.journal)
