@@ -13,6 +13,9 @@ from .tables import APPLYING, SEALED, TRACKING, create_own_tables
 #: What has been committed survives a power cut.
 SYNCHRONOUS = "FULL"
 
+#: Bytes of SQLite's smallest page: no file of a store is shorter.
+SMALLEST = 512
+
 
 class StoreConnection:
     """An open store's connection. It is in autocommit mode, for anybody to use plain SQL on."""
@@ -117,7 +120,7 @@ class StoreConnection:
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     if not read_only and _emptied(path):
-        raise damaged(path, "the file is empty")
+        raise damaged(path, "the file is empty, or cut off")
     uri = path.absolute().as_uri() + ("?mode=ro" if read_only else "?mode=rwc")
     with storage_errors(path):
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
@@ -134,10 +137,15 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def _emptied(path: Path) -> bool:
-    """Whether a store that has synced, or been reset, is an empty file now: SQLite would take it for a new one."""
-    identity = _identity(path)
+    """Whether a file is too short for a store, which SQLite would take for a new one.
+
+    One that is empty may be new, unless the replica has synced or been reset.
+    """
+    if not path.exists():
+        return False
+    size = path.stat().st_size
     beside = [path.with_name(path.name + suffix) for suffix in (".lock", ".resets")]
-    return identity is not None and path.stat().st_size == 0 and any(each.exists() for each in beside)
+    return 0 < size < SMALLEST or (size == 0 and any(each.exists() for each in beside))
 
 
 def decoded(content: bytes) -> str:
