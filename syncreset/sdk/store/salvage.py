@@ -163,6 +163,9 @@ class _Reading:
         by_index = f"SELECT rowid FROM {quote(model.table)} ORDER BY {key}"
         keys: dict[Key, bool] = {}
         for row in self._wreck.numbered(model.table, columns, by_index).values():
+            if not isinstance(row[0], str):
+                self._refused.add(model.table)
+                continue
             try:
                 self._insert(model.table, columns, row)
                 keys[model.name, row[0]] = True
@@ -184,6 +187,8 @@ class _Reading:
             "_syncreset_row", ("model", "pk"), _ROW, {*likely, *keys, *self._moving}
         ).items():
             try:
+                if not all(isinstance(part, str) for part in key):
+                    raise DamagedValue("a row is named by what is no text")
                 marks = marks_of(row)
             except DamagedValue:
                 self._refused.add("_syncreset_row")
