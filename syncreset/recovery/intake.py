@@ -54,7 +54,7 @@ def _check_and_queue(upload: Upload, *, by_operator: bool) -> Recovery:
         header, counts = check_snapshot(upload)
         if header.reset != str(upload.reset_id):
             raise ProtocolError("the snapshot is of another reset", code="invalid_snapshot", status=422)
-        if upload.reset.full and not header.full and not by_operator:
+        if upload.reset.full and not header.full and not header.damaged and not by_operator:
             raise ProtocolError(
                 "the reset says recovery.full, and the snapshot's header says full: false; begin a new upload of a "
                 "snapshot with every row of the store",

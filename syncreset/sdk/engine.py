@@ -8,6 +8,7 @@ from .errors import ClientResetOrdered, ProblemReceived, RecoveryFailed, Replica
 from .reports import SyncReport
 from .reset import orders
 from .reset import procedure as resetting
+from .reset.damaged import told_of_damage
 from .reset.device import Device
 from .reset.dispose import dispose_of_old
 from .reset.state import reset_outcome
@@ -20,12 +21,13 @@ from .transport.messages import Exchange
 def sync(device: Device, *, patience: float) -> Exchange[SyncReport]:
     """One sync. ``patience`` bounds the seconds of waiting for the server: for its recovery, for its time to reset.
 
-    Raises what ``messages.check`` raises, ResetLoop, ResetModeNotAllowed, CallbackFailed, and RecoveryFailed once
-    everything else is done.
+    Raises what ``messages.check`` raises, ResetLoop, ResetModeNotAllowed, CallbackFailed, what goes wrong with the
+    disk, and RecoveryFailed, or StoreDamaged for a backup, once everything else is done.
     """
     if device.store.connection.in_transaction:
         raise ReplicaBusy("a transaction is open on the replica's connection: commit it before syncing")
     device.journal.reload()
+    device.mend_journal()
     tally = Tally()
     stopped = named = afresh = False
     while not stopped and (pause := orders.pause_left(device)) <= patience:
@@ -67,6 +69,8 @@ def _one_round(device: Device, tally: Tally, pause: float, patience: float) -> E
 
 
 def _report(device: Device, tally: Tally) -> SyncReport:
+    found, lost = told_of_damage(device.journal)
+    device.journal.told()
     report = SyncReport(
         pushed=tally.pushed,
         pulled=tally.pulled,
@@ -74,7 +78,11 @@ def _report(device: Device, tally: Tally) -> SyncReport:
         pending=device.store.pending_count(),
         unresolved=len(device.store.unresolved()),
         resets=tuple(tally.resets),
+        damaged=found,
     )
+    if lost is not None:
+        lost.report = report
+        raise lost
     last = report.reset
     if tally.refused_now and last is not None and last.state == "refused":
         problem = last.problem or {}

@@ -1,6 +1,7 @@
 """What can go wrong in a replica, as exceptions. Every one leaves the replica as it was, or resumable."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,6 +39,37 @@ class ReplicaBusy(ReplicaError):
 
 class ReplicaClosed(ReplicaError):
     """The replica was closed: open another one."""
+
+
+class StorageFailed(ReplicaError):
+    """This device's own storage fails, at the file ``path``. What the disk has taken before is as it was."""
+
+    def __init__(self, message: str, *, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class StoreDamaged(StorageFailed):
+    """A file is damaged: the store, or a backup of which nothing can be read. It is kept as it is.
+
+    For the store, open the replica with ``salvage=True``. For a backup it is raised once, when ordinary syncing was
+    done: see ``report``.
+    """
+
+    def __init__(self, message: str, *, path: Path, report: "SyncReport | None" = None) -> None:
+        super().__init__(message, path=path)
+        self.report = report
+
+
+class DiskFull(StorageFailed):
+    """There is no room left. Nothing is lost: make room, and call again what was called."""
+
+
+class StoreUnreadable(StorageFailed):
+    """A file cannot be read or written: no permission, a read-only disk, or an error of the disk.
+
+    Nothing is lost by it: mend the cause, and call again what was called.
+    """
 
 
 class TransactionEnded(ReplicaError):

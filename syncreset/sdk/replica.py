@@ -1,6 +1,5 @@
 """The replica: rows of the server on this device, to read and write offline and to sync when there is a connection."""
 
-import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Literal, Self, get_args
 import httpx
 
 from . import engine
-from .errors import LogoutRefused, ReplicaBusy, ReplicaError
+from .errors import LogoutRefused, ReplicaError, StoreDamaged
 from .reports import Backup, LedgerItem, ResetEvent, ResetOutcome, SyncReport, Unresolved
 from .reset import procedure as resetting
 from .reset.callbacks import Callbacks
@@ -21,6 +20,7 @@ from .reset.dispose import delete_backups
 from .reset.export import export_pending
 from .reset.leave import leave
 from .reset.state import reset_outcome
+from .store.faults import guarded, storage_errors
 from .store.reader import BackupView
 from .store.store import Store
 from .store.writer import Writer
@@ -52,7 +52,10 @@ class Replica(Writer):
     again, also after a restart, until they have returned once; they cannot sync.
 
     ``keep_backups`` is how many seconds backups stay that need not be recovered any more, None for ever. ``client`` is
-    an ``httpx.Client`` to send with.
+    an ``httpx.Client`` to send with. ``salvage`` looks whether the file is damaged: if it is, it is set aside as a
+    backup, and the replica goes on with what can be read of it.
+
+    Where the device's storage fails, every member raises StoreDamaged, DiskFull or StoreUnreadable.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Replica(Writer):
         on_fallback: Callable[[ResetOutcome], None] | None = None,
         on_manual: Callable[[BackupView, "Replica"], None] | None = None,
         keep_backups: float | None = KEEP_BACKUPS,
+        salvage: bool = False,
         headers: Mapping[str, str] | None = None,
         client: httpx.Client | None = None,
     ) -> None:
@@ -88,10 +92,20 @@ class Replica(Writer):
             fallback=on_fallback,
         )
         self._device = Device(
-            Path(path), mode=mode, strategy=strategy, callbacks=callbacks, keep_backups=keep_backups
+            Path(path),
+            mode=mode,
+            strategy=strategy,
+            callbacks=callbacks,
+            keep_backups=keep_backups,
+            salvage=salvage,
         )
         self._driver = HttpDriver(url, token, headers=headers, client=client)
-        self._introduce(name)
+        try:
+            with storage_errors(self.path):
+                self._introduce(name)
+        except BaseException:
+            self.close()
+            raise
 
     def _with_both(
         self, callback: Callable[[BackupView, "Replica"], None] | None
@@ -117,10 +131,12 @@ class Replica(Writer):
     @property
     def client_id(self) -> str:
         """The id by which the server knows this replica."""
-        return str(self._device.store.get("client"))
+        with storage_errors(self.path):
+            return str(self._device.store.get("client"))
 
     # -- syncing --------------------------------------------------------------------------------------------------
 
+    @guarded
     def sync(self, *, wait: bool | float = PATIENCE) -> SyncReport:
         """Push what is pending, pull what is new, and do what a reset asks.
 
@@ -131,21 +147,19 @@ class Replica(Writer):
         """
         patience = (LONG_PATIENCE if wait else 0.0) if isinstance(wait, bool) else wait
         with self._device.alone():
-            try:
-                return self._driver.run(engine.sync(self._device, patience=patience))
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error):
-                    raise
-                raise ReplicaBusy(f"another connection holds a transaction open on {self.path}") from error
+            return self._driver.run(engine.sync(self._device, patience=patience))
 
+    @guarded
     def unresolved(self) -> list[Unresolved]:
         """Changes of this replica that the server did not simply apply, the oldest first, until acknowledged."""
         return self._device.store.unresolved()
 
+    @guarded
     def acknowledge(self, *items: Unresolved | int) -> None:
         """The app or its user has seen these; they are no longer listed."""
         self._device.store.acknowledge(item if isinstance(item, int) else item.id for item in items)
 
+    @guarded
     def items(self, state: str | None = "parked") -> list[LedgerItem]:
         """The items of the ledgers of this replica's recoveries, by default those that wait for a decision.
 
@@ -156,6 +170,7 @@ class Replica(Writer):
         recoveries += self._device.journal.recoveries
         return self._driver.run(deciding.items_of(dict.fromkeys(recoveries), state))
 
+    @guarded
     def resolve(self, item: LedgerItem | Unresolved | str, keep: deciding.Keep) -> LedgerItem:
         """Decide a parked item: keep ``"client"``, ``"server"``, or ``{field: value}``. The next sync brings the row.
 
@@ -174,6 +189,7 @@ class Replica(Writer):
 
     # -- resets -------------------------------------------------------------------------------------------------
 
+    @guarded
     def reset_state(self) -> ResetOutcome | None:
         """Where a reset stands that is not through: to be shown to the user. None where there is none.
 
@@ -183,6 +199,7 @@ class Replica(Writer):
         self._device.journal.reload()
         return reset_outcome(self._device.journal, self._device.mode)
 
+    @guarded
     def retry_reset(self, *, mode: Mode | None = None) -> None:
         """Let the next sync take up what was refused, put off, or went round in circles, as if for the first time.
 
@@ -198,15 +215,23 @@ class Replica(Writer):
 
     # -- backups --------------------------------------------------------------------------------------------------
 
+    @guarded
     def backups(self) -> list[Backup]:
         """The stores that resets have set aside, the oldest first."""
         self._device.journal.reload()
         return self._device.journal.backups()
 
+    @guarded
     def open_backup(self, backup: Backup | str | PathLike[str]) -> BackupView:
-        """A backup, to read from."""
-        return BackupView(backup.path if isinstance(backup, Backup) else Path(backup))
+        """A backup, to read from; of a damaged one what can be read. Raises StoreDamaged where that is nothing."""
+        path: Path | None = backup.path if isinstance(backup, Backup) else Path(backup)
+        if path in [known.path for known in self.backups()]:
+            path = self._device.backup(path.name)
+        if path is None:
+            raise StoreDamaged(f"nothing can be read of {backup}", path=self.path)
+        return BackupView(path)
 
+    @guarded
     def delete_backup(self, backup: Backup) -> None:
         """Delete a backup's files for good. Raises ValueError for one that has yet to be recovered."""
         if backup.state == "kept":
@@ -215,6 +240,7 @@ class Replica(Writer):
             self._device.journal.reload()
             delete_backups(self._device.journal, [backup.path.name])
 
+    @guarded
     def export_pending(self, path: str | PathLike[str]) -> int:
         """Write everything unsynced, of this replica and of every backup not yet recovered, into one file.
 
@@ -224,6 +250,7 @@ class Replica(Writer):
 
     # -- the end --------------------------------------------------------------------------------------------------
 
+    @guarded
     def safe_logout(self, *, force: bool = False) -> None:
         """Sync, close the replica and delete it from this device, with its client id and all backups.
 
@@ -241,6 +268,7 @@ class Replica(Writer):
             raise refused from failure
         self._driver.close()
 
+    @guarded
     def close(self) -> None:
         """Close the store and the connections."""
         self._device.close()

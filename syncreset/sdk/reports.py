@@ -15,6 +15,7 @@ ResetState = Literal[
     "unfinished",
     "looping",
 ]
+BackupState = Literal["kept", "receipted", "discarded", "handed_over", "salvaged", "unreadable"]
 Stage = Literal[
     "noted",
     "backed_up",
@@ -87,17 +88,21 @@ class Backup:
     """A store set aside by a reset. ``created`` and ``settled`` in µs; ``settled`` is None while it is ``kept``.
 
     ``state``: ``kept`` (not yet recovered), ``receipted`` (the server holds it all: ``receipt``), ``discarded``,
-    ``handed_over`` (to the app's callback).
+    ``handed_over`` (to the app's callback), ``salvaged`` (a damaged store: what can be read of it is in the live one),
+    ``unreadable`` (nothing of it can be read).
     """
 
     path: Path
     reset: str
     reason: str
     created: int
-    state: Literal["kept", "receipted", "discarded", "handed_over"]
+    state: BackupState
     receipt: Mapping[str, Any] | None
     recovery: str | None
     settled: int | None = None
+    #: Where the file is damaged: the tables of which something could not be read. Such a file is deleted by the app
+    #: alone.
+    damaged: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +181,8 @@ class SyncReport:
     """What one sync did.
 
     ``pushed`` changes sent, ``pulled`` changes received, ``results`` the sent ones by state, ``pending`` changes left
-    to send, ``unresolved`` changes waiting to be looked at, ``resets`` those met on the way.
+    to send, ``unresolved`` changes waiting to be looked at, ``resets`` those met on the way. ``damaged``: the files
+    beside the store, or backups of it, that were found damaged since the last report; all are kept.
     """
 
     pushed: int
@@ -185,6 +191,7 @@ class SyncReport:
     pending: int
     unresolved: int
     resets: tuple[ResetOutcome, ...] = ()
+    damaged: tuple[Path, ...] = ()
 
     @property
     def reset(self) -> ResetOutcome | None:

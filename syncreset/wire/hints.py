@@ -7,7 +7,7 @@ from django.db import models
 
 from .fields.codec import encode, is_server_computed
 
-_ON_DELETE = {
+_ON_DELETE: dict[Any, str] = {
     models.CASCADE: "cascade",
     models.SET_NULL: "set_null",
     models.RESTRICT: "restrict",

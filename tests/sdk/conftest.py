@@ -15,7 +15,7 @@ from tests.support.simulated_server import SimulatedServer
 @pytest.fixture(autouse=True)
 def _fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr("syncreset.sdk.store.store.SYNCHRONOUS", "OFF")
+    monkeypatch.setattr("syncreset.sdk.store.connection.SYNCHRONOUS", "OFF")
 
 
 @pytest.fixture

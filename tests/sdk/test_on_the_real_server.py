@@ -162,3 +162,31 @@ def test_a_device_that_comes_back_after_the_deadline_is_recovered(
     assert age_of(dog) == 9
     assert [backup.state for backup in phone.backups()] == ["receipted"]
     assert phone.reset_state() is None
+
+
+def test_a_salvaged_store_goes_on_as_a_client_of_its_own(
+    server: RealServer, dog: Dog, tmp_path: Path
+) -> None:
+    path = tmp_path / "field.db"
+    with Replica(path, URL, "token", client=online(server)) as replica:
+        replica.sync()
+        for age in (6, 7, 8):
+            replica.update("shelters.dog", dog.pk, age=age)
+            replica.sync()
+        replica.update("shelters.dog", dog.pk, age=9)
+        (page,) = replica.connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = '_syncreset_staging'"
+        ).fetchone()
+        before = replica.client_id
+    with path.open("rb+") as content:
+        content.seek((page - 1) * 4096)
+        content.write(b"\xff" * 4096)
+
+    with Replica(path, URL, "token", client=online(server), salvage=True) as replica:
+        replica.sync()
+
+        assert age_of(dog) == 9
+        assert (replica.pending(), replica.unresolved()) == (0, [])
+        assert replica.client_id != before
+        assert str(Client.objects.get(pk=replica.client_id).copy_of_id) == before
+        assert [(backup.state, backup.damaged) for backup in replica.backups()] == [("salvaged", ())]

@@ -179,8 +179,9 @@ def _header(value: dict[str, Any]) -> Header:
         raise InvalidSnapshot(f"the header: {error.detail}") from error
     if not all(_is_word(model) and abs(at) < 2**63 for model, at in last_synced.items()):
         raise InvalidSnapshot("the header's last_synced is not of model names and times of 64 bits")
-    if not isinstance(value.get("full", True), bool):
-        raise InvalidSnapshot("the header's full is neither true nor false")
+    for name, default in (("full", True), ("damaged", False)):
+        if not isinstance(value.get(name, default), bool):
+            raise InvalidSnapshot(f"the header's {name} is neither true nor false")
     return Header(
         client=value["client"],
         reset=value["reset"],
@@ -189,6 +190,7 @@ def _header(value: dict[str, Any]) -> Header:
         strategy=value["strategy"],
         last_synced=last_synced,
         full=value.get("full", True),
+        damaged=value.get("damaged", False),
         created=created,
         client_time=client_time,
     )

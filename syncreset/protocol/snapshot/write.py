@@ -44,6 +44,7 @@ def write_snapshot(target: BinaryIO | Writable, header: Header, lines: Iterable[
             "strategy": header.strategy,
             "last_synced": dict(header.last_synced),
             "full": header.full,
+            "damaged": header.damaged,
             "created": header.created,
             "client_time": header.client_time,
         }

@@ -1,8 +1,12 @@
 """Backups: setting a store aside, opening the next, and writing what the backups hold into one snapshot."""
 
 import sqlite3
+import uuid
+from contextlib import closing
 from pathlib import Path
 
+from ..errors import StoreDamaged
+from ..store.faults import is_busy, storage_errors
 from ..store.steps import seal_steps
 from ..store.store import Store
 from ..sync.outbox import carry_refused
@@ -28,53 +32,67 @@ def name_backup(store: Path, reset: str, noted: int) -> str:
 def set_aside(store: Path, backup: Path) -> None:
     """Seal the store and move it to the backup's path. May be repeated after a kill anywhere in it."""
     if store.exists() and not backup.exists():
-        opened = Store(store)
         try:
-            if not opened.sealed():
-                seal_steps(opened)
-            opened.seal()
-            _fold_journal(opened.connection)
-        finally:
-            opened.close()
+            _seal(store)
+        except StoreDamaged:
+            # It goes as it is: what can be read of it is found out once it is a backup.
+            files.remove(store.with_name(store.name + "-shm"))
         files.move_away(store, backup)
     files.move_away(store.with_name(store.name + "-wal"), backup.with_name(backup.name + "-wal"))
     files.remove(store.with_name(store.name + "-shm"))
 
 
-def _fold_journal(connection: sqlite3.Connection) -> None:
+def _seal(store: Path) -> None:
+    opened = Store(store)
+    try:
+        with storage_errors(store):
+            if not opened.sealed():
+                seal_steps(opened)
+            opened.seal()
+            fold_journal(opened.connection)
+    finally:
+        opened.close()
+
+
+def fold_journal(connection: sqlite3.Connection) -> None:
     """Make the store one single file, unless somebody else has it open: then its ``-wal`` moves along."""
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.execute("PRAGMA busy_timeout = 0")
     try:
         connection.execute("PRAGMA journal_mode = DELETE").fetchall()
     except sqlite3.OperationalError as error:
-        if "locked" not in str(error):
+        if not is_busy(error):
             raise
 
 
-def renew(store: Path, backup: Path, *, keep_schema: bool) -> Store:
+def renew(store: Path, backup: Path | None, *, client: str | None, keep_schema: bool) -> None:
     """A new store in the place of the one set aside, for the same client. May be repeated after a kill.
 
-    With ``keep_schema`` its tables are there at once, so that the app goes on writing while it downloads.
+    ``backup`` is the file to read the old one from, None where nothing can be read; then it is the ``client`` that is
+    named, or a new one. With ``keep_schema`` its tables are there at once, so that the app goes on writing while it
+    downloads.
     """
-    old, new = Store(backup, read_only=True), Store(store)
-    try:
-        with new.transaction():
-            if new.get("client") is None:
-                new.put(**{name: old.get(name) for name in NAMES if old.get(name) is not None})
-                clock = old.connection.execute('SELECT "offset", last FROM _syncreset_clock').fetchone()
-                new.connection.execute('UPDATE _syncreset_clock SET "offset" = ?, last = ?', clock)
-                _carry_unresolved(old, new)
-                carry_refused(old, new)
-                _carry_counted(old, new)
-                if keep_schema:
-                    new.adopt_schema(old.schema)
-    except BaseException:
-        new.close()
-        raise
-    finally:
-        old.close()
-    return new
+    if store.exists() and store.stat().st_size == 0:
+        files.remove(store)
+    with closing(Store(store)) as new, new.transaction():
+        if new.get("client") is not None:
+            return
+        if backup is not None:
+            with closing(Store(backup, read_only=True)) as old:
+                _carry(old, new, keep_schema=keep_schema)
+        if new.get("client") is None:
+            new.put(client=client or str(uuid.uuid4()), registered=False)
+
+
+def _carry(old: Store, new: Store, *, keep_schema: bool) -> None:
+    new.put(**{name: old.get(name) for name in NAMES if old.get(name) is not None})
+    clock = old.connection.execute('SELECT "offset", last FROM _syncreset_clock').fetchone()
+    new.connection.execute('UPDATE _syncreset_clock SET "offset" = ?, last = ?', clock)
+    _carry_unresolved(old, new)
+    carry_refused(old, new)
+    _carry_counted(old, new)
+    if keep_schema:
+        new.adopt_schema(old.schema)
 
 
 def _carry_unresolved(old: Store, new: Store) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import CallbackFailed
 from ..reports import ResetEvent, ResetOutcome
 from ..store.store import Store
-from .journal import PendingCallback
+from .entries import PendingCallback
 
 
 @dataclass(frozen=True, kw_only=True)

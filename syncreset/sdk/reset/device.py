@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import ReplicaBusy, ReplicaClosed
+from ..errors import ReplicaBusy, ReplicaClosed, StoreDamaged
 from ..reports import ResetEvent, Stage
+from ..store.faults import storage_errors
 from ..store.steps import doubt_if_copied, seal_steps
 from ..store.store import Store
-from . import backup
+from . import backup, damaged
 from .callbacks import Callbacks
 from .dispose import delete_everything
-from .journal import Journal, ResetPlan
+from .entries import ResetPlan
+from .journal import Journal
 
 #: Seconds to wait for another sync of the same replica to end.
 LOCK_TIMEOUT = 5.0
@@ -34,6 +36,7 @@ class Device:
         strategy: str | None,
         callbacks: Callbacks,
         keep_backups: float | None,
+        salvage: bool = False,
     ) -> None:
         self.path = path
         self.mode = mode
@@ -42,30 +45,63 @@ class Device:
         #: Seconds that a settled backup is kept; None: for ever.
         self.keep_backups = keep_backups
         self.lock = path.with_name(path.name + ".lock")
-        self.journal = Journal(path)
         self.closed = False
         self._holds_lock = False
-        if self.journal.plan is not None and self.journal.plan.step in ("set_aside", "renew"):
-            with self.alone():
-                self.settle()
-        self._store = self._open()
+        with storage_errors(path):
+            self.journal = Journal(path)
+            self.mend_journal()
+            plan = self.journal.plan
+            if self.journal.salvaging is not None or (
+                plan is not None and plan.step in ("set_aside", "renew")
+            ):
+                with self.alone():
+                    self.settle()
+            self._store = self._salvaged() if salvage else self._open()
+
+    def _salvaged(self) -> Store:
+        """The store; where it is damaged, a new one with what can be read of it."""
+        try:
+            if not self.path.exists() or not damaged.is_damaged(self.path):
+                return self._open()
+        except StoreDamaged:
+            # What no check of the pages tells, as a value that cannot be read.
+            pass
+        with self.alone():
+            self.journal.reload()
+            damaged.salvage_store(self.path, self.journal)
+        return self._open()
+
+    def mend_journal(self) -> None:
+        """Keep what can be read of a damaged journal, and take up the backups that it has lost."""
+        if damaged.needs_mending(self.journal):
+            with self.alone(within=True):
+                self.journal.reload()
+                if damaged.needs_mending(self.journal):
+                    damaged.mend(self.path, self.journal, mode=self.mode, strategy=self.strategy)
 
     def _open(self) -> Store:
         """The store, or a new one in the place of one whose user was leaving: that is finished first."""
         store = Store(self.path)
-        if not store.sealed():
-            with store.transaction():
-                seal_steps(store)
-                doubt_if_copied(store)
-            return store
+        try:
+            if not store.sealed():
+                with store.transaction():
+                    seal_steps(store)
+                    doubt_if_copied(store)
+                return store
+        except BaseException:
+            store.close()
+            raise
         store.close()
         with self.alone(within=True):
             self.settle()
             store = Store(self.path)
-            if store.sealed():
+            if store.sealed() and store.get("leaving"):
                 store.close()
                 delete_everything(self.path, self.journal)
-                store = Store(self.path)
+                return Store(self.path)
+            if store.sealed():
+                # It was about to become the backup of a reset that the journal has lost.
+                store.unseal()
         return store
 
     @property
@@ -73,11 +109,12 @@ class Device:
         """The open store. Opened anew where somebody else's reset has replaced the file. Raises ReplicaClosed."""
         if self.closed:
             raise ReplicaClosed(f"the replica of {self.path} was closed")
-        if self._store.replaced():
-            self._store.close()
-            with self.alone(within=True):
-                self.settle()
-            self._store = self._open()
+        with storage_errors(self.path):
+            if self._store.closed or self._store.replaced():
+                self._store.close()
+                with self.alone(within=True):
+                    self.settle()
+                self._store = self._open()
         return self._store
 
     def close(self) -> None:
@@ -98,12 +135,18 @@ class Device:
             return
         if self._holds_lock:
             raise ReplicaBusy(f"{self.path} is being synced: a callback cannot sync it")
-        lock = sqlite3.connect(self.lock, isolation_level=None, timeout=LOCK_TIMEOUT)
+        with storage_errors(self.lock):
+            lock = sqlite3.connect(self.lock, isolation_level=None, timeout=LOCK_TIMEOUT)
         try:
             try:
-                lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
+                with storage_errors(self.lock):
+                    lock.execute("BEGIN EXCLUSIVE")
+            except ReplicaBusy as error:
                 raise ReplicaBusy(f"{self.path} is being synced by another thread or process") from error
+            except StoreDamaged:
+                # It holds nothing, so that nothing is lost: the next call makes it anew.
+                self.lock.unlink(missing_ok=True)
+                raise
             self._holds_lock = True
             yield
         finally:
@@ -113,13 +156,20 @@ class Device:
     def settle(self) -> None:
         """Take the steps of a reset that need no server: until there is a store again. Repeats what was interrupted."""
         self.journal.reload()
+        if self.journal.salvaging is not None:
+            damaged.salvage_store(self.path, self.journal)
         plan = self.journal.plan
         if plan is not None and plan.step == "set_aside":
             backup.set_aside(self.path, self.journal.path(plan.backup))
             plan = self.advance(plan, step="renew")
         if plan is not None and plan.step == "renew":
-            keep_schema = plan.reason != "schema_incompatible"
-            backup.renew(self.path, self.journal.path(plan.backup), keep_schema=keep_schema).close()
+            record = self.journal.record(plan.backup)
+            backup.renew(
+                self.path,
+                damaged.to_renew_from(self.journal, record),
+                client=record.client,
+                keep_schema=plan.reason != "schema_incompatible",
+            )
             self.advance(plan, step="bootstrap")
 
     def set_store_aside(self) -> None:
@@ -133,6 +183,11 @@ class Device:
         changed = ResetPlan(**{**plan.__dict__, **changes})
         self.journal.advance(changed)
         return changed
+
+    def backup(self, name: str) -> Path | None:
+        """The file to read a backup from, None where nothing of it can be read."""
+        with self.alone(within=True):
+            return damaged.readable(self.journal, name, self.store)
 
     def tell(self, stage: Stage, plan: ResetPlan, **details: Any) -> None:
         """Tell the app's listeners. Raises CallbackFailed if one raises."""
@@ -154,6 +209,8 @@ class Device:
         """
         due = [callback for callback in self.journal.pending_callbacks if callback.callback in kinds]
         for callback in due:
-            self.callbacks.call(callback, self.journal.path(callback.backup), self.store)
+            path = self.backup(callback.backup)
+            if path is not None or callback.callback == "fallback":
+                self.callbacks.call(callback, path or self.journal.path(callback.backup), self.store)
             self.journal.called_back(callback)
         return bool(due)

@@ -1,5 +1,6 @@
 """Deleting what is done with: backups whose time is over, and the whole replica when its user leaves."""
 
+import glob
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -7,7 +8,10 @@ from . import files
 from .journal import Journal
 
 #: What may stand beside a store, or a backup, of the same name.
-SUFFIXES = (".snapshot.new", ".snapshot", "-shm", "-wal", "")
+SUFFIXES = (
+    *(".snapshot.new", ".snapshot", ".salvaged.new-shm", ".salvaged.new-wal", ".salvaged.new", ".salvaged"),
+    *("-shm", "-wal", ""),
+)
 
 
 def delete_backups(journal: Journal, names: Iterable[str]) -> None:
@@ -21,8 +25,15 @@ def delete_backups(journal: Journal, names: Iterable[str]) -> None:
 
 
 def dispose_of_old(journal: Journal, *, before: int) -> None:
-    """Delete the backups settled before a time (µs) that nothing depends on any more."""
-    old = [record for record in journal.records if record.given_up and (record.settled or before) < before]
+    """Delete the backups settled before a time (µs) that nothing depends on any more. Damaged ones stay.
+
+    Of a damaged one somebody may yet read what the SDK cannot.
+    """
+    old = [
+        record
+        for record in journal.records
+        if record.given_up and record.damaged is None and (record.settled or before) < before
+    ]
     delete_backups(journal, [record.name for record in old])
 
 
@@ -33,5 +44,7 @@ def delete_everything(store: Path, journal: Journal) -> None:
     """
     delete_backups(journal, [record.name for record in journal.records])
     journal.delete()
+    for damaged in store.parent.glob(f"{glob.escape(store.name)}.resets.damaged-*"):
+        files.remove(damaged)
     for suffix in (".resets.new", *SUFFIXES):
         files.remove(store.with_name(store.name + suffix))

@@ -1,5 +1,6 @@
 """Everything unsynced of a replica in one file: what a user may carry to the operator where no sync gets through."""
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from ...protocol.snapshot.write import write_snapshot
@@ -18,9 +19,13 @@ def export_pending(device: Device, target: Path) -> int:
     with device.alone(within=True):
         device.journal.reload()
         plan = device.journal.plan
-        paths = [*(device.journal.path(record.name) for record in device.journal.kept()), device.path]
-        stores = [Store(path, read_only=True) for path in paths]
-        try:
+        with ExitStack() as opened:
+            kept = [device.backup(record.name) for record in device.journal.kept()]
+            stores = [
+                opened.enter_context(closing(Store(path, read_only=True)))
+                for path in (*kept, device.path)
+                if path is not None
+            ]
             stores[-1].connection.execute("BEGIN")
             at = stores[-1].corrected_now()
             header = backup.header_of(
@@ -31,11 +36,8 @@ def export_pending(device: Device, target: Path) -> int:
                 created=at,
                 client_time=at,
             )
-            draft = target.with_name(target.name + ".new")
+            draft = opened.enter_context(files.draft_of(target))
             with draft.open("wb") as content:
                 counts = write_snapshot(content, header, backup.lines_of_stores(stores, [], full=False))
             files.move(draft, target)
-        finally:
-            for store in stores:
-                store.close()
     return counts.rows + counts.tombstones

@@ -1,10 +1,9 @@
 """The few file operations of a reset, each atomic, so that a kill falls before or after it and never within."""
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 
 def move(source: Path, target: Path) -> None:
@@ -27,21 +26,30 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file, or None where there is no file."""
+def read(path: Path) -> bytes | None:
+    """The content of a file, or None where there is no file."""
     try:
-        content = path.read_text("utf-8")
+        return path.read_bytes()
     except FileNotFoundError:
         return None
-    value: dict[str, Any] = json.loads(content)
-    return value
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace a file's content by an object, atomically and durably."""
+def write(path: Path, content: bytes) -> None:
+    """Replace a file's content, atomically and durably. What does not fit on the disk leaves nothing behind."""
+    with draft_of(path) as draft:
+        draft.write_bytes(content)
+        move(draft, path)
+
+
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """A path beside another one, to be moved there once it is complete; removed where that fails."""
     draft = path.with_name(path.name + ".new")
-    draft.write_text(json.dumps(value, indent=1), "utf-8")
-    move(draft, path)
+    try:
+        yield draft
+    except OSError:
+        remove(draft)
+        raise
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1,147 +1,36 @@
 """What a replica must remember beside its store: the reset under way, the backups, what the app is still to be told.
 
-One small JSON file next to the store, replaced atomically: each step of a reset is written here before it is taken.
+One small file next to the store, replaced atomically: each step of a reset is written here before it is taken. Where
+the file is damaged, what can be read of it holds, and the file is kept under another name.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+import glob
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from ..reports import Backup
-from .files import read_json, remove, write_json
+from ...protocol.clock import now
+from ..reports import Backup, BackupState
+from . import files
+from .entries import (
+    Completed,
+    Halt,
+    PendingCallback,
+    Postponed,
+    Record,
+    ResetPlan,
+    plan_of,
+    record_from,
+    record_of,
+)
+from .journal_file import Entry, read_entries, write_entries
 
-ENTRIES = ("plan", "records", "completed", "postponed", "halt", "pending_callbacks", "recoveries")
+T = TypeVar("T")
 
-#: The step to take next. Taking one again after a kill does no harm.
-Stage = Literal[
-    "set_aside", "renew", "bootstrap", "hand_over", "write", "upload", "refused", "wait", "finish"
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SnapshotFile:
-    """The snapshot as written, at ``written`` (µs): its file, what the receipt must say, which backups it covers.
-
-    ``outlived`` are the deletions that it leaves out: of rows with unsynced edits in an older backup.
-    """
-
-    name: str
-    sha256: str
-    size: int
-    rows: int
-    tombstones: int
-    covers: tuple[str, ...]
-    written: int
-    outlived: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResetPlan:
-    """A reset under way, as the journal keeps it. Times in µs."""
-
-    reset: str
-    #: Why the server ordered it.
-    reason: str
-    #: What becomes of the unsynced changes.
-    mode: str
-    #: What the app asks the recovery to use; None leaves it to the snapshot.
-    strategy: str | None
-    #: The modes that the server allows.
-    allowed: tuple[str, ...]
-    #: Where the snapshot goes.
-    upload: str | None
-    #: Whether the snapshot must have every row.
-    full: bool
-    #: When the order was noted.
-    noted: int
-    #: The file name of the store that was set aside.
-    backup: str
-    #: How often this very reset began since the server last showed that it knew of a bootstrap of it.
-    begun: int = 1
-    #: How often the server turned out not to know the reset or its recovery.
-    forgotten: int = 0
-    #: How often the snapshot was sent again because the server had lost it.
-    resent: int = 0
-    #: What is to be done next.
-    step: Stage = "set_aside"
-    #: The snapshot's file, once it is written.
-    snapshot: SnapshotFile | None = None
-    #: The upload that has been created.
-    location: str | None = None
-    #: The algorithm for the pieces of the upload.
-    checksum: str | None = None
-    #: The server's recovery, once the snapshot has arrived.
-    recovery: str | None = None
-    #: The ledger's items by state.
-    totals: Mapping[str, int] = field(default_factory=dict)
-    #: What the server says that it has received.
-    receipt: Mapping[str, Any] | None = None
-    #: Why the server refused, and when it last did.
-    problem: Mapping[str, Any] | None = None
-    refused: int = 0
-    #: How it ended.
-    outcome: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """One backup, as ``Backup`` with a file name."""
-
-    name: str
-    reset: str
-    reason: str
-    created: int
-    state: Literal["kept", "receipted", "discarded", "handed_over"] = "kept"
-    receipt: Mapping[str, Any] | None = None
-    recovery: str | None = None
-    settled: int | None = None
-    #: Whether the server is to be healed from it, so that the snapshot must hold every row of it.
-    full: bool = False
-    #: Whether a pull has ended since the receipt came: its checkpoint proves that the server keeps what it has.
-    proven: bool = False
-
-    @property
-    def given_up(self) -> bool:
-        """Whether nothing depends on the backup any more."""
-        return self.state != "kept" and (self.state != "receipted" or self.proven)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Completed:
-    """The reset done last; ``begun`` as in its plan."""
-
-    reset: str
-    begun: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Postponed:
-    """A reset that the server has ordered for later. Times in µs by the device's clock."""
-
-    reset: str
-    reason: str
-    noted: int
-    until: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Halt:
-    """A reset that is not begun, for it goes round in circles. After ``until`` (µs), if any, another one may be."""
-
-    reset: str
-    reason: str
-    detail: str
-    until: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PendingCallback:
-    """A callback that has yet to return. ``before`` and ``after`` get the backup, ``fallback`` the outcome."""
-
-    callback: Literal["before", "after", "fallback"]
-    backup: str
-    outcome: Mapping[str, Any] | None = None
+#: The entries that are lists, written line by line, and those that are one object or none. What matters most is first.
+LISTS = ("records", "pending_callbacks", "recoveries", "untold")
+SINGLE = ("salvaging", "plan", "completed", "postponed", "halt")
 
 
 class Journal:
@@ -154,24 +43,67 @@ class Journal:
 
     def reload(self) -> None:
         """Read what another process may have written."""
-        value = read_json(self._path) or {}
-        plan, completed = value.get("plan"), value.get("completed")
-        postponed, halt = value.get("postponed"), value.get("halt")
-        self.plan: ResetPlan | None = None if plan is None else _plan(plan)
-        self.records = tuple(Record(**record) for record in value.get("records", ()))
-        self.completed: Completed | None = None if completed is None else Completed(**completed)
-        self.postponed: Postponed | None = None if postponed is None else Postponed(**postponed)
-        self.halt: Halt | None = None if halt is None else Halt(**halt)
-        self.pending_callbacks = tuple(
-            PendingCallback(**pending) for pending in value.get("pending_callbacks", ())
-        )
-        #: The recoveries, the oldest first, whose ledgers may have something to decide. They outlive their backups.
-        self.recoveries = tuple(str(recovery) for recovery in value.get("recoveries", ()))
+        entries, content, whole = read_entries(self._path)
+        #: The content of the file where something of it could not be read.
+        self._damaged = None if whole else content
 
-    def begin(self, plan: ResetPlan) -> None:
-        """A reset is to be done, with a new backup."""
+        def every(name: str, read: Callable[[Any], T]) -> tuple[T, ...]:
+            values = []
+            for entry, value in entries:
+                try:
+                    values += [read(value)] if entry == name else []
+                except (KeyError, TypeError, ValueError):
+                    self._damaged = content
+            return tuple(values)
+
+        def only(name: str, read: Callable[[Any], T]) -> T | None:
+            return next(iter(every(name, read)), None)
+
+        self.records = every("records", record_from)
+        self.pending_callbacks = every("pending_callbacks", lambda value: PendingCallback(**value))
+        #: The recoveries, the oldest first, whose ledgers may have something to decide. They outlive their backups.
+        self.recoveries = every("recoveries", str)
+        #: The files that were found damaged since the app was last told of such.
+        self.untold = every("untold", str)
+        #: The backup that a damaged store is becoming.
+        self.salvaging: str | None = only("salvaging", str)
+        self.plan: ResetPlan | None = only("plan", plan_of)
+        self.completed: Completed | None = only("completed", lambda value: Completed(**value))
+        self.postponed: Postponed | None = only("postponed", lambda value: Postponed(**value))
+        self.halt: Halt | None = only("halt", lambda value: Halt(**value))
+
+    def found(self) -> tuple[Record, ...]:
+        """The backups beside the store that no entry names, the oldest first."""
+        known = {record.name for record in self.records}
+        names = [path.name for path in self._store.parent.glob(f"{glob.escape(self._store.name)}.backup-*")]
+        records = [record_of(name, self._store.name) for name in names if name not in known]
+        return tuple(sorted((each for each in records if each is not None), key=lambda each: each.created))
+
+    @property
+    def damaged(self) -> bool:
+        """Whether something of the file could not be read."""
+        return self._damaged is not None
+
+    def mend(self, found: Iterable[Record], plan: ResetPlan | None) -> None:
+        """Take up backups that no entry names, go on from ``plan``, and set a damaged journal aside."""
+        known = tuple(found)
+        before = tuple(PendingCallback(callback="before", backup=record.name) for record in known)
+        self._write(
+            records=tuple(sorted((*self.records, *known), key=lambda record: record.created)),
+            pending_callbacks=(*self.pending_callbacks, *before),
+            untold=(*self.untold, *(record.name for record in known)),
+            plan=plan,
+        )
+
+    def begin(self, plan: ResetPlan, client: str | None) -> None:
+        """A reset is to be done, with a new backup of a client's store."""
         record = Record(
-            name=plan.backup, reset=plan.reset, reason=plan.reason, created=plan.noted, full=plan.full
+            name=plan.backup,
+            reset=plan.reset,
+            reason=plan.reason,
+            created=plan.noted,
+            full=plan.full,
+            client=client,
         )
         self._write(
             plan=plan,
@@ -264,6 +196,44 @@ class Journal:
             ),
         )
 
+    def begin_salvage(self, record: Record) -> None:
+        """The store is damaged, and is to become this backup."""
+        self._write(records=(*self.records, record), salvaging=record.name)
+
+    def end_salvage(self) -> None:
+        """There is a store again."""
+        self._write(salvaging=None)
+
+    def note_damage(self, name: str, tables: tuple[str, ...], state: BackupState | None) -> None:
+        """A backup was found damaged, and some tables could not be read wholly. ``state`` where it changes by that."""
+        self._write(
+            records=tuple(
+                replace(record, damaged=tables, state=state or record.state)
+                if record.name == name
+                else record
+                for record in self.records
+            ),
+            untold=(*(each for each in self.untold if each != name), name),
+        )
+
+    def read_again(self) -> None:
+        """What could not be read is looked at once more: the disk may have been mended."""
+        self._write(
+            records=tuple(
+                replace(record, state="kept", damaged=None) if record.state == "unreadable" else record
+                for record in self.records
+            )
+        )
+
+    def told(self) -> None:
+        """The app knows which files were damaged."""
+        if self.untold:
+            self._write(untold=())
+
+    def record(self, name: str) -> Record:
+        """What is known of a backup. Raises KeyError for a name that is none's."""
+        return {record.name: record for record in self.records}[name]
+
     def kept(self) -> tuple[Record, ...]:
         """The backups that nobody has taken over yet, the oldest first."""
         return tuple(record for record in self.records if record.state == "kept")
@@ -301,34 +271,30 @@ class Journal:
                 receipt=record.receipt,
                 recovery=record.recovery,
                 settled=record.settled,
+                damaged=record.damaged,
             )
             for record in self.records
         ]
 
     def delete(self) -> None:
         """Remove the journal itself; what it names must be gone."""
-        remove(self._path)
+        files.remove(self._path)
         self.reload()
 
     def _write(self, **changes: Any) -> None:
         """Change entries: on the disk first, so that nothing is done that the disk does not know of."""
-        entries = {name: changes.get(name, getattr(self, name)) for name in ENTRIES}
-        write_json(
-            self._path, {"format": "syncreset-resets/1"} | {name: _plain(entries[name]) for name in ENTRIES}
-        )
+        if self._damaged is not None:
+            aside = self._path.with_name(f"{self._path.name}.damaged-{now()}")
+            files.write(aside, self._damaged)
+            changes["untold"] = (*changes.get("untold", self.untold), aside.name)
+        entries = {name: changes.get(name, getattr(self, name)) for name in (*LISTS, *SINGLE)}
+        lines: list[Entry] = [(name, _plain(each)) for name in LISTS for each in entries[name]]
+        lines += [(name, _plain(entries[name])) for name in SINGLE if entries[name] is not None]
+        write_entries(self._path, lines)
+        self._damaged = None
         for name, entry in changes.items():
             setattr(self, name, entry)
 
 
 def _plain(entry: Any) -> Any:
-    if isinstance(entry, tuple):
-        return [each if isinstance(each, str) else asdict(each) for each in entry]
-    return None if entry is None else asdict(entry)
-
-
-def _plan(value: dict[str, Any]) -> ResetPlan:
-    snapshot = value["snapshot"]
-    if snapshot is not None:
-        outlived = tuple((model, pk) for model, pk in snapshot["outlived"])
-        snapshot = SnapshotFile(**{**snapshot, "covers": tuple(snapshot["covers"]), "outlived": outlived})
-    return ResetPlan(**{**value, "allowed": tuple(value["allowed"]), "snapshot": snapshot})
+    return entry if isinstance(entry, str) else asdict(entry)

@@ -19,10 +19,15 @@ def leave(device: Device, *, force: bool) -> None:
         with store.transaction():
             pending = pending_changes(store)
             held = {device.journal.path(record.name) for record in device.journal.held()}
-            backups = [backup for backup in device.journal.backups() if backup.path in held]
+            backups = [
+                backup
+                for backup in device.journal.backups()
+                if backup.path in held or (backup.state == "unreadable" and backup.path.exists())
+            ]
             unresolved = [item for item in store.unresolved() if item.item is None]
             if not force and (pending or backups or unresolved):
                 raise LogoutRefused(pending=pending, backups=backups, unresolved=unresolved)
+            store.put(leaving=True)
             store.seal()
         device.close()
         delete_everything(device.path, device.journal)

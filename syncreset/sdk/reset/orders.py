@@ -14,7 +14,7 @@ from ..sync.tally import Tally
 from ..transport.messages import Exchange
 from . import procedure as resetting
 from .device import Device
-from .journal import Halt, Postponed
+from .entries import Halt, Postponed
 from .state import reset_outcome
 from .upload import state_of
 

@@ -16,7 +16,7 @@ from ..sync.tally import Tally
 from ..transport.messages import Exchange, Request, check, member
 from . import backup, files
 from .device import Device
-from .journal import ResetPlan, Stage
+from .entries import ResetPlan, Stage
 from .state import outcome_of
 from .upload import ResetForgotten, offset_of, recovery_of, snapshot_of, state_of, upload, write
 
@@ -61,7 +61,8 @@ def begin(device: Device, problem: Mapping[str, Any], *, begun: int) -> None:
             noted=noted,
             backup=backup.name_backup(device.path, reset, noted),
             begun=begun,
-        )
+        ),
+        client=device.store.get("client"),
     )
 
 
@@ -84,11 +85,12 @@ def prepare(device: Device) -> None:
 
 def note_proven(device: Device) -> None:
     """A pull has ended that began after all receipts had come: nothing depends on their backups any more."""
-    unproven = [device.journal.path(record.name) for record in device.journal.unproven()]
+    unproven = [record.name for record in device.journal.unproven()]
     if unproven:
+        paths = [device.backup(name) for name in unproven]
         with device.store.transaction():
-            for path in unproven:
-                if path.exists():
+            for path in paths:
+                if path is not None:
                     backup.carry_recovered(path, device.store)
         device.journal.proven()
 
@@ -211,8 +213,11 @@ def _hand_over(device: Device, plan: ResetPlan) -> ResetPlan:
     for record in device.journal.kept():
         if record.name in store.get("handed_over", []):
             continue
+        path = device.backup(record.name)
+        if path is None:
+            continue
         with store.transaction():
-            device.callbacks.hand_over(device.journal.path(record.name), store)
+            device.callbacks.hand_over(path, store)
             store.put(handed_over=[*store.get("handed_over", []), record.name])
     return device.advance(plan, step="finish", outcome="handed_over")
 
@@ -370,6 +375,7 @@ def retry(device: Device, mode: str | None) -> None:
     Raises ValueError for a mode where no reset is under way, ResetModeNotAllowed where the server does not allow it.
     """
     device.journal.allow_again()
+    device.journal.read_again()
     plan = device.journal.plan
     if plan is None:
         if mode is not None:

@@ -1,8 +1,10 @@
 """What the backups hold, written as one snapshot."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 from ...protocol.changes import ROW_CLOCK, Row
@@ -19,7 +21,7 @@ from ...protocol.snapshot.lines import (
     UpdateLine,
 )
 from ...protocol.snapshot.write import write_snapshot
-from ...protocol.strict_json import loads
+from ..store.faults import loaded
 from ..store.marks import UNKNOWN, Marks
 from ..store.schema import ModelSchema
 from ..store.steps import open_step, steps_of
@@ -27,7 +29,8 @@ from ..store.store import Store
 from ..store.values import step_between
 from ..sync.outbox import PROVEN, may_be_null, refused_changes
 from . import files
-from .journal import Journal, ResetPlan, SnapshotFile
+from .entries import Record, ResetPlan, SnapshotFile
+from .journal import Journal
 from .overlay import overlay
 
 
@@ -46,27 +49,33 @@ class _Digesting:
 
 
 def write_snapshot_file(
-    journal: Journal, plan: ResetPlan, strategy: str | None, device_time: int
+    journal: Journal,
+    plan: ResetPlan,
+    sources: Sequence[tuple[Record, Path]],
+    strategy: str | None,
+    device_time: int,
 ) -> SnapshotFile:
     """Write what all unrecovered backups hold into one file beside the newest of them.
 
-    ``device_time`` (µs) is on the clock that the stores' times are on.
+    ``sources`` are the backups, the oldest first, with the files to read them from. ``device_time`` (µs) is on the
+    clock that the stores' times are on.
     """
-    held = journal.held()
+    held = [record for record, _ in sources]
     names = tuple(record.name for record in held)
     target = journal.path(plan.backup + ".snapshot")
-    stores = [Store(journal.path(name), read_only=True) for name in names]
-    try:
+    with ExitStack() as opened:
+        stores = [opened.enter_context(closing(Store(path, read_only=True))) for _, path in sources]
         full = plan.full or any(record.full for record in held) or strategy in ("by_object", "overwrite")
         header = header_of(
             stores,
             reset=plan.reset,
             strategy=strategy,
             full=full,
+            damaged=any(record.damaged is not None for record in held),
             created=plan.noted,
             client_time=device_time,
         )
-        draft = target.with_name(target.name + ".new")
+        draft = opened.enter_context(files.draft_of(target))
         with draft.open("wb") as content:
             digesting = _Digesting(content)
             outlived: list[tuple[str, str]] = []
@@ -75,9 +84,6 @@ def write_snapshot_file(
                 digesting, header, lines_of_stores(stores, outlived, full=full, diverged=diverged)
             )
         files.move(draft, target)
-    finally:
-        for store in stores:
-            store.close()
     return SnapshotFile(
         name=target.name,
         sha256=digesting.digest.hexdigest(),
@@ -91,9 +97,19 @@ def write_snapshot_file(
 
 
 def header_of(
-    stores: list[Store], *, reset: str, strategy: str | None, full: bool, created: int, client_time: int
+    stores: list[Store],
+    *,
+    reset: str,
+    strategy: str | None,
+    full: bool,
+    created: int,
+    client_time: int,
+    damaged: bool = False,
 ) -> Header:
-    """The first line of a snapshot of several stores of one replica, the newest last. Times in µs."""
+    """The first line of a snapshot of several stores of one replica, the newest last. Times in µs.
+
+    One of ``damaged`` stores is not full: what is missing because it cannot be read was not deleted.
+    """
     newest = stores[-1]
     synced = [store.get("synced_at") for store in stores if store.get("synced_at") is not None]
     return Header(
@@ -103,7 +119,8 @@ def header_of(
         checkpoint=_checkpoint(stores),
         strategy=strategy or DEFAULT_STRATEGY,
         last_synced=dict.fromkeys(newest.schema.models, min(synced, default=0)),
-        full=full,
+        full=full and not damaged,
+        damaged=damaged,
         created=created,
         client_time=client_time,
     )
@@ -207,7 +224,7 @@ def _base_in_flight(store: Store, model: str, pk: str) -> int | None:
         "SELECT body FROM _syncreset_outbox WHERE model = ? AND pk = ? AND acked <> ? ORDER BY seq DESC",
         (model, pk, PROVEN),
     ).fetchone()
-    return None if found is None else max(loads(found[0].encode("ascii"))["clocks"].values())
+    return None if found is None else max(loaded(found[0])["clocks"].values())
 
 
 def _row_line(

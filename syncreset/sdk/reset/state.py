@@ -1,7 +1,8 @@
 """How far a reset is, as the app is shown it: from the journal alone, without asking anybody."""
 
 from ..reports import ResetOutcome, ResetState
-from .journal import Journal, ResetPlan
+from .entries import ResetPlan
+from .journal import Journal
 
 
 def outcome_of(journal: Journal, plan: ResetPlan, state: ResetState) -> ResetOutcome:

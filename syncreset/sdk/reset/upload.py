@@ -7,11 +7,13 @@ from typing import Any
 from urllib.parse import quote
 
 from ...protocol.clock import now
-from ..errors import ProblemReceived, ProtocolViolation, ServerUnavailable
+from ..errors import ProblemReceived, ProtocolViolation, ServerUnavailable, StoreDamaged
+from ..store.faults import storage_errors
 from ..transport.messages import Exchange, Request, Response, call, check, member
+from . import damaged
 from . import snapshot as backup
 from .device import Device
-from .journal import ResetPlan, SnapshotFile
+from .entries import ResetPlan, SnapshotFile
 
 #: Bytes of a piece, at first and where a proxy takes no more.
 CHUNK, SMALLEST = 1024 * 1024, 16 * 1024
@@ -32,10 +34,36 @@ class ResetForgotten(Exception):
 
 
 def write(device: Device, plan: ResetPlan) -> ResetPlan:
-    """Write what the backups hold, and let the upload of it be the next step."""
-    snapshot = backup.write_snapshot_file(device.journal, plan, plan.strategy, device.store.corrected_now())
+    """Write what the backups hold, and let the upload of it be the next step. Where nothing can be read, it ends."""
+    snapshot = _write(device, plan)
+    if snapshot is None:
+        problem = {"code": "backup_unreadable", "detail": "nothing can be read of what was set aside"}
+        return device.advance(plan, step="finish", outcome="discarded", problem=problem)
     _keep_outlived(device, snapshot)
     return device.advance(plan, step="upload", snapshot=snapshot, location=None, recovery=None)
+
+
+def _write(device: Device, plan: ResetPlan) -> SnapshotFile | None:
+    """The snapshot, None where no backup can be read. What no check of the pages tells is found out by reading."""
+    journal, store = device.journal, device.store
+    for name in (None, *(record.name for record in journal.held())):
+        if name is not None and journal.record(name).damaged is None:
+            damaged.distrust(journal, name, store)
+        found = [(record, damaged.readable(journal, record.name, store)) for record in journal.held()]
+        sources = [(journal.record(record.name), path) for record, path in found if path is not None]
+        if not sources:
+            return None
+        try:
+            with storage_errors(journal.path(plan.backup)):
+                return backup.write_snapshot_file(
+                    journal, plan, sources, plan.strategy, store.corrected_now()
+                )
+        except StoreDamaged:
+            continue
+    raise StoreDamaged(
+        f"{journal.path(plan.backup)} is damaged, and so is what was salvaged of it",
+        path=journal.path(plan.backup),
+    )
 
 
 def _keep_outlived(device: Device, snapshot: SnapshotFile) -> None:
@@ -66,9 +94,15 @@ def upload(device: Device, plan: ResetPlan) -> Exchange[ResetPlan]:
     through in one sync.
     """
     for _ in range(INTERRUPTIONS):
+        if not _is_whole(device, snapshot_of(plan)):
+            plan = write(device, plan)
+            if plan.step != "upload":
+                return plan
         if plan.location is None:
             if now() - snapshot_of(plan).written > STALE:
                 plan = write(device, plan)
+                if plan.step != "upload":
+                    return plan
             plan = yield from _create(device, plan)
             if plan.step != "upload":
                 return plan
@@ -85,6 +119,11 @@ def upload(device: Device, plan: ResetPlan) -> Exchange[ResetPlan]:
     raise ServerUnavailable(
         "the upload of the snapshot was interrupted again and again; the next sync continues it"
     )
+
+
+def _is_whole(device: Device, snapshot: SnapshotFile) -> bool:
+    path = device.journal.path(snapshot.name)
+    return path.exists() and path.stat().st_size == snapshot.size
 
 
 def snapshot_of(plan: ResetPlan) -> SnapshotFile:

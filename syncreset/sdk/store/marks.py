@@ -1,11 +1,11 @@
 """What is known of a row beside its values."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...protocol.changes import ROW_CLOCK
+from .faults import DamagedValue, loaded
 
 #: The base of a field of which it is not known what the server had.
 UNKNOWN = -1
@@ -53,15 +53,28 @@ class Deletion:
 def marks_of(row: tuple[Any, ...]) -> Marks:
     updated, clocks, base, local, known, origin = row
     return Marks(
-        updated=updated,
-        clocks=json.loads(clocks),
-        base=None if base is None else json.loads(base),
-        local=json.loads(local),
+        updated=_time(updated),
+        clocks=_members(clocks),
+        base=None if base is None else _members(base),
+        local=_members(local),
         known=known,
-        origin=json.loads(origin),
+        origin=_members(origin),
     )
 
 
 def deletion_of(row: tuple[Any, ...]) -> Deletion:
     at, base, pulled, clocks, scope = row
-    return Deletion(at=at, base=base, pulled=bool(pulled), clocks=json.loads(clocks), scope=scope)
+    return Deletion(at=_time(at), base=base, pulled=bool(pulled), clocks=_members(clocks), scope=scope)
+
+
+def _members(text: Any) -> dict[str, Any]:
+    value = loaded(text)
+    if not isinstance(value, dict):
+        raise DamagedValue("what is known of a row cannot be read")
+    return value
+
+
+def _time(value: Any) -> int:
+    if not isinstance(value, int):
+        raise DamagedValue("the time of a row cannot be read")
+    return value

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from ..errors import UnknownField
 from ..reports import PendingChange
+from .faults import guarded
 from .schema import ModelSchema
 from .steps import pending_steps
 from .store import Store
@@ -41,6 +42,11 @@ def sql_value(model: ModelSchema, name: str, value: object) -> SqlValue:
 class Reader:
     """What can be read of a store."""
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        raise NotImplementedError
+
     def _open_store(self) -> Store:
         raise NotImplementedError
 
@@ -54,10 +60,12 @@ class Reader:
         """The tables by model label, parents first."""
         return {name: model.table for name, model in self._open_store().schema.models.items()}
 
+    @guarded
     def get(self, model: str, pk: object, /) -> dict[str, Any] | None:
         """A row in wire values, its primary key among them, or None."""
         return next(iter(self.all(model, **{self._model(model).primary_key: pk})), None)
 
+    @guarded
     def all(self, model: str, /, **where: object) -> list[dict[str, Any]]:
         """The rows whose fields equal all of ``where``, in wire values, in the order of their primary keys.
 
@@ -68,14 +76,17 @@ class Reader:
         rows = self._open_store().rows(described, values)
         return [{described.primary_key: pk, **fields} for pk, fields in rows]
 
+    @guarded
     def pending_changes(self) -> list[PendingChange]:
         """What the server has not acknowledged: puts, then deletes."""
         return pending_changes(self._open_store())
 
+    @guarded
     def pending(self) -> int:
         """How many rows and deletions the server has not acknowledged."""
         return self._open_store().pending_count()
 
+    @guarded
     def is_pending(self, model: str, pk: object, /) -> bool:
         """Whether a row has something the server has not acknowledged: a change, or its deletion."""
         store, name, key = self._open_store(), self._model(model).name, str(pk)
@@ -90,11 +101,16 @@ class BackupView(Reader):
     """A backup, to read from. A context manager."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = path
         self._store = Store(path, read_only=True)
 
     def _open_store(self) -> Store:
         return self._store
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
 
     def close(self) -> None:
         """Close the backup's file."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...protocol.steps import Step, add_step, moves, sum_of, take_step_back
-from ...protocol.strict_json import dumps, loads
+from ...protocol.strict_json import dumps
+from .faults import loaded
 from .marks import Marks
 from .schema import FieldSchema, ModelSchema
 from .store import Store
@@ -38,7 +39,7 @@ def steps_of(store: Store, model: str, pk: str) -> list[LocalStep]:
     return [
         LocalStep(
             field=field,
-            step=Step(id=identity, amount=loads(amount.encode("ascii")), sent=bool(sent), at=at),
+            step=Step(id=identity, amount=loaded(amount), sent=bool(sent), at=at),
             seq=seq,
             base=base,
             pulled=bool(pulled),

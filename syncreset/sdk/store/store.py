@@ -1,118 +1,47 @@
 """The store of a replica: one SQLite file with the rows, what is known of each, and what waits to be sent."""
 
 import json
-import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ...protocol.clock import TOLERATED_SKEW, now
 from ...protocol.strict_json import dumps
-from ..errors import ReplicaBusy, TransactionEnded
+from ..errors import ProtocolViolation
 from ..reports import Unresolved
+from .connection import StoreConnection
+from .faults import DamagedValue, loaded, storage_errors
 from .marks import Deletion, Marks, deletion_of, marks_of
 from .schema import EMPTY, ModelSchema, Schema, parse_schema
-from .tables import APPLYING, SEALED, TRACKING, create_own_tables, fit_tables, quote
+from .tables import fit_tables, quote
 from .values import to_sql, to_wire
 
-#: What has been committed survives a power cut.
-SYNCHRONOUS = "FULL"
 
-
-class Store:
-    """An open store. Its connection is in autocommit mode, for anybody to use plain SQL on."""
+class Store(StoreConnection):
+    """An open store: its rows and what is known of them."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.path = path
-        self.read_only = read_only
-        self.connection = _connect(path, read_only=read_only)
-        if not read_only:
-            with self.transaction():
-                create_own_tables(self.connection)
-        self.file = _identity(path)
-        document = self.get("schema")
-        self.schema: Schema = EMPTY if document is None else parse_schema(document)
-
-    def close(self) -> None:
-        self.connection.close()
-
-    def replaced(self) -> bool:
-        """Whether another file has taken the place of the one that is open: a reset was made by somebody else."""
-        return _identity(self.path) != self.file
-
-    # -- transactions ---------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Everything or nothing. Within another transaction: a savepoint of it."""
-        nested = self.connection.in_transaction
-        self.connection.execute("SAVEPOINT _syncreset" if nested else "BEGIN IMMEDIATE")
+        super().__init__(path, read_only=read_only)
         try:
-            yield
+            with storage_errors(path):
+                self.schema: Schema = self._schema()
         except BaseException:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK TO _syncreset" if nested else "ROLLBACK")
-                if nested:
-                    self.connection.execute("RELEASE _syncreset")
+            self.close()
             raise
-        if self.connection.in_transaction:
-            self.connection.execute("RELEASE _syncreset" if nested else "COMMIT")
 
-    @contextmanager
-    def lent(self) -> Iterator[None]:
-        """A transaction for the app's code, which cannot end it. Raises TransactionEnded where it tries to."""
-        attempts: list[str | None] = []
-
-        def authorize(action: int, operation: str | None, *_: str | None) -> int:
-            if action != sqlite3.SQLITE_TRANSACTION:
-                return sqlite3.SQLITE_OK
-            attempts.append(operation)
-            return sqlite3.SQLITE_DENY
-
-        with self.transaction():
-            self.connection.set_authorizer(authorize)
-            try:
-                yield
-            except Exception as error:
-                if attempts:
-                    raise TransactionEnded(attempts[0]) from error
-                raise
-            finally:
-                self.connection.set_authorizer(None)
-            if attempts or not self.connection.in_transaction:
-                # A conflict clause or a trigger may roll back as well, and asks nobody.
-                raise TransactionEnded(attempts[0] if attempts else "ROLLBACK")
-
-    @contextmanager
-    def applying(self) -> Iterator[None]:
-        """A transaction in which the engine writes what the server said, untracked. Not within another one."""
-        if self.connection.in_transaction:
-            raise ReplicaBusy("a transaction is open on the replica's connection: commit it before syncing")
-        with self.transaction():
-            self._set_mode(APPLYING)
-            yield
-            self._set_mode(TRACKING)
-
-    def seal(self) -> None:
-        """Refuse all further writes, from any connection: the file is about to become a backup."""
-        with self.transaction():
-            self._set_mode(SEALED)
-
-    def sealed(self) -> bool:
-        """Whether the store refuses all writes."""
-        return bool(self.connection.execute("SELECT mode = ? FROM _syncreset_clock", (SEALED,)).fetchone()[0])
-
-    def _set_mode(self, mode: int) -> None:
-        self.connection.execute("UPDATE _syncreset_clock SET mode = ?", (mode,))
+    def _schema(self) -> Schema:
+        document = self.get("schema")
+        try:
+            return EMPTY if document is None else parse_schema(document)
+        except ProtocolViolation as error:
+            raise DamagedValue("the schema cannot be read") from error
 
     # -- what the store knows of itself ---------------------------------------------------------------------------
 
     def get(self, name: str, default: Any = None) -> Any:
         """A named JSON value of the store."""
         row = self.connection.execute("SELECT value FROM _syncreset_meta WHERE name = ?", (name,)).fetchone()
-        return default if row is None else json.loads(row[0])
+        return default if row is None else loaded(row[0])
 
     def put(self, **values: Any) -> None:
         """Set named JSON values."""
@@ -358,8 +287,8 @@ class Store:
                 detail=row[6],
                 field=row[7],
                 item=row[8],
-                fields=json.loads(row[9]),
-                server=None if row[10] is None else json.loads(row[10]),
+                fields=loaded(row[9]),
+                server=None if row[10] is None else loaded(row[10]),
                 at=row[11],
             )
             for row in self.connection.execute(
@@ -373,27 +302,3 @@ class Store:
             self.connection.executemany(
                 "DELETE FROM _syncreset_unresolved WHERE id = ?", [(item,) for item in ids]
             )
-
-
-def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    uri = path.absolute().as_uri() + ("?mode=ro" if read_only else "?mode=rwc")
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
-    connection.text_factory = _decoded
-    connection.execute("PRAGMA recursive_triggers = OFF")
-    if not read_only:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
-    return connection
-
-
-def _decoded(content: bytes) -> str:
-    """Text that plain SQL wrote in another encoding reaches the server, which refuses it, rather than stop the sync."""
-    return content.decode("utf-8", "surrogateescape")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...protocol.ids import uuid7
 from ..errors import MissingRow
+from .faults import guarded
 from .reader import Reader, sql_value
 from .tables import quote
 
@@ -13,10 +14,12 @@ from .tables import quote
 class Writer(Reader):
     """What can be done to the rows of a store. Plain SQL on its connection does the same."""
 
+    @guarded
     def transaction(self) -> AbstractContextManager[None]:
         """Several writes at once: all or none, and much faster than one by one."""
         return self._open_store().transaction()
 
+    @guarded
     def create(
         self, model: str, fields: Mapping[str, Any] | None = None, /, *, pk: object = None, **more: Any
     ) -> str:
@@ -39,6 +42,7 @@ class Writer(Reader):
         )
         return key
 
+    @guarded
     def update(self, model: str, pk: object, fields: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Change fields of a row. Raises MissingRow and UnknownField."""
         described = self._model(model)
@@ -55,6 +59,7 @@ class Writer(Reader):
         if cursor.rowcount == 0:
             raise MissingRow(f"the replica has no {model} {pk}")
 
+    @guarded
     def delete(self, model: str, pk: object, /) -> None:
         """Delete a row. Raises MissingRow."""
         described = self._model(model)

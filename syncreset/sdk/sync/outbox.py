@@ -4,12 +4,13 @@ A frozen change is never altered, so that sending it again is harmless whatever 
 "POST /push"). What the user edits meanwhile stays in the row's marks and becomes a change of its own.
 """
 
-import json
 from dataclasses import dataclass, replace
 
 from ...protocol.changes import ROW_CLOCK, Change, parse_change
+from ...protocol.errors import Malformed
 from ...protocol.steps import Step, steps_value
 from ...protocol.strict_json import dumps
+from ..store.faults import DamagedValue, loaded
 from ..store.marks import UNKNOWN, Deletion, Marks
 from ..store.schema import ModelSchema
 from ..store.steps import note_sent, note_unsent, outgoing, seal_steps
@@ -34,7 +35,10 @@ class Frozen:
 
 
 def _thawed(body: str) -> Change:
-    return parse_change(json.loads(body), "the outbox")
+    try:
+        return parse_change(loaded(body), "the outbox")
+    except Malformed as error:
+        raise DamagedValue(str(error)) from error
 
 
 def freeze(store: Store) -> int:

@@ -3,13 +3,13 @@
 Fields with a change of their own that the server has not seen are left alone, with the base that the user knew.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ...protocol.changes import same
 from ...protocol.strict_json import dumps
+from ..store.faults import loaded
 from ..store.marks import UNKNOWN, Deletion, Marks
 from ..store.schema import ModelSchema
 from ..store.steps import note_pulled, on_top_of, pending_steps
@@ -117,7 +117,7 @@ def _staged(store: Store) -> Iterator[dict[str, Any]]:
     number = 0
     while row := store.connection.execute(following, (number,)).fetchone():
         number = row[0]
-        yield json.loads(row[1])
+        yield loaded(row[1])
 
 
 def _drop_absent(store: Store, present: Iterable[tuple[str, str]]) -> None:
