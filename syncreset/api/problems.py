@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from ..clients.gate import ClientResetRequired, ServerOutdated, reset_problem, retry_after
 from ..clients.resets import ResetReason
+from ..events.hub import EventsUnavailable, TooManyStreams
 from ..protocol.errors import ProtocolError
 from ..recovery.uploads import OffsetConflict
 from ..sync.receipts import ClientCopied
@@ -72,6 +73,8 @@ def _headers_of(error: ProtocolError) -> dict[str, str]:
         return {"Upload-Offset": str(error.offset)}
     if isinstance(error, ServerOutdated):
         return {"Retry-After": str(_DEPLOYING)}
+    if isinstance(error, EventsUnavailable | TooManyStreams):
+        return {"Retry-After": str(error.retry_after)}
     return {}
 
 
