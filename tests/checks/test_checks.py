@@ -329,3 +329,11 @@ def test_missing_triggers_do_not_keep_migrate_from_installing_them() -> None:
     drop_triggers(Dog)
 
     call_command("check", databases=["default"], fail_level="ERROR")
+
+
+def test_the_address_of_redis_must_be_one() -> None:
+    with override_settings(SYNCRESET={"EVENTS_URL": "redis.internal"}):
+        assert ids(settings.check_events_setting(None)) == ["syncreset.E029"]
+    for url in (None, "redis://redis.internal:6379/0", "rediss://redis.internal", "unix:///run/redis.sock"):
+        with override_settings(SYNCRESET={"EVENTS_URL": url}):
+            assert settings.check_events_setting(None) == []
