@@ -17,16 +17,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
-from rest_framework.authtoken.models import Token
-from rest_framework.test import APIClient
 
 from benchmarks.sidebyside import database
 from demo_project import services
 from tests.conftest import environment_of_test
 from tests.shelters.models import Membership, Shelter
-from tests.support.device import Device
+from tests.support.device import APIClient, Device
 from tests.support.dogs import DOG, dog_fields
 
 ROUNDS, PUSHES = 4, 100
@@ -66,10 +64,9 @@ def main(listeners: int) -> None:
 def registered() -> tuple[Device, Shelter, str]:
     """A device of a user who may write to one shelter, the shelter, and the user's token."""
     shelter = Shelter.objects.create(name="North")
-    user = get_user_model().objects.create_user("ada")
+    user = get_user_model().objects.create_superuser("ada")
     Membership.objects.create(user=user, shelter=shelter)
-    user.user_permissions.set(Permission.objects.filter(content_type__app_label="shelters"))
-    token = Token.objects.create(user=user).key
+    token = apps.get_model("authtoken.Token").objects.create(user=user).key
     api = APIClient()
     api.default_format = "json"
     api.credentials(HTTP_AUTHORIZATION=f"Token {token}")

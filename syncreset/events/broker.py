@@ -74,9 +74,9 @@ class Broker:
             self._client.close()
 
     def hear(self, *, timeout: float) -> Heard:
-        """What comes within so many seconds; nothing where nothing does."""
+        """What comes within so many seconds, and within one at most; nothing where nothing does."""
         with _answering():
-            message = self._subscription.get_message(timeout=timeout)
+            message = self._subscription.get_message(timeout=min(timeout, 1.0))
         if message is None:
             return Heard()
         channel, kind, data = _text(message["channel"]), message["type"], message["data"]

@@ -22,17 +22,18 @@ class _Line:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._announcer: Announcer | None = None
+        self._silent = ""
         self._not_before = 0.0
 
     def announce(self, url: str) -> None:
         from .broker import BrokerLost  # noqa: PLC0415  who has no Redis need not have its client
 
-        if time.monotonic() < self._not_before:
+        if url == self._silent and time.monotonic() < self._not_before:
             return
         try:
             self._open(url).announce()
         except BrokerLost as error:
-            self._not_before = time.monotonic() + _LEFT_ALONE
+            self._silent, self._not_before = url, time.monotonic() + _LEFT_ALONE
             logger.warning("Redis cannot be reached; listeners hear of changes a little later: %s", error)
 
     def _open(self, url: str) -> "Announcer":
