@@ -27,7 +27,7 @@ from tests.shelters.models import Membership, Shelter
 from tests.support.device import APIClient, Device
 from tests.support.dogs import DOG, dog_fields
 
-ROUNDS, PUSHES = 4, 100
+ROUNDS, PUSHES = 2, 100
 
 
 def main(listeners: int) -> None:
