@@ -185,28 +185,32 @@ def celery_worker(
 @contextmanager
 def http_server(
     *,
-    wsgi: str = "demo_project.wsgi:application",
+    asgi: str = "demo_project.asgi:application",
     log: Path,
     env: Mapping[str, str] | None = None,
     port: int | None = None,
-    threads: int = 8,
-    workers: int = 1,
 ) -> Iterator[Service]:
-    """Gunicorn with `workers` processes of `threads` threads each, answering when the block begins."""
+    """Uvicorn in one process, answering when the block begins. `asgi` names an application."""
     chosen = port or free_port()
     command = [
-        *(sys.executable, "-m", "gunicorn", wsgi),
-        *("--bind", f"{HOST}:{chosen}"),
-        *("--worker-class", "gthread"),
-        *("--workers", str(workers)),
-        *("--threads", str(threads)),
-        *("--timeout", "120"),
-        *("--graceful-timeout", "5"),
-        *("--access-logfile", "-"),
-        "--no-control-socket",
+        *(sys.executable, "-m", "uvicorn", asgi),
+        *("--host", HOST),
+        *("--port", str(chosen)),
+        *("--lifespan", "off"),
+        # Who listens to events would keep it from ending.
+        *("--timeout-graceful-shutdown", "2"),
     ]
-    with running("http", command, log=log, env=env, url=f"http://{HOST}:{chosen}/") as service:
-        service.wait_until(lambda: _http_answers(chosen))
+    with answering("http", command, log=log, env=env, port=chosen) as service:
+        yield service
+
+
+@contextmanager
+def answering(
+    name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None, port: int
+) -> Iterator[Service]:
+    """An HTTP server that `command` starts on a port of localhost, answering when the block begins."""
+    with running(name, command, log=log, env=env, url=f"http://{HOST}:{port}/") as service:
+        service.wait_until(lambda: _http_answers(port))
         yield service
 
 

@@ -50,7 +50,6 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "demo_project.urls"
-WSGI_APPLICATION = "demo_project.wsgi.application"
 
 TEMPLATES = [
     {
@@ -93,11 +92,13 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
 }
 
+CELERY_BROKER_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+
 SYNCRESET = {
     "SCOPES": "demo_project.ramp.scopes.scopes_for",
+    "EVENTS_URL": CELERY_BROKER_URL,
 }
 
-CELERY_BROKER_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"

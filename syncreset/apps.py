@@ -17,6 +17,7 @@ class SyncresetConfig(AppConfig):
         from syncreset.api import headers
         from syncreset.checks import register as checks
         from syncreset.clients import client as clients
+        from syncreset.events import written
         from syncreset.recovery import job as recovery
         from syncreset.tracking import migrate as migrations_guard
         from syncreset.wire import deleted_sets as deleted_sets
@@ -26,6 +27,7 @@ class SyncresetConfig(AppConfig):
         signals.synced.connect(
             clients.record_synced, sender=clients.Client, dispatch_uid="syncreset.record_synced"
         )
+        signals.changes_applied.connect(written.announce, dispatch_uid="syncreset.announce_written")
         signals.recovery_queued.connect(
             tasks.enqueue, sender=recovery.Recovery, dispatch_uid="syncreset.enqueue"
         )

@@ -32,8 +32,13 @@ DEFAULTS: Mapping[str, Any] = {
     "SNAPSHOT_LINES_LIMIT": 2_000_000,
     #: The alias in Django's STORAGES that keeps uploaded snapshots.
     "STORAGE": "default",
-    #: Seconds that one stream of ``GET /events`` lasts; it holds a thread of the server for as long.
-    "EVENTS_SECONDS": 25,
+    #: The Redis by which processes tell each other of changes, for ``GET /events``; without, each looks for itself.
+    "EVENTS_URL": None,
+    #: Seconds that one stream of ``GET /events`` lasts.
+    "EVENTS_SECONDS": 300,
+    #: Streams of one user in one process, and streams that may hold a thread of a process, which they do under WSGI.
+    "EVENTS_PER_USER": 5,
+    "EVENTS_THREADS": 1,
     #: Seconds that tombstones and departures are kept before ``purge`` may remove them.
     "RETENTION": 90 * _DAY,
     #: Seconds after which an unfinished upload expires, and after which a reset's snapshot is no longer awaited.

@@ -106,6 +106,10 @@ SYNCRESET = {
     # Tests that kill a worker give it small chunks and a short lease.
     "RECOVERY_CHUNK": int(os.environ.get("SYNCRESET_TEST_CHUNK", "500")),
     "RECOVERY_LEASE": int(os.environ.get("SYNCRESET_TEST_LEASE", "60")),
+    # Tests of events start real servers, with and without Redis.
+    "EVENTS_URL": os.environ.get("SYNCRESET_TEST_EVENTS_URL"),
+    "EVENTS_SECONDS": int(os.environ.get("SYNCRESET_TEST_EVENTS_SECONDS", "300")),
+    "EVENTS_PER_USER": int(os.environ.get("SYNCRESET_TEST_EVENTS_PER_USER", "5")),
 }
 
 # Nobody consumes the in-memory broker: a test that wants a job done runs it itself or asks for `worker`.

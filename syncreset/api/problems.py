@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from ..clients.gate import ClientResetRequired, ServerOutdated, reset_problem, retry_after
 from ..clients.quotas import QuotaExceeded
 from ..clients.resets import ResetReason
+from ..events.hub import EventsUnavailable, TooManyStreams
 from ..protocol.errors import ProtocolError
 from ..recovery.intake import BeingChecked
 from ..recovery.uploads import OffsetConflict
@@ -84,6 +85,8 @@ def _headers_of(error: ProtocolError) -> dict[str, str]:
         return {"Retry-After": str(_QUOTA)}
     if isinstance(error, ServerOutdated):
         return {"Retry-After": str(_DEPLOYING)}
+    if isinstance(error, EventsUnavailable | TooManyStreams):
+        return {"Retry-After": str(error.retry_after)}
     return {}
 
 

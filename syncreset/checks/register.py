@@ -4,6 +4,7 @@ from django.core.checks import Tags, register
 
 from .models import check_models, check_upcasters
 from .settings import (
+    check_events_setting,
     check_limits,
     check_scopes_setting,
     check_storage_setting,
@@ -21,6 +22,7 @@ def register_all() -> None:
     register(check_storage_setting)
     register(check_limits)
     register(check_time_zones)
+    register(check_events_setting)
     register(check_upcasters)
     register(check_databases)
     register(check_triggers, Tags.database)

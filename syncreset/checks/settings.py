@@ -100,6 +100,20 @@ def check_time_zones(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
     ]
 
 
+def check_events_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether ``SYNCRESET["EVENTS_URL"]`` is the address of a Redis."""
+    url = conf.get("EVENTS_URL")
+    if url is None or (isinstance(url, str) and url.startswith(("redis://", "rediss://", "unix://"))):
+        return []
+    return [
+        Error(
+            "SYNCRESET['EVENTS_URL'] is no address of a Redis.",
+            hint="Give one such as `redis://redis.internal:6379/0`, or None: each process looks for changes itself.",
+            id="syncreset.E030",
+        )
+    ]
+
+
 def is_strategy(name: object) -> bool:
     if name in STRATEGIES:
         return True

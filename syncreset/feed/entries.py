@@ -101,9 +101,10 @@ def mark_of_unstamped(scopes: Collection[str], last: int) -> str:
     return f"{found['count']}.{found['times'] or 0}"
 
 
-def has_entries_after(number: int, scopes: Collection[str]) -> bool:
-    """Whether anything in the scopes has been stamped after checkpoint ``number``."""
-    return Entry.objects.filter(scope__in=scopes, checkpoint__gt=number).exists()
+def scopes_after(number: int, *, limit: int) -> Sequence[str]:
+    """The scopes in which something was stamped after checkpoint ``number``, or some of them."""
+    later = Entry.objects.filter(checkpoint__gt=number).exclude(kind=EntryKind.TRUNCATED)
+    return list(later.order_by().values_list("scope", flat=True).distinct()[:limit])
 
 
 def unseen(model: str, pks: Collection[str], number: int) -> Iterator[str]:

@@ -33,6 +33,7 @@ from .replica import Mode, Replica
 from .reports import Backup, LedgerItem, PendingChange, ResetEvent, ResetOutcome, SyncReport, Unresolved
 from .store.reader import BackupView
 from .transport.messages import Exchange, Request, Response
+from .watch import Watch
 
 __all__ = [
     "Backup",
@@ -66,5 +67,6 @@ __all__ = [
     "UnknownField",
     "UnknownModel",
     "Unresolved",
+    "Watch",
     "WrongUser",
 ]

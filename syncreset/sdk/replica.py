@@ -26,6 +26,7 @@ from .store.store import Store
 from .store.writer import Writer
 from .sync import decide as deciding
 from .transport.http import HttpDriver
+from .watch import POLL, Watch
 
 Mode = Literal["manual", "recover", "discard", "recover_or_discard"]
 Listener = Callable[[ResetEvent], None]
@@ -148,6 +149,14 @@ class Replica(Writer):
         patience = (LONG_PATIENCE if wait else 0.0) if isinstance(wait, bool) else wait
         with self._device.alone():
             return self._driver.run(engine.sync(self._device, patience=patience))
+
+    def watch(self, *, poll: float = POLL, wait: bool | float = PATIENCE) -> Watch:
+        """Sync now, and again whenever the server says that there is something to pull: iterate over the reports.
+
+        A context manager; its ``close`` may be called from any thread. Where the server has no events for this
+        replica, it syncs every ``poll`` seconds instead. ``wait`` is that of ``sync``.
+        """
+        return Watch(partial(self.sync, wait=wait), self._driver.listen, poll=poll)
 
     @guarded
     def unresolved(self) -> list[Unresolved]:

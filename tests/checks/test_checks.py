@@ -344,3 +344,11 @@ def test_a_limit_that_is_no_count_is_refused(name: str, value: Any) -> None:
 def test_the_limits_are_counts_by_default() -> None:
     with override_settings(SYNCRESET={"PAGE_BYTES_LIMIT": 1}):
         assert settings.check_limits(None) == []
+
+
+def test_the_address_of_redis_must_be_one() -> None:
+    with override_settings(SYNCRESET={"EVENTS_URL": "redis.internal"}):
+        assert ids(settings.check_events_setting(None)) == ["syncreset.E030"]
+    for url in (None, "redis://redis.internal:6379/0", "rediss://redis.internal", "unix:///run/redis.sock"):
+        with override_settings(SYNCRESET={"EVENTS_URL": url}):
+            assert settings.check_events_setting(None) == []

@@ -8,12 +8,16 @@ from typing import TypeVar
 import httpx
 
 from ..errors import ProtocolViolation, ServerUnavailable
+from .listening import Listening
 from .messages import Exchange, Request, Response, retry_after, run
 
 T = TypeVar("T")
 
 #: How often, and for how many seconds in total, a request is repeated that the server put off (429, 503).
 REPEATS, LONGEST_WAIT = 5, 60.0
+
+#: A stream of events says something every ten seconds; one that is silent for longer than this is broken.
+_LISTENING = httpx.Timeout(10.0, read=30.0)
 
 #: Bodies smaller than this many bytes are not worth compressing.
 WORTH_COMPRESSING = 1024
@@ -57,19 +61,12 @@ class HttpDriver:
     def _send(self, request: Request) -> Response:
         if request.after:
             self._sleep(request.after)
-        try:
-            url = self._root.join(request.path)
-        except httpx.InvalidURL as error:
-            raise ProtocolViolation(f"the server names a place that is none: {request.path!r}") from error
-        if (url.scheme, url.host, url.port) != (self._root.scheme, self._root.host, self._root.port):
-            raise ProtocolViolation(f"the server sends this replica to another server, {url.host}")
-        if self._client is None:
-            self._client = httpx.Client(timeout=self._timeout)
+        url, client = self._url(request.path), self._open()
         headers, body = self._compressed(request)
         waited = 0.0
         for left in reversed(range(REPEATS)):
             try:
-                answer = self._client.request(request.method, url, headers=headers, content=body)
+                answer = client.request(request.method, url, headers=headers, content=body)
             except httpx.HTTPError as error:
                 raise ServerUnavailable(f"{request.method} {url.path}: {error!r}") from error
             pause = _pause(answer)
@@ -82,6 +79,39 @@ class HttpDriver:
             headers={name.lower(): value for name, value in answer.headers.items()},
             body=answer.content,
         )
+
+    def listen(self) -> Listening:
+        """Open the stream of events. Raises ServerUnavailable: ``status`` is None where there was no answer at all."""
+        headers = self._headers | {"accept": "text/event-stream", "accept-encoding": "identity"}
+        client = self._open()
+        request = client.build_request("GET", self._url("events"), headers=headers, timeout=_LISTENING)
+        try:
+            answer = client.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise ServerUnavailable(f"GET {request.url.path}: {error!r}") from error
+        kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if answer.status_code != 200 or kind != "text/event-stream":
+            answer.close()
+            raise ServerUnavailable(
+                f"the server answered {answer.status_code}, and no stream of events",
+                status=answer.status_code,
+                retry_after=retry_after(answer.headers),
+            )
+        return Listening(answer)
+
+    def _open(self) -> httpx.Client:
+        if self._client is None:
+            self._client = httpx.Client(timeout=self._timeout)
+        return self._client
+
+    def _url(self, path: str) -> httpx.URL:
+        try:
+            url = self._root.join(path)
+        except httpx.InvalidURL as error:
+            raise ProtocolViolation(f"the server names a place that is none: {path!r}") from error
+        if (url.scheme, url.host, url.port) != (self._root.scheme, self._root.host, self._root.port):
+            raise ProtocolViolation(f"the server sends this replica to another server, {url.host}")
+        return url
 
     def _compressed(self, request: Request) -> tuple[dict[str, str], bytes]:
         headers = self._headers | dict(request.headers)

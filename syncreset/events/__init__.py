@@ -1,0 +1,1 @@
+"""Events: who listens in this process, and how they hear that something in their scopes was touched."""
