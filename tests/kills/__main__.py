@@ -19,13 +19,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="restores: the scenarios whose name holds this")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="kill: how long things are killed in a round"
+    )
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kills-", dir="/tmp", ignore_cleanup_errors=True) as name:
         os.chmod(name, 0o755)
         os.environ.update(_SETTINGS, SYNCRESET_TEST_DATABASE_HOST=f"{name}/live")
         django.setup()
         failed: int = import_string("tests.kills.play.play")(
-            Path(name), chosen.what, chosen.rounds, chosen.seed, chosen.only
+            Path(name), chosen.what, chosen.rounds, chosen.seed, chosen.only, chosen.seconds
         )
     return min(failed, 1)
 

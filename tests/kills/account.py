@@ -1,7 +1,7 @@
 """What must hold once all is at rest: the accounts of the devices, held against the server's tables and its ledger."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,15 @@ class Account:
         else:
             self.ages.setdefault(pk, set()).add(intent["age"])
 
-    def violations(self, *, restored: bool) -> list[str]:
-        """What was acknowledged and is nowhere, or counted otherwise than once."""
-        return [*self._wrong_counts(restored=restored), *self._lost_rows(), *self._lost_ages()]
+    def violations(self, *, lost_ledger: Sequence[Item] | None) -> list[str]:
+        """What was acknowledged and is nowhere, or counted otherwise than once.
+
+        After a restore ``lost_ledger`` are the items that there were before it. What lost a conflict then may be in
+        one of them alone: nobody else had it any more.
+        """
+        restored = lost_ledger is not None
+        told = [item for item in lost_ledger or () if item.state not in _KEPT]
+        return [*self._wrong_counts(restored=restored), *self._lost_rows(), *self._lost_ages(told)]
 
     def _wrong_counts(self, *, restored: bool) -> list[str]:
         figs = Product.objects.get(name="Figs")
@@ -81,10 +87,10 @@ class Account:
             f"dog {pk} was deleted, is there, and no item says why" for pk in sorted(undead)
         ]
 
-    def _lost_ages(self) -> list[str]:
+    def _lost_ages(self, told: Sequence[Item]) -> list[str]:
         stands = {str(pk): age for pk, age in Dog.objects.values_list("pk", "age")}
         items: dict[str, list[Item]] = {}
-        for item in Item.objects.filter(model="shelters.dog"):
+        for item in (*Item.objects.filter(model="shelters.dog"), *told):
             items.setdefault(item.pk_text, []).append(item)
         return [
             f"age {age} of dog {pk} is nowhere: it has {stands.get(pk, 'gone')}; {self.told[pk]}; "

@@ -1,9 +1,9 @@
 """A device in a process of its own: it writes into its replica and syncs until it is killed, and keeps an account.
 
 ``python -m tests.kills.device STORE URL TOKEN work SEED`` goes on for ever, ``rest`` syncs until nothing moves,
-``once`` syncs once, ``act SEED COUNT`` writes so often; these print what they saw as JSON. Before each write an intent
-is noted, after it that it was done. An intent that a kill left open is settled at the next start, before anything
-syncs: the store tells whether the write was committed.
+``once`` syncs once, ``act SEED COUNT`` writes so often, ``live SEED COUNT`` does that and rests; these print what they
+saw as JSON. Before each write an intent is noted, after it that it was done. An intent that a kill left open is settled
+at the next start, before anything syncs: the store tells whether the write was committed.
 """
 
 import json
@@ -169,12 +169,12 @@ def main(store: str, url: str, token: str, what: str, *numbers: str) -> None:
         worker.work(int(numbers[0]))
         return
     syncs: list[dict[str, Any]] = []
-    if what == "act":
+    if what in ("act", "live"):
         worker.bootstrap()
         chance = random.Random(f"{worker.name} {numbers[0]}")
         for _ in range(int(numbers[1])):
             worker.try_to_act(chance)
-    else:
+    if what != "act":
         syncs = [worker.once()] if what == "once" else worker.rest()
     backups = [backup.state for backup in worker.replica.backups()]
     told = {"syncs": syncs, "rows": worker.rows(), "client": worker.replica.client_id, "backups": backups}

@@ -21,12 +21,12 @@ def _tell(text: str) -> None:
     sys.stdout.flush()
 
 
-def play(base: Path, what: str, rounds: int, seed: int, only: str) -> int:
+def play(base: Path, what: str, rounds: int, seed: int, only: str, seconds: float) -> int:
     """Play rounds, and return how many failed."""
     plays: list[tuple[str, Play]] = []
     for number in range(seed, seed + rounds):
         if what == "kill":
-            plays.append((f"kill, seed {number}", partial(kill_round, seed=number)))
+            plays.append((f"kill, seed {number}", partial(kill_round, seed=number, seconds=seconds)))
         else:
             plays += [
                 (f"{name}, seed {number}", partial(scenario, seed=number))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from syncreset.feed.checkpoints import Checkpoint, prove
+from syncreset.ledger.item import Item
 from syncreset.recovery.job import Recovery
 from tests.kills.cluster import Cluster
 from tests.kills.stage import Stage
@@ -38,16 +39,14 @@ def _prepare(stage: Stage, seed: int) -> None:
     stage.start_http()
     stage.start_worker()
     for device in stage.devices:
-        stage.ask(device, "act", str(seed), "6")
-        stage.ask(device, "rest")
+        stage.ask(device, "live", str(seed), "6")
 
 
 def _work(stage: Stage, seed: int) -> None:
     """What is acknowledged after the backup, and pulled: twice, so that checkpoints come and go."""
     for more in (1, 2):
         for device in stage.devices:
-            stage.ask(device, "act", str(seed + more), "5")
-            stage.ask(device, "rest")
+            stage.ask(device, "live", str(seed + more), "5")
 
 
 def _restore(stage: Stage, *, seed: int, way: str, place: str) -> list[str]:
@@ -58,6 +57,7 @@ def _restore(stage: Stage, *, seed: int, way: str, place: str) -> list[str]:
     number = Checkpoint.objects.latest("number").number
     # What nobody has sent yet is to come through as well.
     stage.ask(stage.devices[0], "act", str(seed + 9), "4")
+    lost_ledger = list(Item.objects.all())
     put_back()
     stage.tell("restored")
     _go_on(number, place)
@@ -68,7 +68,7 @@ def _restore(stage: Stage, *, seed: int, way: str, place: str) -> list[str]:
         for device, each in zip(stage.devices, reasons, strict=True)
         if "history_diverged" not in each
     ]
-    return found + stage.violations(stage.settle(), restored=True)
+    return found + stage.violations(stage.settle(), lost_ledger=lost_ledger)
 
 
 def _go_on(number: int, place: str) -> None:
@@ -129,8 +129,7 @@ def _from_files(stage: Stage, kept: Path) -> None:
 
 def _moment(stage: Stage) -> Callable[[], None]:
     kept = _base(stage)
-    stage.ask(stage.devices[0], "act", "3", "3")
-    stage.ask(stage.devices[0], "rest")
+    stage.ask(stage.devices[0], "live", "3", "3")
     moment = stage.cluster.sql("SELECT clock_timestamp()")
 
     def put_back() -> None:

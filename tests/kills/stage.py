@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,9 +226,11 @@ class Stage:
                 break
             time.sleep(0.3)
 
-    def violations(self, told: list[dict[str, Any]], *, restored: bool = False) -> list[str]:
+    def violations(
+        self, told: list[dict[str, Any]], *, lost_ledger: Sequence[Item] | None = None
+    ) -> list[str]:
         """What does not hold now that all is at rest."""
-        found = Account.of(self.directory.glob("*.account")).violations(restored=restored)
+        found = Account.of(self.directory.glob("*.account")).violations(lost_ledger=lost_ledger)
         found += ledger_violations()
         rows, items = server_rows(), Item.objects.count()
         for device, each in zip(self.devices, told, strict=True):
