@@ -9,6 +9,8 @@ from pathlib import Path
 import django
 from django.utils.module_loading import import_string
 
+from demo_project import services
+
 #: Where the database, the broker and the uploads of this run are; the settings read it.
 _SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.settings", "SYNCRESET_TEST_DATABASE": "postgresql"}
 
@@ -23,7 +25,10 @@ def main() -> int:
         "--seconds", type=float, default=10.0, help="kill: how long things are killed in a round"
     )
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="kills-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    with (
+        services.signals_as_interrupt(),
+        tempfile.TemporaryDirectory(prefix="kills-", dir="/tmp", ignore_cleanup_errors=True) as name,
+    ):
         os.chmod(name, 0o755)
         os.environ.update(_SETTINGS, SYNCRESET_TEST_DATABASE_HOST=f"{name}/live")
         django.setup()

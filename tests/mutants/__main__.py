@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo_project import services
 from tests.mutants.checkout import Checkout, PatchFailed
 from tests.mutants.table import MUTANTS, Mutant
 
@@ -36,7 +37,10 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
     only = parser.parse_args().only
     chosen = [mutant for mutant in MUTANTS if not only or mutant.name in only]
-    with tempfile.TemporaryDirectory(prefix="syncreset-mutants-") as directory:
+    with (
+        services.signals_as_interrupt(),
+        tempfile.TemporaryDirectory(prefix="syncreset-mutants-") as directory,
+    ):
         checkout = Checkout(Path(directory).resolve() / "checkout")
         if not checkout.imports_its_own():
             _tell("the copy of the checkout does not run its own code")

@@ -86,10 +86,12 @@ class Checkout:
         try:
             output, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill_group(process.pid)
             output, _ = process.communicate()
             return Run(status=None, output=output)
+        except BaseException:
+            _kill_group(process.pid)
+            raise
         return Run(status=process.returncode, output=output)
 
     def imports_its_own(self) -> bool:
@@ -97,3 +99,8 @@ class Checkout:
         command = [sys.executable, "-c", "import syncreset; print(syncreset.__file__)"]
         done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=True)
         return Path(done.stdout.strip()).is_relative_to(self.directory)
+
+
+def _kill_group(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
