@@ -5,6 +5,9 @@
 #   make test            the tests, on SQLite and then on PostgreSQL
 #   make explore         the property tests, at random and for longer
 #   make simulate        schedules of devices and a server on which everything goes wrong: SCHEDULES, from SEED on
+#   make mutants         deliberate mistakes, one by one: each must be caught by the tests named for it; MUTANTS names some
+#   make kill            a real server, database, worker and devices, killed at random: ROUNDS, from SEED on
+#   make restores        the database restored in every way, and failed over: ROUNDS, from SEED on
 #   make lint            ruff, mypy, and the floors that modules may import from
 #   make format          what ruff can put right by itself
 #   make clean           removes what all of these made
@@ -24,6 +27,8 @@ PYTEST_ARGS ?=
 EXPLORE ?= 10
 SCHEDULES ?= 150
 SEED ?= 1
+MUTANTS ?=
+ROUNDS ?= 1
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 export SERVE PORT
@@ -36,7 +41,7 @@ export REDIS_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sqlite test-postgresql explore simulate migrations lint format clean
+.PHONY: help demo test test-sqlite test-postgresql explore simulate mutants kill restores migrations lint format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -87,6 +92,12 @@ explore: $(VENV)/test.stamp
 simulate: $(VENV)/test.stamp
 	SYNCRESET_SCHEDULES=$(SCHEDULES) SYNCRESET_SEED=$(SEED) SYNCRESET_TEST_DATABASE=sqlite PYTHONHASHSEED=0 \
 		$(PYTEST) --ds tests.simulation.settings -p no:randomly tests/simulation
+
+mutants: $(VENV)/test.stamp
+	$(BIN)/python -m tests.mutants --only $(MUTANTS)
+
+kill restores: $(VENV)/test.stamp
+	$(BIN)/python -m tests.kills $@ --rounds $(ROUNDS) --seed $(SEED)
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .
