@@ -27,6 +27,7 @@ from tests.kills.account import Account, ledger_violations, replica_rows, server
 from tests.kills.cluster import Cluster
 from tests.market.models import Product
 from tests.shelters.models import Membership, Shelter
+from tests.support.servers import threaded_server
 
 #: Seconds that a device may take to come to rest, and how often all of them are asked in turn.
 REST_SECONDS, REST_ROUNDS = 180, 6
@@ -118,13 +119,7 @@ class Stage:
 
     def start_http(self) -> None:
         self.http = self.stack.enter_context(
-            services.http_server(
-                wsgi="django.core.wsgi:get_wsgi_application()",
-                log=self.directory / "http.log",
-                env=self.environment,
-                port=self.port,
-                threads=4,
-            )
+            threaded_server(log=self.directory / "http.log", env=self.environment, port=self.port, threads=4)
         )
 
     def start_worker(self) -> None:

@@ -20,10 +20,10 @@ class Deaf(Exception):
 
 @contextmanager
 def threaded_server(
-    *, log: Path, env: dict[str, str], threads: int, worker: str = "gthread"
+    *, log: Path, env: dict[str, str], threads: int, worker: str = "gthread", port: int | None = None
 ) -> Iterator[services.Service]:
     """Gunicorn with one process on the tests' project."""
-    port = services.free_port()
+    port = port or services.free_port()
     command = [
         *(sys.executable, "-m", "gunicorn", "tests.wsgi:application"),
         *("--bind", f"{services.HOST}:{port}"),
