@@ -49,6 +49,7 @@ _ADVICE = {
     "protected": "Remove the rows that refer to this one first, if it should go.",
     "purged": "It may have been deleted long ago. If the row should live, make it anew from the values below.",
     "reference_deleted": "If the reference should stay, bring back the row that was deleted and enter it.",
+    "replaced": "Nothing is to be done, unless the later value is wrong: this one is kept here alone.",
     "row_missing": "If the row should live, make it anew from the values below.",
     "schema_changed": "The schema changed. Enter the value where it belongs now, or declare how to carry it over.",
     "server_assigned_pk": "Make the row yourself: only the server can number rows of this model.",

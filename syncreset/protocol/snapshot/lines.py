@@ -82,9 +82,11 @@ class ChangeLine:
     """A change as it was pushed, which the server answered otherwise than by writing it.
 
     Its values are nowhere else in the store any more, and no pull has proven yet that the server keeps its item.
+    ``replaced``: it was never sent, for the client has written other values since without knowing these.
     """
 
     change: Change
+    replaced: bool = False
 
     @property
     def model(self) -> str:

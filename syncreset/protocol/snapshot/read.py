@@ -83,7 +83,7 @@ class SnapshotReader:
                 return _tombstone(value["tombstone"], value.get("pulled", False), value.get("scope"))
             if "change" in kinds:
                 self.counts.pushed += 1
-                return ChangeLine(change=parse_change(value["change"], "change"))
+                return _change(value["change"], value.get("replaced", False))
             self.counts.updates += 1
             return _update(value["update"])
         except Malformed as error:
@@ -194,6 +194,12 @@ def _header(value: dict[str, Any]) -> Header:
         created=created,
         client_time=client_time,
     )
+
+
+def _change(raw: object, replaced: object) -> ChangeLine:
+    if not isinstance(replaced, bool):
+        raise Malformed("replaced is neither true nor false")
+    return ChangeLine(change=parse_change(raw, "change"), replaced=replaced)
 
 
 def _row(raw: object) -> RowLine:

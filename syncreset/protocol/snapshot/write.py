@@ -71,7 +71,7 @@ def _line_as_wire(line: Line, counts: Counts) -> dict[str, Any]:
         return wire if line.scope is None else wire | {"scope": line.scope}
     if isinstance(line, ChangeLine):
         counts.pushed += 1
-        return {"change": line.change.as_wire()}
+        return {"change": line.change.as_wire()} | ({"replaced": True} if line.replaced else {})
     if isinstance(line, UpdateLine):
         counts.updates += 1
         return {"update": [line.model, line.pk, line.field, line.at]}

@@ -46,6 +46,9 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
             orphan = _orphaned(item, line, rules)
             derived += [] if orphan is None else [orphan]
             continue
+        if isinstance(line, ChangeLine) and line.replaced:
+            derived.append(_replaced(item, line))
+            continue
         left = sorted_steps(item, met) if rules.healing else None
         changes = list(_changes(item, left, rules, met))
         for part, change in enumerate(changes):
@@ -185,6 +188,14 @@ def _refused(
 ) -> Derived:
     outcome = Outcome.rejected(Problem(code=code, detail=detail))
     return Derived(number=item.number, part=part, change=change, outcome=outcome)
+
+
+def _replaced(item: Numbered, line: ChangeLine) -> Derived:
+    """What the client itself has written over before it was sent: nothing is to be written, and nothing forgotten."""
+    change = Instruction.of(replace(line.change, group=None))
+    detail = "the client wrote another value before this one was sent"
+    outcome = Outcome.superseded(change, Problem(code="replaced", detail=detail))
+    return Derived(number=item.number, part=0, change=change, outcome=outcome)
 
 
 def _parked(item: Numbered, change: Instruction, part: int) -> Derived:

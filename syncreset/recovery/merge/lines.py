@@ -65,7 +65,7 @@ def _under_its_key(upcast: Upcast) -> tuple[Upcast, WireModel | None]:
     if pk == line.pk:
         return upcast, model
     if isinstance(line, ChangeLine):
-        return replace(upcast, line=ChangeLine(change=replace(line.change, pk=pk))), model
+        return replace(upcast, line=replace(line, change=replace(line.change, pk=pk))), model
     return replace(upcast, line=replace(line, pk=pk)), model
 
 

@@ -169,7 +169,7 @@ class Upcaster:
         """A change that was pushed: its fields as those of a row."""
         as_row = _as_row(line)
         if isinstance(as_row, TombstoneLine):
-            return Upcast(line=ChangeLine(change=replace(line.change, model=plan.label, pk=pk)))
+            return Upcast(line=replace(line, change=replace(line.change, model=plan.label, pk=pk)))
         upcast = self._row(plan, pk, as_row)
         carried = upcast.line
         if not isinstance(carried, RowLine) or not carried.row.fields:
@@ -183,7 +183,7 @@ class Upcaster:
             clocks=carried.row.clocks,
             base=base,
         )
-        return replace(upcast, line=ChangeLine(change=kept))
+        return replace(upcast, line=replace(line, change=kept))
 
     def _left_as_a_whole(self, plan: Plan, line: Line, reason: str) -> Upcast:
         if isinstance(line, ChangeLine):

@@ -38,6 +38,8 @@ def export_pending(device: Device, target: Path) -> int:
             )
             draft = opened.enter_context(files.draft_of(target))
             with draft.open("wb") as content:
-                counts = write_snapshot(content, header, backup.lines_of_stores(stores, [], full=False))
+                counts = write_snapshot(
+                    content, header, backup.lines_of_stores(stores, backup.LeftOut(), full=False)
+                )
             files.move(draft, target)
     return counts.rows + counts.tombstones

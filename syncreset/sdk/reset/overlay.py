@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from ...protocol.changes import ROW_CLOCK, Row, Value, same
+from ...protocol.changes import ROW_CLOCK, Change, Row, Value, same
 from ...protocol.snapshot.lines import FieldSteps, RowLine, TombstoneLine
-from ...protocol.steps import add_step, take_steps_back
+from ...protocol.steps import add_step, steps_value, take_steps_back
 from ..store.marks import UNKNOWN
 
 
@@ -35,9 +35,38 @@ def overlay(
     return tombstone
 
 
+def replaced_by(older: RowLine, newer: RowLine) -> Change | None:
+    """What is unsynced in the older store and written over in the newer one, by whoever may not have known it.
+
+    It is to be told, not to be written. Steps are left out where both have some, for they add up.
+    """
+    fields: dict[str, Value] = {}
+    for name, value in older.row.fields.items():
+        lost = _base_of(older, name) is not None and _base_of(newer, name) is not None
+        if not lost or same(value, newer.row.fields[name]):
+            continue
+        made = older.steps.get(name)
+        if made is None or not made.steps:
+            fields[name] = value
+        elif older.base is not None and newer.base is None:
+            fields[name] = steps_value(made.steps)
+    if not fields:
+        return None
+    return Change(
+        model=older.model,
+        pk=older.pk,
+        op="put",
+        fields=fields,
+        clocks={name: older.row.clock(name) for name in fields},
+        base=None
+        if older.base is None
+        else {name: older.base[name] for name in fields if older.base[name] != UNKNOWN},
+    )
+
+
 def _overlay_rows(older: RowLine, newer: RowLine, *, restored: bool) -> RowLine:
     if newer.base is None:
-        return newer
+        return _made_again(older, newer)
     names = list(dict.fromkeys([*newer.row.fields, *older.row.fields]))
     fields, clocks, base = {}, {}, {}
     steps: dict[str, FieldSteps] = {}
@@ -74,6 +103,21 @@ def _overlay_rows(older: RowLine, newer: RowLine, *, restored: bool) -> RowLine:
         base=base,
         steps=steps,
     )
+
+
+def _made_again(older: RowLine, newer: RowLine) -> RowLine:
+    """A row that both stores have made, or that the older one had and the newer one made anew under the same key."""
+    if older.base is not None:
+        return newer
+    fields, steps = dict(newer.row.fields), dict(newer.steps)
+    for name, made in older.steps.items():
+        summed = _summed(older, newer, name)
+        if summed is None or name not in fields:
+            continue
+        steps[name] = summed
+        if made.total is not None:
+            fields[name] = add_step(fields[name], made.total)
+    return replace(newer, row=replace(newer.row, fields=fields), steps=steps)
 
 
 def _on_a_row_of_the_server(made: RowLine) -> RowLine:

@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from dataclasses import field as attribute
 from pathlib import Path
 from typing import BinaryIO
 
-from ...protocol.changes import ROW_CLOCK, Row
+from ...protocol.changes import ROW_CLOCK, Change, Row
 from ...protocol.clock import now
 from ...protocol.snapshot.lines import (
     DEFAULT_STRATEGY,
@@ -31,7 +32,7 @@ from ..sync.outbox import PROVEN, may_be_null, refused_changes
 from . import files
 from .entries import Record, ResetPlan, SnapshotFile
 from .journal import Journal
-from .overlay import overlay
+from .overlay import overlay, replaced_by
 
 
 @dataclass
@@ -78,10 +79,10 @@ def write_snapshot_file(
         draft = opened.enter_context(files.draft_of(target))
         with draft.open("wb") as content:
             digesting = _Digesting(content)
-            outlived: list[tuple[str, str]] = []
+            left_out = LeftOut()
             diverged = {store for store, record in zip(stores, held, strict=True) if record.full}
             counts: Counts = write_snapshot(
-                digesting, header, lines_of_stores(stores, outlived, full=full, diverged=diverged)
+                digesting, header, lines_of_stores(stores, left_out, full=full, diverged=diverged)
             )
         files.move(draft, target)
     return SnapshotFile(
@@ -92,7 +93,7 @@ def write_snapshot_file(
         tombstones=counts.tombstones,
         covers=names,
         written=now(),
-        outlived=tuple(outlived),
+        outlived=tuple(left_out.outlived),
     )
 
 
@@ -134,9 +135,21 @@ def _checkpoint(stores: Iterable[Store]) -> str | None:
     return found
 
 
+@dataclass(kw_only=True)
+class LeftOut:
+    """What the rows of several stores laid over one another do not say.
+
+    ``outlived`` are deletions in a store after one with unsynced edits of the row; ``replaced`` are unsynced values
+    that a newer store has written over.
+    """
+
+    outlived: list[tuple[str, str]] = attribute(default_factory=list)
+    replaced: list[Change] = attribute(default_factory=list)
+
+
 def lines_of_stores(
     stores: list[Store],
-    outlived: list[tuple[str, str]],
+    left_out: LeftOut,
     *,
     full: bool,
     diverged: Collection[Store] = (),
@@ -152,7 +165,7 @@ def lines_of_stores(
     tombstones: list[TombstoneLine] = []
     updates: list[UpdateLine] = []
     for name in models:
-        lines = merged(stores, name, outlived, diverged)
+        lines = merged(stores, name, left_out, diverged)
         for pk in sorted(lines):
             line = lines[pk]
             if isinstance(line, TombstoneLine):
@@ -167,6 +180,8 @@ def lines_of_stores(
     yield from updates
     refused = {change.seq: change for store in stores for change in refused_changes(store)}
     yield from (ChangeLine(change=change) for change in refused.values())
+    for number, change in enumerate(left_out.replaced, start=1):
+        yield ChangeLine(change=replace(change, seq=number), replaced=True)
     order = {name: place for place, name in enumerate(models)}
     tombstones.sort(key=lambda line: (-order[line.model], line.pk))
     yield from tombstones
@@ -175,12 +190,12 @@ def lines_of_stores(
 def merged(
     stores: list[Store],
     model: str,
-    outlived: list[tuple[str, str]],
+    left_out: LeftOut,
     diverged: Collection[Store] = (),
 ) -> dict[str, RowLine | TombstoneLine]:
     """What the backups together say of a model's rows, by primary key; the oldest store first.
 
-    Adds to ``outlived`` what was deleted in a store after one with unsynced edits of it.
+    What they leave out is added to ``left_out``.
     """
     result: dict[str, RowLine | TombstoneLine] = {}
     for place, store in enumerate(stores):
@@ -189,7 +204,10 @@ def merged(
             before = result.get(line.pk)
             result[line.pk] = line if before is None else overlay(before, line, restored=restored)
             if isinstance(line, TombstoneLine) and not line.pulled and result[line.pk] is not line:
-                outlived.append((model, line.pk))
+                left_out.outlived.append((model, line.pk))
+            if isinstance(line, RowLine) and isinstance(before, RowLine):
+                replaced = replaced_by(before, line)
+                left_out.replaced += [] if replaced is None else [replaced]
     return result
 
 
