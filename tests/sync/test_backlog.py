@@ -128,6 +128,21 @@ def test_a_backlog_of_other_scopes_is_no_reason_to_ask_again(
     assert names(phone) == names(fresh) == names_of(shelter)
 
 
+def test_what_has_no_room_before_it_is_stamped_comes_once(
+    device: DeviceFactory, shelter: Shelter, other_shelter: Shelter
+) -> None:
+    phone = device(shelter)
+    phone.pull()
+    bulk(other_shelter)
+    Dog.objects.bulk_create(Dog(shelter=shelter, name=f"{number}", notes="x" * 30_000) for number in range(4))
+
+    counts = [len(page["changes"]) for page, _ in pages(phone, max_bytes=70_000)]
+
+    assert counts[0] == 0
+    assert sum(counts) == 4
+    assert names(phone) == names_of(shelter)
+
+
 def test_a_cursor_in_the_middle_holds_and_one_of_a_lost_history_does_not(
     phone: Device, shelter: Shelter
 ) -> None:

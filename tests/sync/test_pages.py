@@ -102,6 +102,22 @@ def test_a_page_of_long_rows_ends_at_the_bytes(
     assert max(reads) <= BUDGET // LONG + 2
 
 
+@pytest.mark.parametrize("way", [bootstrap, late])
+def test_what_is_longer_on_the_wire_than_in_the_database_has_no_more_room(
+    device: DeviceFactory, shelter: Shelter, way: Callable[[Device, Shelter], None]
+) -> None:
+    phone = device(shelter)
+    way(phone, shelter)
+    Dog.objects.update(notes="\n" * 20_000)
+    Device(phone.api).register().pull()
+
+    sizes = [size for _, size in pages(phone, max_bytes=100_000)]
+
+    assert names(phone) == names_of(shelter)
+    assert len(sizes) > 5
+    assert max(sizes) <= 100_000 + ENVELOPE
+
+
 def test_a_client_may_ask_for_less(device: DeviceFactory, shelter: Shelter) -> None:
     long_dogs(shelter)
     phone = device(shelter)
