@@ -22,6 +22,7 @@ from ..recovery.uploads import (
     create_upload,
     parse_metadata,
     receive,
+    require_size,
     terminate,
 )
 from .views import SyncView, own_reset, user_of
@@ -64,6 +65,7 @@ class SnapshotView(TusView):
         reset = own_reset(request, reset_id)
         length = _natural(request.headers.get("Upload-Length"), "Upload-Length")
         metadata = parse_metadata(request.headers.get("Upload-Metadata", ""))
+        require_size(length)
         require_room_for_upload(user_of(request), length)
         upload = create_upload(reset, length=length, metadata=metadata)
         location = reverse("syncreset:upload", args=[upload.pk])

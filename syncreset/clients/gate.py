@@ -85,6 +85,9 @@ def require_current(
     bootstraps = reset_id is not None and (cursor is None or cursor.reset == reset_id)
     shown = held if cursor is None else cursor
     wrong = _found_wrong(client, schema, current_hash, shown)
+    if wrong is None and cursor is None and reset_id is not None and _has_lost(client, reset_id):
+        detail = "the client's reset is unknown"
+        wrong = order_reset(client, ResetReason.HISTORY_DIVERGED, full=True, detail=detail)
     reset = wrong or client.resets.due().first()
     # With a wrong cursor or schema nothing can be continued, whichever bootstrap it is of: that one starts over.
     misfit = wrong is not None and (shown is not None or wrong.reason == ResetReason.SCHEMA_INCOMPATIBLE)
@@ -94,18 +97,17 @@ def require_current(
     if reset_id is not None and cursor is None:
         named = client.resets.filter(pk=reset_id).first()
         if named is None:
-            raise ClientResetRequired(_forgotten(client, reset_id), current_hash)
+            detail = "the client's reset is none of this server's"
+            raise ClientResetRequired(
+                order_reset(client, ResetReason.NOT_GENUINE, detail=detail), current_hash
+            )
         renew_deadline(named)
     return client
 
 
-def _forgotten(client: Client, reset_id: str) -> Reset:
-    """The order to a client that names a reset of which the server knows nothing: it has lost it, or never gave it."""
-    if has_ordered(client, reset_id):
-        return order_reset(
-            client, ResetReason.HISTORY_DIVERGED, full=True, detail="the client's reset is unknown"
-        )
-    return order_reset(client, ResetReason.NOT_GENUINE, detail="the client's reset is none of this server's")
+def _has_lost(client: Client, reset_id: str) -> bool:
+    """Whether this server has ordered the reset, and does not know of it any more: it was restored."""
+    return not client.resets.filter(pk=reset_id).exists() and has_ordered(client, reset_id)
 
 
 def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor | None) -> Reset | None:

@@ -203,7 +203,7 @@ def _renew(item: Item, result: Applied) -> None:
     known = item.fields
     first = (item.before, item.after) if item.wrote else None
     renew_item(item, result)
-    if item.state == ItemState.REJECTED or item.code == "unseen_rows":
+    if item.state == ItemState.REJECTED or item.code in ("unseen_rows", "forbidden"):
         item.state, item.fields = ItemState.PARKED, known
     elif item.state == ItemState.PARKED:
         item.fields = known | {

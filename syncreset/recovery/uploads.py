@@ -134,13 +134,18 @@ def parse_metadata(header: str) -> dict[str, str]:
     return metadata
 
 
-def create_upload(reset: Reset, *, length: int, metadata: Mapping[str, str]) -> Upload:
-    """Begin an upload for a reset. Raises TooLarge and Malformed; unknown metadata is ignored."""
+def require_size(length: int) -> None:
+    """Refuse what no snapshot can be, before anything else is asked. Raises TooLarge and Malformed."""
     limit = conf.get("SNAPSHOT_LIMIT")
     if length > limit:
         raise TooLarge(f"the snapshot has {length} bytes, {limit} are allowed")
     if length == 0:
         raise Malformed("a snapshot is never empty: Upload-Length is 0")
+
+
+def create_upload(reset: Reset, *, length: int, metadata: Mapping[str, str]) -> Upload:
+    """Begin an upload for a reset. Raises TooLarge and Malformed; unknown metadata is ignored."""
+    require_size(length)
     if now() > reset.deadline:
         raise UploadGone("the time to upload a snapshot for this reset has passed")
     digest = metadata.get("sha256", "").lower()

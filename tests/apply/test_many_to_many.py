@@ -46,8 +46,14 @@ def test_the_schema_names_the_model_of_the_elements(device: DeviceFactory) -> No
     (product,) = (model for model in device().get("/schema")["models"] if model["name"] == PRODUCT)
 
     assert product["fields"][-2:] == [
-        {"name": "tags", "type": "ManyToMany", "null": False, "to": "market.tag"},
-        {"name": "goes_with", "type": "ManyToMany", "null": False, "to": "market.product"},
+        {"name": "tags", "type": "ManyToMany", "null": False, "to": "market.tag", "label": "tags"},
+        {
+            "name": "goes_with",
+            "type": "ManyToMany",
+            "null": False,
+            "to": "market.product",
+            "label": "goes with",
+        },
     ]
 
 

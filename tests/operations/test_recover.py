@@ -135,7 +135,7 @@ def test_a_crash_is_told_and_the_recovery_can_be_run_on(uploaded: Recovery, medi
     storages["default"].delete(piece.name)
 
     error = fails("recover", str(uploaded.pk), "--wait")[1]
-    assert "crashed: FileNotFoundError" in error
+    assert piece.name in error.replace("\n", "")
     assert "is tried again" in error.replace("\n", " ")
 
     (media / piece.name).write_bytes(stored)

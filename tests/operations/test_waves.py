@@ -120,7 +120,7 @@ def test_nobody_is_put_off_for_more_than_an_hour(shelter: Shelter, user_factory:
 
 
 def _refused(device: Device) -> Any:
-    body = {"client": device.client, "schema": device.schema, "checkpoint": device.checkpoint}
+    body = {"client": device.client, "schema": device.schema, "checkpoint": device.checkpoint, "receipt": ""}
     response = device.api.post(f"{PREFIX}/pull", body)
     assert response.status_code == 409
     return response

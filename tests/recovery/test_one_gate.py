@@ -91,7 +91,7 @@ def _snapshot(strategy: str) -> Callable[[Target], None]:
             edited(target.held, **{target.name: target.value}),
             made_here(target.model, NEW, {**target.held["fields"], target.name: target.value}),
         ]
-        recover(target.phone, forced(target.phone), lines, strategy=strategy)
+        recover(target.phone, forced(target.phone), lines, strategy=strategy, full=False)
 
     return road
 

@@ -247,7 +247,7 @@ def test_an_upcaster_turns_old_values_into_new_ones(phone: Device, row: dict[str
 
     rex.refresh_from_db()
     assert (rex.age, recovery.state) == (4, "done")
-    assert described == [{"name": "age", "type": "Char", "null": True, "max_length": 20}]
+    assert described == [{"name": "age", "type": "Char", "null": True, "label": "age", "max_length": 20}]
 
 
 def test_an_upcaster_is_not_asked_where_nothing_changed(phone: Device, row: dict[str, Any], rex: Dog) -> None:

@@ -27,7 +27,7 @@ from tests.support.damage import (
     synced,
 )
 from tests.support.fleet import same_as_server, sync
-from tests.support.simulated_server import SimulatedServer, refusal
+from tests.support.simulated_server import SimulatedServer
 
 
 @pytest.fixture
@@ -250,8 +250,8 @@ def test_an_upload_whose_file_is_gone_is_written_anew(server: SimulatedServer, s
     with set_aside.case("upload") as path, opened(path, server) as replica:
 
         def without_its_file(request: Request) -> Response:
-            if request.method == "OPTIONS":
-                return refusal(503, "unavailable")
+            if request.method == "POST" and request.path.endswith("/snapshot"):
+                raise ServerUnavailable("no answer")
             return server.answer(request)
 
         with pytest.raises(ServerUnavailable):
@@ -268,7 +268,8 @@ def test_every_cut_of_a_journal_can_be_read_up_to_the_cut(set_aside: Scene) -> N
     file = store.with_name("field.db.resets")
     content = file.read_bytes()
     whole = Journal(store)
-    for length in range(len(content)):
+    # Without the end of its last line it is whole all the same.
+    for length in range(len(content) - 1):
         file.write_bytes(content[:length])
         journal = Journal(store)
         assert journal.damaged, length

@@ -82,7 +82,7 @@ def test_a_failed_recovery_that_the_operator_runs_again_is_receipted(
         phone.sync(wait=False)
         with pytest.raises(ProtocolError):
             run(Recovery.objects.get().pk)
-        with pytest.raises(RecoveryFailed, match="a fault of the worker"):
+        with pytest.raises(RecoveryFailed, match="its operator can see why"):
             phone.sync(wait=False)
 
     recover_again(Recovery.objects.get())

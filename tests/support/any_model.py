@@ -240,7 +240,7 @@ def with_options(draw: st.DrawFn, column: Column) -> Column:
         values = st.none() | values
     if options["blank"] and column.kind in (models.CharField, models.EmailField, models.SlugField):
         values |= st.just("") if not unique else st.nothing()
-    if column.kind is models.JSONField:
+    if column.kind is models.JSONField and options["null"]:
         values |= st.just(Value(None, models.JSONField()))
     return replace(column.but(**options), values=values)
 
@@ -580,7 +580,7 @@ def _pointing(relation: Relation, place: int, count: int, others: int) -> st.Sea
 def related_in_every_way(*, null: bool = False) -> AnyModel:
     """A model with every relation at once, and columns that the triggers' own SQL might trip over.
 
-    The columns hold JSON's null; ``null``: whether they could hold SQL's.
+    With ``null`` the columns hold JSON's null, and could hold SQL's. Where they cannot, no client may bring one.
     """
     key = Column(name="key", kind=models.UUIDField, options={"primary_key": True})
     odd = [
@@ -591,7 +591,8 @@ def related_in_every_way(*, null: bool = False) -> AnyModel:
     rows: list[dict[str, Any]] = []
     for place in range(2):
         row: dict[str, Any] = {"key": uuid.UUID(int=place + 1)}
-        row |= {column.name: Value(None, models.JSONField()) for column in columns}
+        held = Value(None, models.JSONField()) if null else {"row": place}
+        row |= {column.name: held for column in columns}
         for relation in RELATIONS:
             several = relation.kind is models.ManyToManyField
             row[relation.name] = [0] if several else place if relation.to in PLACES else 0

@@ -1,8 +1,11 @@
 """A device's ordinary life: bootstrap, push, pull."""
 
+from dataclasses import replace
+
 import pytest
 
 from syncreset.clients.client import Client
+from syncreset.feed.cursor import decode_cursor
 from tests.shelters.models import Dog, Membership, Shelter
 from tests.support.device import Device
 from tests.support.dogs import DOG, dog_fields
@@ -139,9 +142,11 @@ def test_a_copy_of_a_store_goes_on_as_a_client_of_its_own(device: DeviceFactory,
 
     problem = copy.push(theirs, status=409)
 
-    assert (problem["code"], problem["checkpoint"]) == ("client_copied", copy.checkpoint)
+    assert problem["code"] == "client_copied"
+    given, held = decode_cursor(problem["checkpoint"]), decode_cursor(copy.checkpoint)
+    assert given == replace(held, client=problem["client"])
     assert copy.pull(status=409)["code"] == "client_copied"
-    copy.client, copy.seq = problem["client"], 0
+    copy.client, copy.seq, copy.checkpoint = problem["client"], 0, problem["checkpoint"]
     assert copy.push(theirs)[0]["state"] == "applied"
     copy.pull()
     phone.pull()

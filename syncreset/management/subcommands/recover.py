@@ -164,6 +164,10 @@ def _failure(recovery: Recovery, waited: bool) -> str:
     if recovery.state == RecoveryState.FAILED:
         detail = (recovery.problem or {}).get("detail", "no reason is known")
         return f"The recovery {recovery.pk} failed: {detail}. Everything is kept; mend the cause and recover again."
+    if waited and recovery.state == RecoveryState.QUEUED and recovery.problem is not None:
+        return (
+            f"The recovery {recovery.pk} could not be run: {recovery.problem['detail']}. It is tried again."
+        )
     if waited and recovery.state in _UNFINISHED:
         return f"Another process works on the recovery {recovery.pk}, or did until just now; try again in a minute."
     return ""
