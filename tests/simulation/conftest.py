@@ -14,7 +14,7 @@ if not django_settings.SETTINGS_MODULE.startswith("tests.simulation"):
 @pytest.fixture(autouse=True)
 def _fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr("syncreset.sdk.store.store.SYNCHRONOUS", "OFF")
+    monkeypatch.setattr("syncreset.sdk.store.connection.SYNCHRONOUS", "OFF")
 
 
 @pytest.fixture(autouse=True)
