@@ -42,7 +42,7 @@ class Ear:
 
     def __init__(self, url: str, token: str | None, *, prefix: str = PATH, headers: str = "") -> None:
         place = urlsplit(url)
-        self._socket = socket.create_connection((place.hostname or "", place.port or 80), timeout=30)
+        self._socket = socket.create_connection((place.hostname or "", place.port or 80), timeout=120)
         authorization = "" if token is None else f"Authorization: Token {token}\r\n"
         self._socket.sendall(
             f"GET {prefix}events HTTP/1.1\r\nHost: {place.netloc}\r\n{authorization}{headers}\r\n".encode()
@@ -61,10 +61,10 @@ class Ear:
     def pokes(self) -> int:
         return self.heard.count(b"event: poke")
 
-    def wait_for_pokes(self, count: int, seconds: float = 30) -> Self:
+    def wait_for_pokes(self, count: int, seconds: float = 120) -> Self:
         return self.read_until(lambda: self.pokes >= count, seconds)
 
-    def read_until(self, heard: Callable[[], bool], seconds: float = 30) -> Self:
+    def read_until(self, heard: Callable[[], bool], seconds: float = 120) -> Self:
         """Read on until that was heard. Raises Deaf."""
         deadline = time.monotonic() + seconds
         while not heard():
@@ -78,7 +78,7 @@ class Ear:
             self.heard += chunk
         return self
 
-    def read_to_end(self, seconds: float = 30) -> bytes:
+    def read_to_end(self, seconds: float = 120) -> bytes:
         """Read until the server ends the answer."""
         return self.read_until(lambda: self.heard.endswith(b"0\r\n\r\n"), seconds).heard
 
