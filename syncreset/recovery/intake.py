@@ -30,9 +30,8 @@ def finish_upload(upload: Upload, *, by_operator: bool = False) -> Recovery:
     with every row.
 
     The same snapshot sent twice gives the first one's recovery. Another one, as of a copy of the store, has its own: no
-    step of both counts twice. Raises SnapshotRefused or TooLarge for a snapshot
-    that is broken as a whole; the upload is kept, and another one may be tried. It is read by one request at a time:
-    raises BeingChecked.
+    step of both counts twice. Raises SnapshotRefused or TooLarge for a snapshot that is broken as a whole; the upload
+    is kept, and another one may be tried. It is read by one request at a time: raises BeingChecked.
     """
     existing = recovery_of_same(upload)
     if existing is not None:

@@ -323,16 +323,17 @@ def test_a_row_made_by_the_client_may_have_steps_from_nothing() -> None:
     assert (line.base, line.steps) == (None, {"stock": made})
 
 
-def test_a_change_that_was_pushed_is_a_line() -> None:
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_change_that_was_pushed_or_replaced_is_a_line(replaced: bool) -> None:
     change = Change(
         model="m", pk="1", op="put", fields={"name": "x"}, clocks={"name": 5}, base={"name": 4}, seq=7
     )
     header = Header(client="c", reset="r", schema="s", checkpoint=None, strategy="by_base")
     target = io.BytesIO()
 
-    counts = write_snapshot(target, header, [ChangeLine(change=change)])
+    counts = write_snapshot(target, header, [ChangeLine(change=change, replaced=replaced)])
 
-    assert read(target.getvalue()) == [ChangeLine(change=change)]
+    assert read(target.getvalue()) == [ChangeLine(change=change, replaced=replaced)]
     assert counts.as_wire() == {"rows": 0, "tombstones": 0, "updates": 0, "pushed": 1}
 
 

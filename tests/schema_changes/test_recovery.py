@@ -6,9 +6,9 @@ import pytest
 
 from syncreset.feed.checkpoints import begin_epoch
 from syncreset.ledger.item import Item
-from syncreset.protocol.changes import Row
+from syncreset.protocol.changes import Change, Row
 from syncreset.protocol.clock import now
-from syncreset.protocol.snapshot.lines import Line, RowLine, TombstoneLine, UpdateLine
+from syncreset.protocol.snapshot.lines import ChangeLine, Line, RowLine, TombstoneLine, UpdateLine
 from syncreset.recovery.job import Recovery
 from syncreset.recovery.orders import preview, recover_again, undo
 from syncreset.recovery.run import run
@@ -163,6 +163,28 @@ def test_an_undeclared_rename_parks_the_value_and_applies_the_rest(
     assert recovery.state == "review"
     assert parked() == [(1, 1, "schema_changed", "years", {"years": 4})]
     assert "no field years any more" in str(Item.objects.get(state="parked").problem)
+
+
+def test_what_a_replaced_change_has_no_place_for_any_more_is_parked(
+    phone: Device, row: dict[str, Any]
+) -> None:
+    reset = ordered(phone, publish_older(added(name="tag", type="Char")))
+    change = Change(
+        model=DOG,
+        pk=row["pk"],
+        op="put",
+        fields={"name": "Max", "tag": "A1"},
+        clocks={"*": now()},
+        base={},
+        seq=1,
+    )
+
+    recovery = recover(phone, reset, ChangeLine(change=change, replaced=True))
+
+    (told,) = Item.objects.filter(recovery=recovery, state="superseded")
+    assert (told.code, told.change["fields"]) == ("replaced", {"name": "Max"})
+    (left,) = Item.objects.filter(recovery=recovery, state="parked")
+    assert (left.code, left.change["fields"]) == ("schema_changed", {"tag": "A1"})
 
 
 def test_what_was_not_edited_is_not_parked(phone: Device, row: dict[str, Any]) -> None:

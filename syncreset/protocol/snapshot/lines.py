@@ -28,6 +28,7 @@ class Header:
     last_synced: Mapping[str, int] = field(default_factory=dict)
     #: Whether every row is here; else only what is unsynced.
     full: bool = True
+    #: Whether a part of the store could not be read: then what is missing was not deleted.
     damaged: bool = False
     created: int = 0
     #: The client's clock when it wrote the snapshot, to be compared with the server's.

@@ -47,7 +47,7 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
             derived += [] if orphan is None else [orphan]
             continue
         if isinstance(line, ChangeLine) and line.replaced:
-            derived.append(_replaced(item, line))
+            derived += [_replaced(item, line), *_left_behind(item, rules, 1)]
             continue
         left = sorted_steps(item, met) if rules.healing else None
         changes = list(_changes(item, left, rules, met))
