@@ -85,7 +85,9 @@ def require_current(
     bootstraps = reset_id is not None and (cursor is None or cursor.reset == reset_id)
     shown = held if cursor is None else cursor
     wrong = _found_wrong(client, schema, current_hash, shown)
-    if wrong is None and cursor is None and reset_id is not None and _has_lost(client, reset_id):
+    begins = reset_id if cursor is None else None
+    named = client.resets.filter(pk=begins).first() if begins else None
+    if wrong is None and begins and named is None and has_ordered(client, begins):
         detail = "the client's reset is unknown"
         wrong = order_reset(client, ResetReason.HISTORY_DIVERGED, full=True, detail=detail)
     reset = wrong or client.resets.due().first()
@@ -94,20 +96,12 @@ def require_current(
     if reset is not None and (misfit or not (bootstraps and str(reset.pk) == reset_id)):
         renew_deadline(reset)
         raise ClientResetRequired(reset, current_hash)
-    if reset_id is not None and cursor is None:
-        named = client.resets.filter(pk=reset_id).first()
-        if named is None:
-            detail = "the client's reset is none of this server's"
-            raise ClientResetRequired(
-                order_reset(client, ResetReason.NOT_GENUINE, detail=detail), current_hash
-            )
+    if begins and named is None:
+        detail = "the client's reset is none of this server's"
+        raise ClientResetRequired(order_reset(client, ResetReason.NOT_GENUINE, detail=detail), current_hash)
+    if named is not None:
         renew_deadline(named)
     return client
-
-
-def _has_lost(client: Client, reset_id: str) -> bool:
-    """Whether this server has ordered the reset, and does not know of it any more: it was restored."""
-    return not client.resets.filter(pk=reset_id).exists() and has_ordered(client, reset_id)
 
 
 def _found_wrong(client: Client, schema: str, current_hash: str, cursor: Cursor | None) -> Reset | None:
