@@ -4,16 +4,13 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from django.contrib.auth.models import User
-from rest_framework.authtoken.models import Token
-from rest_framework.test import APIClient
 
 from syncreset.recovery.job import Recovery, hold, overdue
 from syncreset.recovery.run import run
 from syncreset.sdk import Request, Response, ServerUnavailable
 from tests.simulation.fixed import SECOND, Clock
 from tests.support.fleet import Killed
-
-PREFIX = "/sync/v1/"
+from tests.support.real_server import sent
 
 #: More requests than this in one sync are a sync that does not end.
 MOST_REQUESTS = 600
@@ -40,21 +37,10 @@ class Network:
     def answer(self, user: User, request: Request) -> Response:
         """The server's answer, by the server's clock; the worker does at once what there is to do."""
         with self.clock.seen_with(0):
-            token, _ = Token.objects.get_or_create(user=user)
-            client = APIClient(raise_request_exception=True)
-            client.credentials(HTTP_AUTHORIZATION=f"Token {token.key}")
-            headers = {name: value for name, value in request.headers.items() if name != "content-type"}
-            answer = client.generic(
-                request.method,
-                request.path if request.path.startswith("/") else PREFIX + request.path,
-                request.body,  # type: ignore[arg-type]  # Django takes bytes, the stubs say text
-                content_type=request.headers.get("content-type", "application/json"),
-                headers=headers,
-            )
+            answer = sent(user, request)
             if self.works:
                 self.work()
-        lowered = {name.lower(): value for name, value in answer.headers.items()}
-        return Response(status=answer.status_code, headers=lowered, body=answer.content)
+        return answer
 
     def line(
         self, user: User, *, cut_at: int | None = None, seen: bool = False, late: bool = False

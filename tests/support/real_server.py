@@ -13,6 +13,26 @@ from tests.support.fleet import sync
 PREFIX = "/sync/v1/"
 
 
+def sent(user: User, request: Request) -> Response:
+    """The answer to a request of the SDK's engine on behalf of a user, through Django."""
+    token, _ = Token.objects.get_or_create(user=user)
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {token.key}")
+    headers = {name: value for name, value in request.headers.items() if name != "content-type"}
+    answer = client.generic(
+        request.method,
+        request.path if request.path.startswith("/") else PREFIX + request.path,
+        request.body,  # type: ignore[arg-type]  # Django takes bytes, the stubs say text
+        content_type=request.headers.get("content-type", "application/json"),
+        headers=headers,
+    )
+    return Response(
+        status=answer.status_code,
+        headers={name.lower(): value for name, value in answer.headers.items()},
+        body=answer.content,
+    )
+
+
 class RealServer:
     """What a user's devices talk to. ``user`` can be changed, as by another login on the same device.
 
@@ -26,25 +46,11 @@ class RealServer:
 
     def answer(self, request: Request) -> Response:
         self.requests.append(request)
-        token, _ = Token.objects.get_or_create(user=self.user)
-        client = APIClient()
-        client.credentials(HTTP_AUTHORIZATION=f"Token {token.key}")
-        headers = {name: value for name, value in request.headers.items() if name != "content-type"}
-        answer = client.generic(
-            request.method,
-            request.path if request.path.startswith("/") else PREFIX + request.path,
-            request.body,  # type: ignore[arg-type]  # Django takes bytes, the stubs say text
-            content_type=request.headers.get("content-type", "application/json"),
-            headers=headers,
-        )
+        answer = sent(self.user, request)
         queued = Recovery.objects.filter(state=RecoveryState.QUEUED)
         for recovery in queued.values_list("pk", flat=True) if self.recovers else ():
             run(recovery)
-        return Response(
-            status=answer.status_code,
-            headers={name.lower(): value for name, value in answer.headers.items()},
-            body=answer.content,
-        )
+        return answer
 
     def lose(self, replica: Replica, path: str, *, seen: bool) -> None:
         """Sync up to the first request whose path ends so: its answer is lost, or it never arrives."""
