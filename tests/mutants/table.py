@@ -49,6 +49,11 @@ MUTANTS = (
         "receipt-not-compared", "sdk/test_resets.py::test_a_receipt_that_says_something_else_is_no_receipt"
     ),
     _caught("receipts-chain-forgets", f"{_SYNC}::test_a_push_whose_answer_was_lost_may_come_with_more"),
+    _caught("copy-taken-for-the-original", f"{_SYNC}::test_a_copy_of_a_store_goes_on_as_a_client_of_its_own"),
+    _caught("lost-push-unnoticed", f"{_SYNC}::test_a_server_that_has_lost_a_push_orders_a_reset"),
+    _caught(
+        "backup-given-up-before-its-proof", f"{_RETURN}::test_a_receipt_that_no_pull_has_followed_is_no_proof"
+    ),
     _caught("refused-change-forgotten-before-its-proof", _RETURN),
     _caught("unanswered-push-is-made-anew", "sdk/test_syncing.py", "sdk/test_steps.py"),
     _caught("unsent-edit-overwritten-by-a-pull", "sdk/test_syncing.py", "sdk/test_simulation.py"),
@@ -65,13 +70,21 @@ MUTANTS = (
     _caught("client-clock-not-clamped", "protocol/test_clock.py"),
     _caught("overtaken-push-applied", "sync/test_fences.py"),
     _caught("gate-asked-before-the-lock", "sync/test_fences.py"),
+    _caught("repeated-push-answered-otherwise", f"{_SYNC}", "apply/test_counters.py"),
     _caught("loser-of-a-conflict-without-an-item", "sync/test_losers.py"),
+    _caught("page-passes-what-it-served", f"{_SYNC}::test_pages_of_one_row_bring_the_same_as_one_page"),
+    _caught(
+        "children-before-their-parents",
+        f"{_SYNC}::test_a_bootstrap_brings_the_rows_of_the_users_scopes_parents_first",
+    ),
+    _caught("departed-sent-as-deleted", "clients/test_scopes.py"),
     _caught("answers-proven-by-an-older-checkpoint", _RETURN),
     _caught(
         "overtaken-number-trusted",
         "recovery/test_recovery.py::test_a_restored_server_that_has_overtaken_the_number_is_found_out",
     ),
     _caught("purge-horizon-forgotten", "operations/test_purge.py"),
+    _caught("forged-checkpoint-believed", "clients/test_genuine.py"),
     _caught("scope-after-the-write-unchecked", "clients/test_scopes.py"),
     _caught("read-only-ignored-when-healing", "apply/test_read_only.py", "recovery/test_guide_faults.py"),
     _caught("cascade-unseen", "recovery/test_review.py"),
