@@ -240,7 +240,7 @@ def with_options(draw: st.DrawFn, column: Column) -> Column:
         values = st.none() | values
     if options["blank"] and column.kind in (models.CharField, models.EmailField, models.SlugField):
         values |= st.just("") if not unique else st.nothing()
-    if column.kind is models.JSONField and options["null"]:
+    if column.kind is models.JSONField:
         values |= st.just(Value(None, models.JSONField()))
     return replace(column.but(**options), values=values)
 
