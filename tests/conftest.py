@@ -18,8 +18,9 @@ from celery import Celery
 from django.apps import apps
 from django.contrib.auth.models import Permission, User
 from django.db import connection
+from django.test import TransactionTestCase
 from kombu import pools
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 from pytest_django.live_server_helper import LiveServer
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
@@ -28,6 +29,7 @@ from demo_project import services
 from demo_project.postgresql import PSQL, embedded_postgresql
 from syncreset.feed.entries import Entry
 from tests.celeryapp import app as celery_app
+from tests.support.blank import blank_database, flushed_by
 from tests.support.device import Device
 from tests.support.factories import DeviceFactory, UserFactory, WorkerFactory
 from tests.support.properties import load_profile
@@ -79,13 +81,14 @@ def live_server(django_db_setup: None, live_server: LiveServer) -> LiveServer:
     return live_server
 
 
-@pytest.fixture(autouse=True)
-def feed_starts_empty(request: pytest.FixtureRequest) -> None:
-    """Forgets what the flush after a transactional test wrote into the feed: flushing tables is a write, too."""
-    uses_database = request.node.get_closest_marker("django_db") is not None
-    if uses_database or {"db", "transactional_db"} & set(request.fixturenames):
-        request.getfixturevalue("_django_db_helper")
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A test that commits leaves the database as the first one found it: the feed is empty."""
+    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
         Entry.objects.all().delete()
+        patch.setattr(TransactionTestCase, "_fixture_teardown", flushed_by(blank_database()))
+        connection.close()
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -48,7 +48,8 @@ SERVER = "the server"
 class Account:
     """``lost`` are writes that nobody can have any more, for their last holder was put back to an older state.
 
-    ``unsure`` are rows whose counters and sets nobody can foretell.
+    ``unsure`` are rows whose counters and sets nobody can foretell. ``turned_back`` says that the server was made what
+    it had been before, by a restore or by a person.
     """
 
     def __init__(self) -> None:
@@ -57,6 +58,8 @@ class Account:
         self.counts: list[Count] = []
         self.lost: set[str] = set()
         self.unsure: set[RowName] = set()
+        self._touched: set[tuple[RowName, str]] = set()
+        self.turned_back = False
         self.removed: set[tuple[RowName, str]] = set()
         self._number = 0
 
@@ -73,10 +76,23 @@ class Account:
         self.unsure.add(row)
 
     def counted(self, row: RowName, amount: int, *, by: str) -> None:
+        self.touched(row, by=by)
         self.counts.append(Count(row, by, amount=amount, held={by}))
 
     def marked(self, row: RowName, element: str, *, by: str) -> None:
+        self.touched(row, by=by)
         self.counts.append(Count(row, by, element=element, held={by}))
+
+    def unmarked(self, row: RowName, element: str, *, by: str) -> None:
+        self.touched(row, by=by)
+        self.removed.add((row, element))
+
+    def touched(self, *rows: RowName, by: str) -> None:
+        """Something was done to rows that is no value: a step, a code, a reference, another room."""
+        self._touched |= {(row, by) for row in rows}
+
+    def touched_by_others(self, row: RowName, by: str) -> bool:
+        return any(touched == row and other != by for touched, other in self._touched)
 
     def sums(self) -> dict[RowName, int]:
         """What was counted, by row."""

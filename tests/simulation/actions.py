@@ -83,7 +83,7 @@ def tag(world: World, device: Device) -> str | None:
     name, tags = label["name"], set(row["tags"] or ())
     if name in tags and world.dice.random() < 0.4:
         device.replica.update(THING, row["id"], tags=sorted(tags - {name}))
-        world.account.removed.add(((THING, row["id"]), name))
+        world.account.unmarked((THING, row["id"]), name, by=device.name)
         return f"{row['id'][-4:]} -{name}"
     device.replica.update(THING, row["id"], tags=sorted({*tags, name}))
     if name not in tags:
@@ -97,6 +97,7 @@ def put_near(world: World, device: Device) -> str | None:
         return None
     near = {*(row["near"] or ()), other["id"]}
     device.replica.update(THING, row["id"], near=sorted(near))
+    world.account.touched((THING, row["id"]), by=device.name)
     return f"{row['id'][-4:]} is near {other['id'][-4:]}"
 
 
@@ -108,6 +109,7 @@ def code(world: World, device: Device) -> str | None:
         device.replica.update(THING, row["id"], code=given)
     except sqlite3.IntegrityError:
         return None
+    world.account.touched((THING, row["id"]), by=device.name)
     return f"{row['id'][-4:]} is {given}"
 
 
@@ -117,6 +119,7 @@ def adopt(world: World, device: Device) -> str | None:
         return None
     parent = None if row["id"] == other["id"] else other["id"]
     device.replica.update(THING, row["id"], parent=parent)
+    world.account.touched((THING, row["id"]), by=device.name)
     return f"{row['id'][-4:]} below {parent and parent[-4:]}"
 
 
@@ -193,6 +196,7 @@ def move(world: World, device: Device) -> str | None:
     device.replica.update(THING, row["id"], room=room["id"])
     for part in parts:
         device.replica.update(PART, part, room=room["id"])
+    world.account.touched((THING, row["id"]), *((PART, part) for part in parts), by=device.name)
     return f"{row['id'][-4:]} into {room['name']}, with {[part[-4:] for part in parts]}"
 
 
@@ -245,6 +249,8 @@ def server_move(world: World, device: Device) -> str | None:
     with transaction.atomic():
         Thing.objects.filter(pk=thing.pk).update(room=room)
         Part.objects.filter(thing=thing).update(room=room)
+    parts = Part.objects.filter(thing=thing).values_list("pk", flat=True)
+    world.account.touched((THING, str(thing.pk)), *((PART, str(pk)) for pk in parts), by=SERVER)
     return f"{str(thing.pk)[-4:]} into {room.name}"
 
 
@@ -257,6 +263,7 @@ def server_code(world: World, device: Device) -> str | None:
             Thing.objects.filter(pk=thing.pk).update(code=given)
     except IntegrityError:
         return None
+    world.account.touched((THING, str(thing.pk)), by=SERVER)
     return f"{str(thing.pk)[-4:]} is {given}"
 
 
@@ -362,6 +369,7 @@ def take_back(world: World, device: Device) -> str | None:
         return None
     chosen = world.dice.choice(done)
     undo(chosen)
+    world.account.turned_back = True
     for item in Item.objects.filter(recovery=chosen):
         world.account.unsure.add((item.change["model"], item.change["pk"]))
     if world.network.works:
@@ -385,6 +393,7 @@ def review(world: World, device: Device) -> str | None:
         decided = decide(item, keep, world.users["root"])
     except NotParked:
         return None
+    world.account.turned_back = True
     return f"{item.change['pk'][-4:]} keeps the {keep}'s: {decided.state}"
 
 
@@ -400,6 +409,7 @@ def restore(world: World, device: Device) -> str | None:
     if world.backup is None:
         return None
     put_back, held = world.backup
+    world.account.turned_back = True
     world.account.lost_by(put_back, world.holders)
     world.account.holds_again(SERVER, held)
     world.network.late.clear()
@@ -411,6 +421,7 @@ def restore(world: World, device: Device) -> str | None:
 
 def epoch(world: World, device: Device) -> str | None:
     begin_epoch()
+    world.account.turned_back = True
     return "begins"
 
 

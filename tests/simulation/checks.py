@@ -95,9 +95,7 @@ def _lost_elements(world: World) -> list[str]:
 
 def _rows_that_came_back(world: World) -> list[str]:
     """Rows which somebody deleted who had seen all that was ever written in them."""
-    if any(
-        told in line for line in world.story for told in ("restore (", "take_back (", "review (", "epoch (")
-    ):
+    if world.account.turned_back:
         return []
     there = {(THING, str(pk)) for pk in Thing.objects.values_list("pk", flat=True)}
     there |= {(PART, str(pk)) for pk in Part.objects.values_list("pk", flat=True)}
@@ -108,14 +106,10 @@ def _rows_that_came_back(world: World) -> list[str]:
         unseen = values - superseded - deletion.seen
         if deletion.with_another:
             continue
-        if deletion.row in there and not unseen and not _touched_otherwise(world, deletion.row):
+        touched = world.account.touched_by_others(deletion.row, deletion.by)
+        if deletion.row in there and not unseen and not touched:
             found.append(f"{deletion.row} was deleted by {deletion.by}, and is there")
     return found
-
-
-def _touched_otherwise(world: World, row: RowName) -> bool:
-    """Whether something was done to the row that is no value: a step, a code, a reference, another room."""
-    return sum(row[1][-4:] in line for line in world.story) > 2
 
 
 def _unfinished(world: World) -> list[str]:
