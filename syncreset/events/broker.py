@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import LockError, RedisError
 from redis.retry import Retry
 
-from .look import NOTHING, Touched
+from .look import NOTHING, Seen, Touched
 
 #: Seconds that the one that looks is believed without a sign of life, and that what it has seen is remembered.
 LEASE, MEMORY = 5.0, 60
@@ -99,21 +99,21 @@ class Broker:
                 self._subscription.unsubscribe(self._written)
         return self._leads
 
-    def remember(self, number: int) -> None:
-        """Note up to which checkpoint was looked, unless somebody has noted it already."""
+    def remember(self, seen: Seen) -> None:
+        """Note up to where was looked, unless somebody has noted it already."""
         with _answering():
-            self._client.set(self._seen, number, nx=True, ex=MEMORY)
+            self._client.set(self._seen, _written(seen), nx=True, ex=MEMORY)
 
-    def note(self, number: int) -> None:
-        """Note up to which checkpoint was looked, for whoever looks next."""
+    def note(self, seen: Seen) -> None:
+        """Note up to where was looked, for whoever looks next."""
         with _answering():
-            self._client.set(self._seen, number, ex=MEMORY)
+            self._client.set(self._seen, _written(seen), ex=MEMORY)
 
-    def remembered(self) -> int | None:
-        """Up to which checkpoint was looked; None where Redis has forgotten it."""
+    def remembered(self) -> Seen | None:
+        """Up to where was looked; None where Redis has forgotten it."""
         with _answering():
-            number = _text(self._client.get(self._seen))
-        return int(number) if number.isdecimal() else None
+            number, _, salt = _text(self._client.get(self._seen)).partition(" ")
+        return Seen(int(number), salt) if number.isdecimal() else None
 
     def tell(self, touched: Touched) -> None:
         """Tell every process which scopes were touched."""
@@ -154,6 +154,10 @@ def _answering() -> Iterator[None]:
         yield
     except (RedisError, ValueError, OSError) as error:
         raise BrokerLost(f"{type(error).__name__}: {error}") from error
+
+
+def _written(seen: Seen) -> str:
+    return f"{seen.number} {seen.salt}"
 
 
 def _scopes(data: object) -> Touched:

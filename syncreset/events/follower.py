@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError, connection, connections
 
 from .. import conf
-from .look import NOTHING, Touched, newest, touched_since
+from .look import NOTHING, Seen, Touched, newest, touched_since
 
 if TYPE_CHECKING:
     from .broker import Broker
@@ -37,7 +37,7 @@ class Follower(threading.Thread):
         self._tell = tell
         self._ended = ended
         #: The checkpoint up to which this process has told by looking itself.
-        self._seen: int | None = None
+        self._seen: Seen | None = None
 
     def run(self) -> None:
         try:
@@ -121,13 +121,13 @@ def _look_for_all(broker: "Broker") -> None:
     """Look at the feed, and tell every process, this one too."""
     seen = broker.remembered()
     try:
-        number, touched = (newest(), None) if seen is None else touched_since(seen)
+        found, touched = (newest(), None) if seen is None else touched_since(seen)
     except DatabaseError as error:
         _database_failed(error)
         return
     if touched != NOTHING:
         broker.tell(touched)
-    broker.note(number)
+    broker.note(found)
 
 
 def _database_failed(error: DatabaseError) -> None:

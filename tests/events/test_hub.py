@@ -14,10 +14,10 @@ from syncreset.clients.scopes import scopes_of
 from syncreset.events import follower, streams
 from syncreset.events.hub import Hub, Listener
 from syncreset.events.hub import hub as hub_of_process
-from syncreset.events.look import MOST_SCOPES, touched_since
+from syncreset.events.look import MOST_SCOPES, Seen, newest, touched_since
 from syncreset.events.streams import HELLO, POKE, STILL_HERE, blocking_stream
 from syncreset.events.written import announce
-from syncreset.feed.checkpoints import Checkpoint, stamp
+from syncreset.feed.checkpoints import Checkpoint
 from tests.shelters.models import Dog, Membership, Shelter
 from tests.support.dogs import DOG, dog_fields
 from tests.support.factories import DeviceFactory, UserFactory
@@ -97,21 +97,34 @@ def test_a_push_does_not_need_a_redis_that_answers(
 
 
 def test_a_restored_database_pokes_everybody(shelter: Shelter) -> None:
-    seen = stamp().number
+    seen = newest()
     Dog.objects.create(shelter=shelter, name="Rex")
-    number, touched = touched_since(seen)
-    assert (number, touched) == (seen + 1, frozenset({f"shelters.shelter:{shelter.pk}"}))
+    found, touched = touched_since(seen)
+    assert (found.number, touched) == (seen.number + 1, frozenset({f"shelters.shelter:{shelter.pk}"}))
 
-    Checkpoint.objects.filter(number=number).delete()
+    Checkpoint.objects.filter(number=found.number).delete()
 
-    assert touched_since(number) == (seen, None)
+    assert touched_since(found) == (seen, None)
     assert touched_since(seen) == (seen, frozenset())
+
+
+def test_a_restored_database_that_has_numbered_anew_pokes_everybody(shelter: Shelter) -> None:
+    before = newest()
+    Dog.objects.create(shelter=shelter, name="Lost")
+    lost = newest()
+    Checkpoint.objects.filter(number=lost.number).delete()
+    Dog.objects.create(shelter=shelter, name="Rex")
+
+    found, touched = touched_since(lost)
+
+    assert (found.number, touched) == (lost.number, None)
+    assert touched_since(before)[1] == frozenset({f"shelters.shelter:{shelter.pk}"})
 
 
 def test_more_scopes_than_can_be_named_are_all(monkeypatch: pytest.MonkeyPatch, shelter: Shelter) -> None:
     assert MOST_SCOPES > 2
     monkeypatch.setattr("syncreset.events.look.MOST_SCOPES", 2)
-    seen = stamp().number
+    seen = newest()
     for number in range(3):
         Dog.objects.create(shelter=Shelter.objects.create(name=str(number)), name="Rex")
 
@@ -125,7 +138,7 @@ def test_listeners_of_a_thread_that_has_died_are_ended(
     monkeypatch.setattr("threading.excepthook", lambda arguments: None)
     hub, listener = following.listen(shelter)
 
-    def fault(seen: int) -> None:
+    def fault(seen: Seen) -> None:
         raise AssertionError("injected")
 
     monkeypatch.setattr(follower, "touched_since", fault)
