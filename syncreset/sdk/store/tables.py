@@ -101,23 +101,31 @@ def create_own_tables(connection: sqlite3.Connection) -> None:
 def fit_tables(connection: sqlite3.Connection, schema: Schema) -> None:
     """Create or extend a table for every model, with its triggers. To be called in a transaction.
 
-    Columns that the schema no longer has are left where they are.
+    Columns that the schema no longer has are left where they are, and so is what is as it should be: each statement
+    that alters a table makes SQLite read every trigger of the store anew.
     """
+    present = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
     for model in schema.models.values():
-        key = quote(model.primary_key)
-        connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {quote(model.table)} "
-            f"({key} TEXT PRIMARY KEY NOT NULL DEFAULT {_KEY_DEFAULT} CHECK (typeof({key}) = 'text'))"
-        )
-        present = {row[1] for row in connection.execute(f"PRAGMA table_info({quote(model.table)})")}
-        for field in model.fields.values():
-            if field.name not in present:
-                column = quote(field.name)
-                definition = _COLUMN[field.storage].format(column)
-                connection.execute(f"ALTER TABLE {quote(model.table)} ADD COLUMN {column} {definition}")
+        _fit_columns(connection, model)
         for name, definition in _triggers(model):
-            connection.execute(f"DROP TRIGGER IF EXISTS {name}")
-            connection.execute(definition)
+            if present.get(name) != definition:
+                connection.execute(f"DROP TRIGGER IF EXISTS {quote(name)}")
+                connection.execute(definition)
+
+
+def _fit_columns(connection: sqlite3.Connection, model: ModelSchema) -> None:
+    table, key = quote(model.table), quote(model.primary_key)
+    columns = {
+        field.name: f"{quote(field.name)} {_COLUMN[field.storage].format(quote(field.name))}"
+        for field in model.fields.values()
+    }
+    present = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    if not present:
+        primary = f"{key} TEXT PRIMARY KEY NOT NULL DEFAULT {_KEY_DEFAULT} CHECK (typeof({key}) = 'text')"
+        connection.execute(f"CREATE TABLE {table} ({', '.join([primary, *columns.values()])})")
+        return
+    for name in [name for name in columns if name not in present]:
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN {columns[name]}")
 
 
 def _triggers(model: ModelSchema) -> Iterator[tuple[str, str]]:
@@ -136,11 +144,11 @@ def _triggers(model: ModelSchema) -> Iterator[tuple[str, str]]:
         "delete": ("AFTER DELETE", tracked, _deleted(model, f"OLD.{key}")),
     }
     for kind, (event, condition, body) in parts.items():
-        name = quote(f"_syncreset_{kind}_{model.table}")
+        name = f"_syncreset_{kind}_{model.table}"
         refuse = f"SELECT RAISE(ABORT, {text(SEALED_MESSAGE)}) FROM _syncreset_clock WHERE mode = {SEALED}"
         yield (
             name,
-            f"CREATE TRIGGER {name} {event} ON {table} WHEN {condition} BEGIN {'; '.join([refuse, *body])}; END",
+            f"CREATE TRIGGER {quote(name)} {event} ON {table} WHEN {condition} BEGIN {'; '.join([refuse, *body])}; END",
         )
 
 
