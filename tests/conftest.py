@@ -6,6 +6,7 @@ used by other processes at the same time, so a real worker works on the rows of 
 """
 
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from demo_project import services
 from demo_project.postgresql import PSQL, embedded_postgresql
 from syncreset.feed.entries import Entry
 from tests.celeryapp import app as celery_app
-from tests.support.blank import blank_database, flushed_by
+from tests.support.blank import flushed_to_blank
 from tests.support.device import Device
 from tests.support.factories import DeviceFactory, UserFactory, WorkerFactory
 from tests.support.properties import load_profile
@@ -86,9 +87,16 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     """A test that commits leaves the database as the first one found it: the feed is empty."""
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
         Entry.objects.all().delete()
-        patch.setattr(TransactionTestCase, "_fixture_teardown", flushed_by(blank_database()))
+        patch.setattr(TransactionTestCase, "_fixture_teardown", flushed_to_blank())
         connection.close()
         yield
+
+
+@pytest.fixture(autouse=True)
+def _fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No store of a device in this process need survive a power cut."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr("syncreset.sdk.store.connection.SYNCHRONOUS", "OFF")
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
-"""Replicas against a simulated server, on disks that need not survive a power cut."""
+"""Replicas against a simulated server."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +9,6 @@ from syncreset.sdk import Replica
 from tests.support.farm import stock
 from tests.support.fleet import Fleet
 from tests.support.simulated_server import SimulatedServer
-
-
-@pytest.fixture(autouse=True)
-def _fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr("syncreset.sdk.store.connection.SYNCHRONOUS", "OFF")
 
 
 @pytest.fixture

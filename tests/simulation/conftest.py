@@ -1,6 +1,5 @@
 """Schedules run on settings of their own (``make simulate``); the other tests leave this folder out."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,6 @@ from pytest_django import Settings
 
 if not django_settings.SETTINGS_MODULE.startswith("tests.simulation"):
     collect_ignore_glob = ["test_*.py"]
-
-
-@pytest.fixture(autouse=True)
-def _fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr("syncreset.sdk.store.connection.SYNCHRONOUS", "OFF")
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,12 @@
 """The database as it was before the first test, put back after each test that commits.
 
 Django empties every table and then asks every app for what belongs into it, which takes longer than most tests. Here
-only what a test has changed is put back.
+only what a test has changed is put back; Django does its part where a test has changed tables or triggers.
 """
 
 from collections.abc import Callable
 
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test import TransactionTestCase
 
@@ -14,42 +15,33 @@ from tests.support.restoring import copy_database
 # Columns, triggers and functions as one text.
 _SCHEMA = """
 SELECT md5(concat(
-    (SELECT string_agg(concat(attrelid::regclass, attname, atttypid, attnotnull), ',' ORDER BY attrelid, attnum)
-       FROM pg_attribute WHERE attnum > 0 AND attrelid IN
-       (SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace)),
-    (SELECT string_agg(concat(tgrelid::regclass, pg_get_triggerdef(oid)), ',' ORDER BY tgrelid, tgname)
-       FROM pg_trigger WHERE NOT tgisinternal),
-    (SELECT string_agg(concat(proname, prosrc), ',' ORDER BY proname, oid)
+    (SELECT string_agg(concat(attrelid::regclass, attname, atttypid, attnotnull), ',' ORDER BY relname, attname)
+       FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+      WHERE attnum > 0 AND NOT attisdropped AND relkind = 'r' AND relnamespace = 'public'::regnamespace),
+    (SELECT string_agg(pg_get_triggerdef(t.oid), ',' ORDER BY relname, tgname)
+       FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid WHERE NOT tgisinternal),
+    (SELECT string_agg(concat(proname, prosrc), ',' ORDER BY proname, prosrc)
        FROM pg_proc WHERE pronamespace = 'public'::regnamespace)
 ))
 """
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
 
 
-def blank_database() -> Callable[[], bool]:
-    """Remember the database as it is. Returns what puts it back; False where the schema is another one by now."""
-    return _blank_sqlite() if connection.vendor == "sqlite" else _BlankPostgreSQL().restore
-
-
-def flushed_by(restore: Callable[[], bool]) -> Callable[[TransactionTestCase], None]:
-    """What a test case that commits does at its end, instead of Django's own flush."""
+def flushed_to_blank() -> Callable[[TransactionTestCase], None]:
+    """Remember the database as it is. Returns what a test case that commits does at its end: it puts that back."""
     by_django = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
+    if connection.vendor == "sqlite":
+        restore = copy_database()
+        return lambda case: restore()
+    blank = _BlankPostgreSQL()
 
     def teardown(case: TransactionTestCase) -> None:
-        if not restore():
+        if not blank.has_my_schema():
             by_django(case)
+            ContentType.objects.clear_cache()
+        blank.restore()
 
     return teardown
-
-
-def _blank_sqlite() -> Callable[[], bool]:
-    restore = copy_database()
-
-    def put_back() -> bool:
-        restore()
-        return True
-
-    return put_back
 
 
 class _BlankPostgreSQL:
@@ -65,16 +57,16 @@ class _BlankPostgreSQL:
                     rows = b"".join(bytes(piece) for piece in copy)
                 self.kept[table] = self._digest(table), rows
 
-    def restore(self) -> bool:
+    def has_my_schema(self) -> bool:
         with connection.cursor() as cursor:
             cursor.execute(_SCHEMA)
-            if cursor.fetchone() != (self.schema,):
-                return False
-            changed = [table for table in self._filled() if table not in self.kept]
-            changed += [table for table, (digest, _) in self.kept.items() if self._digest(table) != digest]
-            if changed:
-                self._put_back(changed)
-        return True
+            return bool(cursor.fetchone() == (self.schema,))
+
+    def restore(self) -> None:
+        changed = [table for table in self._filled() if table not in self.kept]
+        changed += [table for table, (digest, _) in self.kept.items() if self._digest(table) != digest]
+        if changed:
+            self._put_back(changed)
 
     def _put_back(self, tables: list[str]) -> None:
         with connection.cursor() as cursor:
