@@ -77,7 +77,7 @@ class Checkout:
         process = subprocess.Popen(
             command,
             cwd=self.directory,
-            env={**os.environ, "SYNCRESET_TEST_DATABASE": "sqlite", "PYTHONDONTWRITEBYTECODE": "1", **env},
+            env={**os.environ, "SYNCRESET_TEST_DATABASE": "sqlite", **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
