@@ -1,5 +1,6 @@
 """Parked changes, merged once more: what they waited for may have come."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -7,9 +8,13 @@ from django.db.models import QuerySet
 
 from ..apply.changes import CURABLE, apply_changes
 from ..apply.context import Context
+from ..apply.slots import Applied
+from ..clients.client import Client
 from ..locks import free_rows
+from ..protocol.errors import Problem
+from ..rules.merge import Outcome
 from .item import Item, ItemState
-from .record import change_from_json, renew_item, save_renewed
+from .record import change_from_json, key_text, renew_item, save_renewed
 
 
 def curable(**where: Any) -> "QuerySet[Item]":
@@ -32,3 +37,28 @@ def merge_again(items: "QuerySet[Item]", context: Context) -> None:
     for item, result in zip(waiting, apply_changes(changes, replace(context, offset=0)), strict=True):
         renew_item(item, result)
     save_renewed(waiting)
+
+
+def close_deleted(client: Client, applied: Sequence[Applied]) -> None:
+    """Close the parked changes that the client pushed of rows which it has deleted since.
+
+    Merged again, each would be an edit that the deletion has not seen, and would bring the row back.
+    """
+    deleted = {
+        result.change.row_key: result.change.seq
+        for result in applied
+        if result.change.op == "delete" and (result.outcome.deletes or result.outcome.state == "identical")
+    }
+    if not deleted:
+        return
+    keys = {key_text(pk) for _, pk in deleted}
+    closed = []
+    for item in free_rows(curable(client=client, recovery=None, pk_text__in=keys)):
+        change = change_from_json(item.change)
+        seq = deleted.get(change.row_key, 0)
+        if seq is None or (item.seq or 0) < seq:
+            detail = "the client has deleted the row since"
+            superseded = Outcome.superseded(change, Problem(code="replaced", detail=detail))
+            renew_item(item, Applied(change=change, outcome=superseded))
+            closed.append(item)
+    save_renewed(closed)

@@ -17,6 +17,7 @@ from ..clients.scopes import scopes_of
 from ..feed.cursor import Cursor
 from ..ledger.quotas import require_room_for_parked
 from ..ledger.record import item_for, save_items
+from ..ledger.retry import close_deleted
 from ..locks import lock_row
 from ..protocol.changes import Change
 from ..protocol.clock import now
@@ -86,6 +87,7 @@ def _apply(client: Client, user: SyncUser, request: PushRequest, received: int) 
         )
         applied = apply_changes(fresh, context)
         results |= _record(client, applied)
+        close_deleted(client, applied)
         cure(context, applied)
     ordered = [results[seq] for seq in digests]
     if fresh:

@@ -11,6 +11,8 @@ from pytest_django import Settings
 
 from syncreset.ledger.item import Item
 from syncreset.locks import lock_row
+from syncreset.protocol.clock import now
+from syncreset.protocol.snapshot.lines import TombstoneLine
 from syncreset.sdk import Replica
 from tests.shelters.models import Dog, Shelter, Visit
 from tests.support.device import Device
@@ -18,6 +20,7 @@ from tests.support.dogs import DOG, dog_fields
 from tests.support.factories import DeviceFactory, UserFactory
 from tests.support.fleet import URL, online
 from tests.support.real_server import RealServer
+from tests.support.snapshots import bootstrap, forced, recover
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -76,6 +79,47 @@ def test_a_deletion_frees_a_value_as_well(phone: Device, shelter: Shelter) -> No
     phone.push(phone.delete(DOG, str(holder.pk)))
 
     assert set(Dog.objects.values_list("name", "chip")) == {("Heir", "7")}
+
+
+@pytest.mark.parametrize("road", ["push", "snapshot"])
+def test_a_row_that_its_device_has_deleted_does_not_come_back_with_what_was_parked_of_it(
+    phone: Device, shelter: Shelter, road: str
+) -> None:
+    holder = Dog.objects.create(shelter=shelter, name="Holder", chip="7")
+    heir = Dog.objects.create(shelter=shelter, name="Heir")
+    phone.pull()
+
+    (told,) = phone.push(phone.put(DOG, str(heir.pk), {"chip": "7"}))
+    assert told["state"] == "parked"
+    if road == "push":
+        phone.push(phone.delete(DOG, str(heir.pk)))
+    else:
+        updated = phone.rows[DOG, str(heir.pk)]["updated"]
+        tombstone = TombstoneLine(model=DOG, pk=str(heir.pk), at=now(), base=updated, pulled=False)
+        reset = forced(phone)
+        recover(phone, reset, [tombstone], full=False)
+        bootstrap(phone, reset)
+    phone.push(phone.delete(DOG, str(holder.pk)))
+
+    assert not Dog.objects.exists()
+    item = Item.objects.get(pk=told["item"])
+    assert (item.state, item.code) == ("superseded", "replaced")
+    assert item.change["fields"] == {"chip": "7"}
+
+
+def test_a_row_that_is_made_again_after_its_deletion_takes_what_it_waited_for(
+    phone: Device, shelter: Shelter
+) -> None:
+    holder = Dog.objects.create(shelter=shelter, name="Holder", chip="7")
+    heir = Dog.objects.create(shelter=shelter, name="Heir")
+    phone.pull()
+    again = phone.create(DOG, dog_fields(shelter, name="Heir again", chip="7"), str(heir.pk))
+
+    (deleted, parked) = phone.push(phone.delete(DOG, str(heir.pk)), again)
+    assert (deleted["state"], parked["state"]) == ("applied", "parked")
+    phone.push(phone.delete(DOG, str(holder.pk)))
+
+    assert set(Dog.objects.values_list("name", "chip")) == {("Heir again", "7")}
 
 
 def test_what_waits_for_something_else_goes_on_waiting(phone: Device, shelter: Shelter) -> None:

@@ -16,7 +16,7 @@ from ...clients.client import Client, LastSynced
 from ...feed.checkpoints import Checkpoint, continuation, feed_state
 from ...ledger.item import Item, totals
 from ...ledger.record import item_for, save_items
-from ...ledger.retry import curable, merge_again
+from ...ledger.retry import close_deleted, curable, merge_again
 from ...protocol.changes import RowKey
 from ...protocol.snapshot.lines import RowLine
 from ...protocol.snapshot.read import SnapshotReader
@@ -134,7 +134,9 @@ def _record(
 
 def _merge(recovery: Recovery, derived: list[Derived], context: Context) -> list[Item]:
     undecided = [item for item in derived if item.outcome is None]
-    results = iter(apply_changes([item.change for item in undecided], context))
+    applied = apply_changes([item.change for item in undecided], context)
+    close_deleted(recovery.client, applied)
+    results = iter(applied)
     items = []
     for item in derived:
         result = next(results) if item.outcome is None else Applied(change=item.change, outcome=item.outcome)
