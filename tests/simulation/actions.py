@@ -19,8 +19,8 @@ from syncreset.recovery.review import NotParked
 from tests.simulation.account import SERVER
 from tests.simulation.devices import Device
 from tests.simulation.fixed import DAY, SECOND
-from tests.simulation.house.models import Membership, Part, Room, Thing
-from tests.simulation.world import LABEL, PART, PATIENCE, ROOM, THING, World
+from tests.simulation.house.models import Membership, Note, Part, Room, Thing
+from tests.simulation.world import LABEL, NOTE, PART, PATIENCE, ROOM, THING, World
 from tests.support.fleet import Killed
 from tests.support.fleet import sync as sync_replica
 from tests.support.restoring import copy_database
@@ -63,6 +63,27 @@ def write_part(world: World, device: Device) -> str | None:
     device.replica.update(PART, row["id"], a=value)
     world.account.wrote((PART, row["id"]), "a", value, by=device.name, over=row["a"])
     return f"{row['id'][-4:]} {row['a']} -> {value}"
+
+
+def write_note(world: World, device: Device) -> str | None:
+    row = _pick(world, device, NOTE)
+    if row is None:
+        return None
+    name = world.dice.choice(sorted(row.keys() & {"a", "more"}))
+    value = world.account.value(device.name)
+    device.replica.update(NOTE, row["id"], {name: value})
+    world.account.wrote((NOTE, row["id"]), name, value, by=device.name, over=row[name] or "")
+    return f"{row['id'][-4:]} {name} {row[name]} -> {value}"
+
+
+def make_note(world: World, device: Device) -> str | None:
+    room = _pick(world, device, ROOM)
+    if room is None or NOTE not in device.replica.models:
+        return None
+    value = world.account.value(device.name)
+    made = device.replica.create(NOTE, room=room["id"], a=value)
+    world.account.wrote((NOTE, made), "a", value, by=device.name, over="")
+    return f"{made[-4:]} {value}"
 
 
 def count(world: World, device: Device) -> str | None:
@@ -218,6 +239,17 @@ def server_write(world: World, device: Device) -> str | None:
     thing.save()
     world.account.wrote((THING, str(thing.pk)), name, value, by=SERVER, over=before)
     return f"{str(thing.pk)[-4:]} {name} {before} -> {value}"
+
+
+def server_write_note(world: World, device: Device) -> str | None:
+    notes = list(Note.objects.order_by("pk"))
+    if not notes:
+        return None
+    note, value = world.dice.choice(notes), world.account.value("server")
+    before, note.a = note.a, value
+    note.save()
+    world.account.wrote((NOTE, str(note.pk)), "a", value, by=SERVER, over=before)
+    return f"{str(note.pk)[-4:]} a {before} -> {value}"
 
 
 def server_count(world: World, device: Device) -> str | None:
@@ -405,12 +437,13 @@ def back_up(world: World, device: Device) -> str | None:
 
 
 def restore(world: World, device: Device) -> str | None:
-    """The backup stays, and can be restored once more."""
+    """The backup stays, and can be restored once more. What runs on it is the release of now."""
     if world.backup is None:
         return None
     put_back, held = world.backup
     world.account.turned_back = True
     world.account.lost_by(put_back, world.holders)
+    world.releases.deploy(world.releases.number)
     world.account.holds_again(SERVER, held)
     world.network.late.clear()
     if world.dice.random() < 0.2:
@@ -423,6 +456,12 @@ def epoch(world: World, device: Device) -> str | None:
     begin_epoch()
     world.account.turned_back = True
     return "begins"
+
+
+def release(world: World, device: Device) -> str | None:
+    """The second release is deployed, or taken back."""
+    world.releases.deploy(3 - world.releases.number)
+    return f"number {world.releases.number}"
 
 
 def season(world: World, device: Device) -> str | None:
@@ -474,11 +513,12 @@ def skew(world: World, device: Device) -> str | None:
 #: How often each happens, in the mean of all schedules.
 WEIGHTS: Mapping[Action, int] = {
     write: 8, write_part: 3, count: 5, tag: 3, put_near: 1, code: 3, adopt: 2, make: 4, make_part: 2,
-    make_label: 2, delete: 3, delete_part: 1, move: 2,
-    server_write: 4, server_count: 1, server_delete: 1, server_move: 1, server_code: 1, member: 1,
+    write_note: 3, make_note: 1, make_label: 2, delete: 3, delete_part: 1, move: 2,
+    server_write: 4, server_write_note: 1, server_count: 1, server_delete: 1, server_move: 1, server_code: 1,
+    member: 1,
     sync: 16, sync_all: 2, lose: 5, delay: 2, arrive: 2, kill: 5,
     order: 4, work: 2, kill_worker: 1, again: 1, take_back: 1, review: 1,
-    back_up: 2, restore: 2, epoch: 1, season: 1, keep_copy: 2, put_back: 2, clone: 1, skew: 1,
+    back_up: 2, restore: 2, epoch: 1, season: 1, release: 1, keep_copy: 2, put_back: 2, clone: 1, skew: 1,
 }  # fmt: skip
 
 ACTIONS: Mapping[str, Action] = {action.__name__: action for action in WEIGHTS}

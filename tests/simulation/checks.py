@@ -8,8 +8,9 @@ from syncreset.ledger.item import Item, ItemState
 from syncreset.recovery.job import Recovery, RecoveryState
 from tests.simulation.account import RowName
 from tests.simulation.devices import Device
-from tests.simulation.house.models import Label, Part, Room, Thing
-from tests.simulation.world import LABEL, PART, ROOM, THING, World
+from tests.simulation.house.models import Label, Note, Part, Room, Thing
+from tests.simulation.releases import Releases
+from tests.simulation.world import LABEL, NOTE, PART, ROOM, THING, World
 
 #: Syncs of every device until nothing moves: a reset takes two, and so does a name of one's own.
 ROUNDS = 6
@@ -135,7 +136,7 @@ def _not_at_rest(world: World) -> list[str]:
 def _differing(world: World) -> list[str]:
     found = []
     for device in world.devices:
-        theirs = _rows_of(device)
+        theirs = _rows_of(device, world.releases)
         mine = {
             model: sorted(
                 (json.dumps(row, sort_keys=True, default=str) for row in device.replica.all(model))
@@ -152,7 +153,7 @@ def _differing(world: World) -> list[str]:
     return found
 
 
-def _rows_of(device: Device) -> dict[str, list[str]]:
+def _rows_of(device: Device, releases: Releases) -> dict[str, list[str]]:
     """The server's rows in the scopes of the device's user, as the device would show them."""
     rooms = Room.objects.filter(members=device.user)
     assert scopes_of(device.user), "everybody holds at least what is everyone's"
@@ -163,6 +164,11 @@ def _rows_of(device: Device) -> dict[str, list[str]]:
         PART: [
             {"id": str(part.pk), "room": str(part.room_id), "thing": str(part.thing_id), "a": part.a}
             for part in Part.objects.filter(room__in=rooms)
+        ],
+        NOTE: [
+            {"id": str(note.pk), "room": str(note.room_id), "a": note.a}
+            | ({"more": note.more} if releases.number == 2 else {})
+            for note in Note.objects.filter(room__in=rooms)
         ],
     }
     return {model: sorted(json.dumps(row, sort_keys=True) for row in found) for model, found in rows.items()}

@@ -16,6 +16,7 @@ from syncreset.recovery.merge import snapshot
 from tests.simulation.actions import ACTIONS, WEIGHTS
 from tests.simulation.checks import settle, violations
 from tests.simulation.fixed import Fixed
+from tests.simulation.releases import Releases
 from tests.simulation.schedule import Step, draw, shrunk
 from tests.simulation.world import World
 from tests.support.fleet import Reaper
@@ -35,7 +36,7 @@ class Runner:
     def __init__(self, directory: Path, patch: pytest.MonkeyPatch, seed: int) -> None:
         self.directory, self.patch, self.seed = directory, patch, seed
         self.runs = 0
-        self.fixed, self.reaper = Fixed(patch), Reaper(patch)
+        self.fixed, self.reaper, self.releases = Fixed(patch), Reaper(patch), Releases(patch)
         self.users = {name: _user(name) for name in ("ann", "bob")}
         self.users["root"] = User.objects.create_superuser("root")
         self.blank = copy_database()
@@ -47,7 +48,8 @@ class Runner:
         self.fixed.begin(self.seed)
         home = self.directory / str(self.runs)
         home.mkdir()
-        world = World(self.users, home, self.fixed, self.reaper)
+        self.releases.deploy(1)
+        world = World(self.users, home, self.fixed, self.reaper, self.releases)
         self.patch.setattr(snapshot, "hold", world.network.holding)
         try:
             for step in steps:

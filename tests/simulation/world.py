@@ -13,12 +13,13 @@ from syncreset.sdk import ReplicaError, SyncReport
 from tests.simulation.account import Account
 from tests.simulation.devices import Device
 from tests.simulation.fixed import Fixed
-from tests.simulation.house.models import Label, Membership, Part, Room, Thing
+from tests.simulation.house.models import Label, Membership, Note, Part, Room, Thing
 from tests.simulation.network import Network
+from tests.simulation.releases import Releases
 from tests.simulation.schedule import Step
 from tests.support.fleet import Reaper, sync
 
-LABEL, THING, PART, ROOM = "house.label", "house.thing", "house.part", "house.room"
+LABEL, THING, PART, ROOM, NOTE = "house.label", "house.thing", "house.part", "house.room", "house.note"
 
 #: Seconds that a sync waits for the server.
 PATIENCE = 2.0
@@ -27,7 +28,10 @@ PATIENCE = 2.0
 class World:
     """``story`` tells what happened, a line for each step."""
 
-    def __init__(self, users: Mapping[str, User], directory: Path, fixed: Fixed, reaper: Reaper) -> None:
+    def __init__(
+        self, users: Mapping[str, User], directory: Path, fixed: Fixed, reaper: Reaper, releases: Releases
+    ) -> None:
+        self.releases = releases
         self.fixed, self.clock, self.reaper = fixed, fixed.clock, reaper
         self.directory, self.users = directory, users
         self.network, self.account = Network(self.clock), Account()
@@ -47,6 +51,9 @@ class World:
                 Membership.objects.create(user=self.users[name], room=self.rooms[number])
         for number in range(3):
             Label.objects.create(name=f"L{number}")
+        for room in self.rooms:
+            note = Note.objects.create(room=room, a=(value := self.account.value("first")))
+            self.account.wrote((NOTE, str(note.pk)), "a", value, by="server", over="")
         for number in range(4):
             room = self.rooms[(0, 1, 1, 2)[number]]
             thing = Thing.objects.create(room=room, a=(value := self.account.value("first")), qty=0)
@@ -103,6 +110,7 @@ class World:
                 *(json.dumps(list(row)) for row in Thing.objects.values_list("a", "c", "s", "n")),
                 *Part.objects.values_list("a", flat=True),
                 *Label.objects.values_list("colour", flat=True),
+                *(json.dumps(list(row)) for row in Note.objects.values_list("a", "more")),
                 self.in_ledger(),
             ]
         )

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import models
 
+from syncreset import register
 from syncreset.models import SyncTrackedModel
 from syncreset.protocol import uuid7
 
@@ -69,6 +70,18 @@ class Part(SyncTrackedModel):
 
     class SyncMeta:
         scope = "room"
+
+
+class Note(models.Model):
+    """Registered as it is. ``more`` is synced by the second release alone."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    room = models.ForeignKey(Room, on_delete=models.CASCADE)
+    a = models.CharField(max_length=40, blank=True, default="")
+    more = models.CharField(max_length=40, blank=True, default="")
+
+
+register(Note, scope="room", fields=("room", "a"))
 
 
 def rooms_of(user: User) -> Iterable[Any]:
