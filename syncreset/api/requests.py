@@ -1,14 +1,14 @@
 """From JSON objects to the requests of the protocol: every member typed, every limit kept."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from .. import conf
 from ..feed.cursor import Cursor, decode_cursor
 from ..protocol import PROTOCOL_VERSION
-from ..protocol.changes import parse_change
+from ..protocol.changes import Change, parse_change
 from ..protocol.errors import Malformed, ProtocolError, TooLarge
 from ..sync.pull import PullRequest
 from ..sync.push import PushRequest
@@ -73,16 +73,29 @@ def parse_push(body: Mapping[str, Any]) -> PushRequest:
     for before, after in pairwise(changes):
         if (after.seq or 0) <= (before.seq or 0):
             raise Malformed(f"the sequence numbers do not grow: {after.seq} follows {before.seq}")
+    cursor = _cursor(body)
+    if cursor is None:
+        _require_bases(changes)
     return PushRequest(
         client=_uuid(body, "client"),
         schema=_required_text(body, "schema"),
-        cursor=_cursor(body),
+        cursor=cursor,
         receipt=_required_text(body, "receipt", 40),
         again=_boolean(body, "again"),
         client_time=_integer(body, "client_time", bits=62),
         changes=changes,
         raw=raw,
     )
+
+
+def _require_bases(changes: Sequence[Change]) -> None:
+    """Refuse changes that are based on a checkpoint where their push shows none. Raises Malformed."""
+    for index, change in enumerate(changes):
+        if change.from_checkpoint:
+            raise Malformed(
+                f"changes[{index}].base names the checkpoint, and this push shows none: pull first, and show the"
+                ' checkpoint of that pull, or send clocks and, for a row made here, "base": null'
+            )
 
 
 def _mode(body: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ..protocol.changes import Row, RowKey
 from ..rules.merge import Outcome
+from .bases import with_base
 from .context import Context
 from .counted import Counting
 from .decide import merge_one, without_target
@@ -30,8 +31,8 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
     while True:
         slots = load_slots(batch, context)
         counting = Counting.of(batch, context)
-        merged = _merge_all(batch, slots, counting, settled, emptied)
-        dead = list(missing_targets(batch, [outcome for _, outcome in merged], slots, context))
+        based, merged = _merge_all(batch, slots, counting, settled, emptied)
+        dead = list(missing_targets(based, [outcome for _, outcome in merged], slots, context))
         if not dead:
             break
         for index, name, deleted in dead:
@@ -45,7 +46,7 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
             if slot.instance is not None and slot.row is not None:
                 vacate(slot.instance, slot.touched)
     cascaded = write_slots(slots, context)
-    counting.note(batch, merged)
+    counting.note(based, merged)
     return [
         Applied(
             change=prepared.change,
@@ -54,7 +55,7 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
             cascaded=cascaded.pop(prepared.change.row_key, ()) if outcome.deletes else (),
             notes=prepared.notes,
         )
-        for prepared, (row, outcome) in zip(batch, merged, strict=True)
+        for prepared, (row, outcome) in zip(based, merged, strict=True)
     ]
 
 
@@ -64,11 +65,16 @@ def _merge_all(
     counting: Counting,
     settled: dict[int, Outcome],
     emptied: Mapping[int, set[str]],
-) -> list[tuple[Row | None, Outcome]]:
-    """The row before each change, and what becomes of the change. What is rejected is settled for the next rounds."""
+) -> tuple[list[Prepared], list[tuple[Row | None, Outcome]]]:
+    """The changes with their bases; the row before each, and what becomes of it.
+
+    What is rejected is settled for the next rounds.
+    """
+    based: list[Prepared] = []
     merged: list[tuple[Row | None, Outcome]] = []
-    for index, prepared in enumerate(batch):
-        slot = slots[prepared.change.row_key]
+    for index, named in enumerate(batch):
+        slot = slots[named.change.row_key]
+        prepared = with_base(named, slot)
         before = None if slot.hidden else slot.row
         counted = replace(prepared, change=counting.net(prepared.change))
         outcome = (
@@ -81,5 +87,6 @@ def _merge_all(
             settled[index] = outcome
         if index not in settled:
             slot.take(outcome)
+        based.append(prepared)
         merged.append((before, outcome))
-    return merged
+    return based, merged

@@ -13,6 +13,7 @@ from ..rules.merge import Outcome
 from ..signals import changes_applied
 from ..wire.model import WireModel, wire_models
 from ..wire.rows import stored_rows
+from .bases import with_base_now
 from .batch import merge_and_write
 from .cascades import UnseenRows
 from .context import Context
@@ -46,7 +47,7 @@ def apply_changes(changes: Sequence[Change], context: Context) -> list[Applied]:
     results: list[Applied | None] = [None] * len(changes)
     ready: list[tuple[int, Prepared]] = []
     for index, change in enumerate(changes):
-        prepared = prepare(change, context)
+        prepared = prepare(change, context, place=index)
         if isinstance(prepared, Outcome):
             results[index] = Applied(change=Instruction.of(change), outcome=prepared)
         else:
@@ -111,7 +112,7 @@ def _apply_group(members: list[Prepared], context: Context) -> list[Applied]:
         return [
             result
             if result.outcome.state in ("parked", "rejected")
-            else _failed_with_group(prepared, parked=True)
+            else _failed_with_group(replace(prepared, change=result.change), parked=True)
             for prepared, result in zip(members, failure.applied, strict=True)
         ]
 
@@ -189,7 +190,8 @@ def _apply_batch(batch: list[Prepared], context: Context) -> list[Applied]:
 
 
 def _refused(prepared: Prepared, error: Exception | None, context: Context) -> Applied:
-    change, problem = prepared.change, problem_of(error, prepared.model.model)
+    change = with_base_now(prepared, context).change
+    problem = problem_of(error, prepared.model.model)
     outdated = isinstance(error, UnseenRows) and not context.undoing
     outcome = Outcome.superseded(change, problem) if outdated else Outcome.parked(change, problem)
     return Applied(change=change, outcome=outcome, notes=prepared.notes)

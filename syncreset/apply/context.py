@@ -4,6 +4,7 @@ import uuid
 from dataclasses import dataclass
 
 from ..clients.client import Client, SyncUser
+from ..feed.cursor import Cursor
 from ..rules.merge import Policy
 
 
@@ -18,6 +19,9 @@ class Context:
     scopes: frozenset[str]
     #: The number of the checkpoint up to which the client knows the feed.
     seen: int
+    #: The checkpoint that the client shows with a push, which is genuine and its own. What the push writes is the
+    #: client's own touch then. None where the changes come from elsewhere, as by a recovery or a decision.
+    shown: Cursor | None = None
     #: The time of receipt (µs).
     received: int
     #: The server's time minus the client's (µs).

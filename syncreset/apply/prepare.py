@@ -24,8 +24,11 @@ class Prepared:
     notes: tuple[Problem, ...] = ()
 
 
-def prepare(change: Change, context: Context) -> Prepared | Outcome:
-    """The change with everything typed and checked, or the outcome that says what is wrong with it."""
+def prepare(change: Change, context: Context, *, place: int = 0) -> Prepared | Outcome:
+    """The change with everything typed and checked, or the outcome that says what is wrong with it.
+
+    ``place`` is the change's among those that came together: of two that name no clocks the later one is newer.
+    """
     change = Instruction.of(change)
     model = model_labelled(change.model)
     if model is None:
@@ -52,7 +55,7 @@ def prepare(change: Change, context: Context) -> Prepared | Outcome:
         change,
         pk=pk,
         fields=read.values,
-        clocks=_believed(change, change.clocks, model.fields, context),
+        clocks=_with_receipt(change, _believed(change, change.clocks, model.fields, context), context, place),
         whole=_typed_whole(change, model, read, context),
     )
     return Prepared(change=ready, model=model, notes=read.notes)
@@ -98,6 +101,13 @@ def _believed(
     offset = 0 if change.healing else context.offset
     own = {name: timestamp for name, timestamp in clocks.items() if name == ROW_CLOCK or name in known}
     return corrected(own, offset=offset, received=context.received)
+
+
+def _with_receipt(
+    change: Instruction, clocks: dict[str, int], context: Context, place: int
+) -> dict[str, int]:
+    """What a client that keeps no clocks has written counts as written when it was received."""
+    return {ROW_CLOCK: context.received + place, **clocks} if change.from_checkpoint else clocks
 
 
 def _typed_whole(change: Instruction, model: WireModel, own: CanonicalValues, context: Context) -> Row | None:

@@ -1,9 +1,10 @@
 """The rows of a batch while changes are merged into them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..feed.entries import tombstones
+from ..feed.entries import EntryKind, known_to, tombstones
 from ..protocol.changes import Row, RowKey, Tombstone
 from ..protocol.errors import Problem
 from ..rules.instruction import Instruction
@@ -37,7 +38,8 @@ class Slot:
     """One row while a batch is merged into it.
 
     ``stored`` is the row as the database has it and ``row`` what it has become, both None where there is none, or none
-    that the user may see (``hidden``). ``touched`` are the fields that differ.
+    that the user may see (``hidden``). ``touched`` are the fields that differ. ``known`` says of a push that its client
+    knows the row as it is stored, or that it is not there: nobody else has touched it since the client's checkpoint.
     """
 
     model: WireModel
@@ -46,6 +48,7 @@ class Slot:
     row: Row | None = None
     tombstone: Tombstone | None = None
     hidden: bool = False
+    known: bool = False
     touched: set[str] = field(default_factory=set)
 
     @property
@@ -79,8 +82,9 @@ def load_slots(batch: list[Prepared], context: Context) -> dict[RowKey, Slot]:
         clocks = clocks_in_entries(model, instances.keys())
         elements = elements_of(model, [instance.pk for instance in instances.values()])
         found = tombstones(model.label, pks - instances.keys(), context.scopes)
+        known = _known(model, pks, instances.keys(), context)
         for pk in pks:
-            slot = Slot(model=model, instance=instances.get(pk))
+            slot = Slot(model=model, instance=instances.get(pk), known=pk in known)
             if slot.instance is not None:
                 stored = row_of(slot.instance, clocks.get(pk), elements.get(pk, {}))
                 slot.hidden = not context.operator and stored.scope not in context.scopes
@@ -89,6 +93,17 @@ def load_slots(batch: list[Prepared], context: Context) -> dict[RowKey, Slot]:
                 slot.tombstone = _with_living_sets(model, tombstone_of(model, found[pk]))
             slots[model.label, pk] = slot
     return slots
+
+
+def _known(model: WireModel, pks: Collection[str], present: Collection[str], context: Context) -> set[str]:
+    """The keys of the locked rows that the client of a push knows as they are, or knows to be absent."""
+    shown = context.shown
+    if shown is None:
+        return set()
+    absent = set(pks).difference(present)
+    rows = known_to(shown, model.label, present, context.scopes, EntryKind.ROW) if present else {}
+    gone = known_to(shown, model.label, absent, context.scopes, EntryKind.DELETED) if absent else {}
+    return {pk for pk in pks if (gone.get(pk, True) if pk in absent else rows.get(pk, False))}
 
 
 def _with_living_sets(model: WireModel, tombstone: Tombstone) -> Tombstone:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import connection, models
 
+from ..feed.entries import EntryKind, sign_entries
 from ..protocol.changes import RowKey
 from ..wire.clocks import RowClocks, clock_columns, keep_in_entries, set_own_clocks
 from ..wire.fields.codec import json_null
@@ -48,7 +49,19 @@ def write_slots(slots: Mapping[RowKey, Slot], context: Context) -> dict[RowKey, 
             cascaded |= {(model.label, pk): tuple(rows) for pk, rows in found.items()}
     if connection.features.supports_foreign_keys and connection.vendor == "postgresql":
         connection.check_constraints()
+    if context.shown is not None:
+        _sign(slots, context)
     return cascaded
+
+
+def _sign(slots: Mapping[RowKey, Slot], context: Context) -> None:
+    """Have the feed remember that the client has touched rows which nobody else has since it knew them."""
+    touched: dict[tuple[str, EntryKind], list[str]] = defaultdict(list)
+    for (label, pk), slot in slots.items():
+        if slot.known and slot.row is not slot.stored:
+            touched[label, EntryKind.DELETED if slot.row is None else EntryKind.ROW].append(pk)
+    for (label, kind), pks in touched.items():
+        sign_entries(context.client.pk, label, pks, context.scopes, kind)
 
 
 def _sort_in(written: _Written, pk: str, slot: Slot) -> None:

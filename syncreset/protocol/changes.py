@@ -14,6 +14,9 @@ RowKey = tuple[str, str]
 #: The key under which a row's clocks keep the time of its creation, which is that of every field without its own.
 ROW_CLOCK = "*"
 
+#: The base of a change that says: as I had the row at the checkpoint that I show with this push.
+FROM_CHECKPOINT = "checkpoint"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -42,8 +45,9 @@ class Change:
 
     ``base`` maps each changed field to the server's clock of it as the client knew it (for a delete: ``"*"`` to the
     row's ``updated``); None says "I made this row". A field without a base has an unknown one and counts as a
-    conflict unless the values agree. ``seq`` numbers a client's changes; those of one ``group`` are applied together or
-    not at all.
+    conflict unless the values agree. A change that is ``from_checkpoint`` names no clocks in its base, and need not say
+    when it was made: it is based on the row as the client had it at the checkpoint that it shows with its push.
+    ``seq`` numbers a client's changes; those of one ``group`` are applied together or not at all.
     """
 
     model: str
@@ -54,6 +58,7 @@ class Change:
     base: Clocks | None = None
     seq: int | None = None
     group: str | None = None
+    from_checkpoint: bool = False
 
     @property
     def row_key(self) -> RowKey:
@@ -65,7 +70,8 @@ class Change:
         wire: dict[str, Any] = {"seq": self.seq, "model": self.model, "pk": self.pk, "op": self.op}
         if self.op == "put":
             wire["fields"] = dict(self.fields)
-        wire |= {"clocks": dict(self.clocks), "base": None if self.base is None else dict(self.base)}
+        base = None if self.base is None else dict(self.base)
+        wire |= {"clocks": dict(self.clocks), "base": FROM_CHECKPOINT if self.from_checkpoint else base}
         return wire if self.group is None else {**wire, "group": self.group}
 
     def clock(self, name: str) -> int:
@@ -106,22 +112,32 @@ def parse_change(raw: object, where: str) -> Change:
     group = raw.get("group")
     if group is not None and not isinstance(group, str):
         raise Malformed(f"{where}.group is not a string")
-    clocks = parse_clocks(raw.get("clocks"), f"{where}.clocks")
-    if ROW_CLOCK not in clocks:
+    from_checkpoint, base = _parse_base(raw.get("base"), f"{where}.base")
+    clocks = parse_clocks(raw.get("clocks", {} if from_checkpoint else None), f"{where}.clocks")
+    if ROW_CLOCK not in clocks and not from_checkpoint:
         missing = sorted(set(fields) - set(clocks)) if op == "put" else [ROW_CLOCK]
         if missing:
             raise Malformed(f"{where}.clocks has no clock for {missing[0][:100]!a}")
-    base = raw.get("base")
     return Change(
         model=model,
         pk=pk if isinstance(pk, str) else "",
         op=op,
         fields=fields,
         clocks=clocks,
-        base=None if base is None else parse_clocks(base, f"{where}.base"),
+        base=base,
         seq=seq,
         group=group,
+        from_checkpoint=from_checkpoint,
     )
+
+
+def _parse_base(raw: object, where: str) -> tuple[bool, dict[str, int] | None]:
+    """Whether a change's base is the checkpoint, and the clocks that it names, none where it is. Raises Malformed."""
+    if raw == FROM_CHECKPOINT:
+        return True, {}
+    if raw is not None and not isinstance(raw, dict):
+        raise Malformed(f'{where} is neither an object of clocks, "{FROM_CHECKPOINT}" nor null')
+    return False, None if raw is None else parse_clocks(raw, where)
 
 
 def parse_clocks(raw: object, where: str) -> dict[str, int]:

@@ -81,6 +81,7 @@ def _apply(client: Client, user: SyncUser, request: PushRequest, received: int) 
             user=user,
             scopes=scopes,
             seen=0 if request.cursor is None else request.cursor.number,
+            shown=request.cursor,
             received=received,
             again=request.again,
             offset=received - request.client_time,

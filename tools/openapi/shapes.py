@@ -144,9 +144,13 @@ SCHEMAS: Mapping[str, Schema] = {
             "model": TEXT,
             "pk": TEXT,
             "op": word("put", "delete"),
-            "clocks": CLOCKS,
         },
-        {"fields": FIELDS, "base": {"oneOf": [CLOCKS, {"type": "null"}]}, "group": nullable("string")},
+        {
+            "fields": FIELDS,
+            "clocks": CLOCKS | {"description": "Required unless the base is the checkpoint."},
+            "base": {"oneOf": [CLOCKS, {"const": "checkpoint"}, {"type": "null"}]},
+            "group": nullable("string"),
+        },
     ),
     "PushAnswer": object_of(
         {"acked": COUNT, "receipt": TEXT, "results": array_of(ref("Result")), "server_time": TIME}

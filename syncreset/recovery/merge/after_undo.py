@@ -124,14 +124,15 @@ def _rebased(change: Instruction, known: _GivenBack, context: Context, *, gone: 
 
 def _rebased_put(change: Instruction, before: Row, after: Row, context: Context) -> Instruction:
     base = None if change.base is None else dict(change.base)
-    own = {name: change.clock(name) for name in change.fields}
+    # What came without clocks is given those of now, which are later than the undo.
+    own = {name: change.clock(name) for name in change.fields if {name, ROW_CLOCK} & change.clocks.keys()}
     offset = 0 if change.healing else context.offset
     believed = corrected(own, offset=offset, received=context.received)
     for name in change.fields:
         met, stands = before.clock(name), after.clock(name)
         if base is not None and base.get(name) == met:
             base[name] = stands
-        if met < believed[name] <= stands:
+        if name in own and met < believed[name] <= stands:
             # As late as it takes to win over the undo where it won over what there was before.
             own[name] += stands + 1 - believed[name]
     return replace(change, base=base, clocks={**change.clocks, **own})
