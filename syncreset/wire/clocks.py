@@ -74,5 +74,5 @@ def keep_in_entries(model: WireModel, merged: Mapping[tuple[str, str], RowClocks
         ],
         update_conflicts=True,
         unique_fields=["model", "pk_text", "scope"],
-        update_fields=["checkpoint", "client", "updated", "clocks"],
+        update_fields=["checkpoint", "updated", "clocks"],
     )

@@ -239,6 +239,66 @@ def test_a_checkpoint_in_the_middle_of_a_bootstrap_tells_nothing_of_rows(
     assert {result["state"] for result in results} == {"superseded"}
 
 
+def test_of_a_checkpoint_that_is_told_in_part_the_rest_is_not_known(
+    device: DeviceFactory, shelter: Shelter, policy: Callable[..., None]
+) -> None:
+    policy("server")
+    dogs = [Dog.objects.create(shelter=shelter, name=f"Dog {number}", age=1) for number in range(2)]
+    phone = device(shelter)
+    phone.pull()
+    Dog.objects.update(age=2)
+    body = {"client": phone.client, "schema": phone.schema, "receipt": "", "checkpoint": phone.checkpoint}
+    page = phone.post("/pull", {**body, "limit": 1})
+    (told,) = page["changes"]
+    assert page["more"]
+    phone.checkpoint = page["checkpoint"]
+
+    results = phone.push(*(edit(dog.pk, {"age": 3}) for dog in dogs))
+
+    expected = {str(dog.pk): "applied" if str(dog.pk) == told["pk"] else "superseded" for dog in dogs}
+    assert [result["state"] for result in results] == list(expected.values())
+
+
+def test_a_row_that_the_feed_does_not_know_is_not_known_to_a_client(
+    phone: Device, dog: Dog, policy: Callable[..., None]
+) -> None:
+    policy("server")
+    Entry.objects.filter(pk_text=str(dog.pk)).delete()
+
+    (result,) = phone.push(edit(dog.pk, {"age": 2}))
+
+    assert result["state"] == "superseded"
+
+
+def test_of_a_row_that_was_deleted_in_two_scopes_both_deletions_are_to_be_known(
+    device: DeviceFactory, shelter: Shelter, other_shelter: Shelter, policy: Callable[..., None]
+) -> None:
+    policy("newest", "delete")
+    pk = uuid.uuid4()
+    phone = device(shelter, other_shelter)
+    for place in (shelter, other_shelter):
+        Dog.objects.create(pk=pk, shelter=place, name="Rex").delete()
+    phone.pull()
+    Dog.objects.create(pk=pk, shelter=shelter, name="Rex").delete()
+
+    (result,) = phone.push(edit(pk, dog_fields(shelter)))
+    assert (result["state"], Dog.objects.count()) == ("superseded", 0)
+
+    phone.pull()
+    (result,) = phone.push(edit(pk, dog_fields(shelter)))
+    assert (result["state"], Dog.objects.count()) == ("applied", 1)
+
+
+def test_the_very_values_of_a_row_that_somebody_deleted_do_not_bring_it_back(phone: Device, dog: Dog) -> None:
+    change = edit(dog.pk, {**dog_fields(dog.shelter), "age": 1, "weight": None, "born": None})
+    dog.delete()
+
+    (result,) = phone.push(change)
+
+    assert (result["state"], result["problem"]["code"]) == ("superseded", "deleted")
+    assert not Dog.objects.exists()
+
+
 def test_a_row_that_was_moved_by_somebody_else_is_not_as_it_was(
     device: DeviceFactory, shelter: Shelter, other_shelter: Shelter, policy: Callable[..., None]
 ) -> None:
