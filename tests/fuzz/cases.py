@@ -188,7 +188,7 @@ class Cases:
             "client_time": now(),
         }
         drawn = self.valid.lines()
-        lines = list(drawn)
+        lines: list[Any] = list(drawn)
         if self.chance.random() < 0.2:
             header = self.grammar.bend(header)
         if self.chance.random() < 0.8:
@@ -200,7 +200,7 @@ class Cases:
         end = {"rows": 0, "tombstones": 0, "updates": 0, "pushed": 0}
         kinds = {"row": "rows", "tombstone": "tombstones", "update": "updates", "change": "pushed"}
         for line in lines:
-            for kind in kinds.keys() & line.keys():
+            for kind in kinds.keys() & (line.keys() if isinstance(line, dict) else set()):
                 end[kinds[kind]] += 1
         ending = {"end": end if self.chance.random() < 0.95 else self.grammar.bend(end)}
         text = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in (header, *lines, ending))
@@ -211,14 +211,13 @@ class Cases:
             data = self.grammar.bend_bytes(data)
         return data or b"-"
 
-    def bent_line(self, line: dict[str, Any]) -> dict[str, Any]:
+    def bent_line(self, line: dict[str, Any]) -> Any:
         """A line that is still a line of its kind, mostly."""
         ((kind, content),) = (
             (name, value) for name, value in line.items() if name not in ("pulled", "scope")
         )
         if not content or self.chance.random() < 0.05:
-            bent: dict[str, Any] = self.grammar.bend(line)
-            return bent
+            return self.grammar.bend(line)
         if kind == "change":
             return {
                 "change": self.bent_change(content)
@@ -230,8 +229,7 @@ class Cases:
             for name in self.chance.sample(list(fields), min(2, len(fields))):
                 fields[name] = self.grammar.junk()
             return {"row": [*content[:2], fields, *content[3:]]}
-        bent = self.grammar.bend(content)
-        return {**line, kind: bent}
+        return {**line, kind: self.grammar.bend(content)}
 
     def rearranged(self, lines: list[Any]) -> list[Any]:
         """Lines doubled, reordered or missing."""

@@ -27,6 +27,7 @@ from tests.fuzz.watch import (
     faults_of_answer,
     faults_of_changes,
     faults_of_recovery,
+    faults_of_validity,
     faults_of_values,
     seen_now,
 )
@@ -84,6 +85,7 @@ class Bench:
         push = sent.path == "push" and sent.method == "POST"
         faults = faults_of_answer(sent, self.codes)
         faults += faults_of_changes(before, after, claims_of_push(sent) if push else ())
+        faults += faults_of_validity(before, after)
         if sent.status >= 400 and before.items != after.items:
             faults.append("a refused request changed the ledger")
         return faults + (faults_of_values(sent) if push else [])
@@ -96,7 +98,11 @@ class Bench:
         after = seen_now()
         recovery = Recovery.objects.get(pk=queued)
         self.counted[f"recovery {recovery.state}"] += 1
-        return after, faults_of_changes(before, after, ()) + faults_of_recovery(recovery)
+        return after, [
+            *faults_of_changes(before, after, ()),
+            *faults_of_validity(before, after),
+            *faults_of_recovery(recovery),
+        ]
 
 
 @pytest.fixture

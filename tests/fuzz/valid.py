@@ -68,11 +68,29 @@ class Valid:
         """A change of a row that the device holds, a new row, or a delete."""
         model, pk = self.chance.choice(list(self.device.rows))
         draw = self.chance.random()
-        if draw < 0.15:
+        if draw < 0.1:
+            return self.trespass()
+        if draw < 0.22:
             return self.device.delete(model, pk)
-        if draw < 0.45:
+        if draw < 0.5:
             return self.device.create(model, self.device.rows[model, pk]["fields"] | self.fields(model, 4))
         return self.device.put(model, pk, self.fields(model, self.chance.randint(1, 5)))
+
+    def trespass(self) -> dict[str, Any]:
+        """A change of a row that the user may not see, or a reference to it."""
+        model, pk = self.chance.choice(self.world.hidden)
+        held = next((row["fields"] for (label, _), row in self.device.rows.items() if label == model), {})
+        draw = self.chance.randrange(4)
+        if draw == 0:
+            return self.device.create(model, held | self.fields(model, 2), pk)
+        change = {"model": model, "pk": pk, "op": "put", "clocks": {"*": now()}, "base": {}}
+        if draw == 1:
+            return {**change, "op": "delete", "base": {"*": now()}}
+        if draw == 2:
+            return {**change, "fields": {**held, **self.fields(model, 2)}}
+        mine, key = self.chance.choice(list(self.device.rows))
+        pointing = [each["name"] for each in self.models[mine]["fields"] if each.get("to") == model]
+        return self.device.put(mine, key, dict.fromkeys(pointing, pk) or self.fields(mine, 1))
 
     def fields(self, model: str, count: int) -> dict[str, Any]:
         described = self.models[model]["fields"]
@@ -127,6 +145,15 @@ class Valid:
         base = {name: row["clocks"].get(name, row["clocks"]["*"]) for name in edits}
         line = [model, pk, row["fields"] | plain, max(clocks.values()), clocks, base]
         return {"row": [*line, steps] if steps else line}
+
+    def trespassing_line(self) -> dict[str, Any]:
+        """A row that the user may not see, as one who holds it would send it."""
+        model, pk = self.chance.choice(self.world.hidden)
+        held = next((row["fields"] for (label, _), row in self.device.rows.items() if label == model), {})
+        if self.chance.random() < 0.3:
+            return {"tombstone": [model, pk, now(), now()], "pulled": self.chance.random() < 0.5}
+        base = self.chance.choice([None, {}, dict.fromkeys(held, now())])
+        return {"row": [model, pk, held | self.fields(model, 1), now(), {"*": now()}, base]}
 
     def new_line(self) -> dict[str, Any]:
         model, pk = self.chance.choice(list(self.device.rows))

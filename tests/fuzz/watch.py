@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 
 from syncreset.ledger.item import Item
 from syncreset.protocol.changes import same
@@ -163,6 +164,27 @@ def faults_of_changes(before: Seen, after: Seen, claims: Iterable[Claim]) -> lis
             faults.append(f"{key} was {'made' if old is None else 'deleted'} silently")
         elif old is not None and new is not None and allowed is not None and names - _columns(key, allowed):
             faults.append(f"{key} changed silently in {sorted(names - _columns(key, allowed))}")
+    return faults
+
+
+def faults_of_validity(before: Seen, after: Seen) -> list[str]:
+    """Rows that were written though Django's own validators would not have let them."""
+    faults = []
+    for key, values in after.rows.items():
+        if before.rows.get(key) == values:
+            continue
+        model = model_labelled(key[0])
+        assert model is not None
+        row: Any = model.find(key[1])
+        try:
+            row.clean_fields(exclude=model.server_computed)
+        except ValidationError as error:
+            kinds = {name: [each.code for each in several] for name, several in error.error_dict.items()}
+            # Whether a form may be left empty says nothing of what the field can hold.
+            if wrong := {name: codes for name, codes in kinds.items() if codes != ["blank"]}:
+                faults.append(f"{key} is not valid: {wrong}")
+        if "\\u0000" in json.dumps([each for each in values.values() if isinstance(each, str | list | dict)]):
+            faults.append(f"{key} holds U+0000")
     return faults
 
 

@@ -35,6 +35,8 @@ class World:
     items: list[str] = field(default_factory=list)
     resets: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    #: Rows that ann may not see.
+    hidden: list[tuple[str, str]] = field(default_factory=list)
     schema: dict[str, Any] = field(default_factory=dict)
 
     def fresh(self) -> Device:
@@ -81,6 +83,7 @@ def make_world() -> World:
     old = _device(ann)
     world.resets = [forced(old)]
     hidden = [*Dog.objects.filter(shelter=south), south, *Trader.objects.filter(stand="s")]
+    world.hidden = [(row._meta.label_lower, str(row.pk)) for row in hidden]
     world.foreign = [
         *(str(row.pk) for row in hidden),
         *(f"{pk}" for _, pk in device.rows),
