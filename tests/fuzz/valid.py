@@ -79,7 +79,7 @@ class Valid:
     def trespass(self) -> dict[str, Any]:
         """A change of a row that the user may not see, or a reference to it."""
         model, pk = self.chance.choice(self.world.hidden)
-        held = next((row["fields"] for (label, _), row in self.device.rows.items() if label == model), {})
+        held = self.like(model)
         draw = self.chance.randrange(4)
         if draw == 0:
             return self.device.create(model, held | self.fields(model, 2), pk)
@@ -146,10 +146,15 @@ class Valid:
         line = [model, pk, row["fields"] | plain, max(clocks.values()), clocks, base]
         return {"row": [*line, steps] if steps else line}
 
+    def like(self, model: str) -> dict[str, Any]:
+        """The fields of a row of a model that the device holds, if there is one."""
+        held = [row["fields"] for (label, _), row in self.device.rows.items() if label == model]
+        return held[0] if held else {}
+
     def trespassing_line(self) -> dict[str, Any]:
         """A row that the user may not see, as one who holds it would send it."""
         model, pk = self.chance.choice(self.world.hidden)
-        held = next((row["fields"] for (label, _), row in self.device.rows.items() if label == model), {})
+        held = self.like(model)
         if self.chance.random() < 0.3:
             return {"tombstone": [model, pk, now(), now()], "pulled": self.chance.random() < 0.5}
         base = self.chance.choice([None, {}, dict.fromkeys(held, now())])
