@@ -66,7 +66,16 @@ class Cases:
         return method()
 
     #: The kinds of case, and how often each is drawn.
-    kinds = {"push": 12, "push_twice": 2, "pull": 4, "clients": 2, "resolve": 4, "addresses": 3, "upload": 10}
+    kinds = {
+        "push": 12,
+        "push_one_row": 2,
+        "push_twice": 2,
+        "pull": 4,
+        "clients": 2,
+        "resolve": 4,
+        "addresses": 3,
+        "upload": 10,
+    }
 
     def push(self) -> Case:
         body = self.valid.push()
@@ -78,7 +87,9 @@ class Cases:
             yield self.posted("push", body)
 
     def bent_change(self, change: dict[str, Any]) -> dict[str, Any]:
-        """A change whose shape is right, and hardly any value in it."""
+        """A change whose shape is right, and hardly any value in it; or one that is right as it is."""
+        if self.chance.random() < 0.3:
+            return change
         bent = {**change, "fields": dict(change.get("fields", {}))}
         for name in self.chance.sample(list(bent["fields"]), min(2, len(bent["fields"]))):
             value = bent["fields"][name]
@@ -103,6 +114,13 @@ class Cases:
         if bent["op"] == "delete":
             del bent["fields"]
         return bent
+
+    def push_one_row(self) -> Case:
+        """Several changes of one row, of which one refers to nothing and the others may be bent."""
+        changes = self.valid.changes_of_one_row()
+        spot = self.chance.randrange(1, len(changes))
+        changes[spot] = self.bent_change(changes[spot])
+        yield Sent("POST", "push", as_json(self.device.body(*changes)))
 
     def push_twice(self) -> Case:
         """A push whose answer was lost is sent again, and then the device goes on."""

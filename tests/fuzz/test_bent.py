@@ -25,6 +25,7 @@ from tests.fuzz.watch import (
     claims_of_push,
     documented_codes,
     faults_of_answer,
+    faults_of_blame,
     faults_of_changes,
     faults_of_recovery,
     faults_of_validity,
@@ -88,7 +89,7 @@ class Bench:
         faults += faults_of_validity(before, after)
         if sent.status >= 400 and before.items != after.items:
             faults.append("a refused request changed the ledger")
-        return faults + (faults_of_values(sent) if push else [])
+        return faults + ([*faults_of_values(sent), *faults_of_blame(sent)] if push else [])
 
     def recovered(self, sent: Sent, before: Seen) -> tuple[Seen, list[str]]:
         """The world after the recovery that a request began, and what is wrong with that."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from syncreset.protocol.clock import now
 from tests.fuzz.world import World
+from tests.support.bad_inputs import ABSENT
 from tests.support.device import Device
 
 #: A value of each type that its fields take.
@@ -47,6 +48,17 @@ class Valid:
         if self.chance.random() < 0.2:
             changes = [{**change, "group": "g"} for change in changes]
         return self.device.body(*changes)
+
+    def changes_of_one_row(self) -> list[dict[str, Any]]:
+        """Puts of a row that the device holds, the first of which refers to nothing."""
+        pointing = [key for key in self.device.rows if self.references(key[0])]
+        model, pk = self.chance.choice(pointing)
+        lost = {self.chance.choice(self.references(model)): ABSENT}
+        several = [lost, *(self.fields(model, 2) for _ in range(self.chance.randint(1, 3)))]
+        return [self.device.put(model, pk, fields) for fields in several]
+
+    def references(self, model: str) -> list[str]:
+        return [field["name"] for field in self.models[model]["fields"] if field["type"] == "ForeignKey"]
 
     def pull(self) -> dict[str, Any]:
         device = self.device
@@ -109,7 +121,7 @@ class Valid:
         if "choices" in field:
             return self.chance.choice(field["choices"])[0]
         if "to" in field:
-            return self.chance.choice(self.keys(field["to"]) or ["none"])
+            return self.chance.choice([*self.keys(field["to"]), ABSENT])
         return self.chance.choice(VALUES.get(field["type"], ["a"]))
 
     def keys(self, model: str) -> list[str]:

@@ -303,6 +303,22 @@ def faults_of_values(sent: Sent) -> list[str]:
     return faults
 
 
+def faults_of_blame(sent: Sent) -> list[str]:
+    """Changes of rows that are there, refused for a field that another change has set."""
+    if sent.status != 200:
+        return []
+    results = {result["seq"]: result for result in json.loads(sent.answer)["results"]}
+    faults = []
+    for change in pushed(sent):
+        result = results[change["seq"]]
+        problem = result.get("problem", {})
+        # The answer has the row where there is one that the user may see.
+        at_fault = problem.get("code") == "invalid_reference" and "row" in result
+        if at_fault and problem["field"] not in change["fields"]:
+            faults.append(f"{change['seq']} is refused for {problem['field']}, which it does not set")
+    return faults
+
+
 def _wrong_values(key: Key, change: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
     model = model_labelled(key[0])
     if model is None or result["state"] != "applied" or change["op"] != "put":
