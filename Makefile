@@ -5,6 +5,8 @@
 #   make test            the tests, on SQLite and then on PostgreSQL
 #   make explore         the property tests, at random and for longer
 #   make simulate        schedules of devices and a server on which everything goes wrong: SCHEDULES, from SEED on
+#   make fuzz            requests that are drawn from the OpenAPI document, and valid ones that are bent: CASES, from SEED on,
+#                        on DATABASE (sqlite or postgresql)
 #   make mutants         deliberate mistakes, one by one: each must be caught by the tests named for it; MUTANTS names some
 #   make kill            a real server, database, worker and devices, killed at random: ROUNDS, from SEED on
 #   make restores        the database restored in every way, and failed over: ROUNDS, from SEED on
@@ -27,6 +29,8 @@ PYTEST_ARGS ?=
 EXPLORE ?= 10
 SCHEDULES ?= 150
 SEED ?= 1
+CASES ?= 300
+DATABASE ?= sqlite
 MUTANTS ?=
 ROUNDS ?= 1
 # The hooks that look for faults of C code cost a tenth of the time, and there is no C code of ours.
@@ -42,7 +46,7 @@ export REDIS_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sqlite test-postgresql explore simulate mutants kill restores migrations lint format clean
+.PHONY: help demo test test-sqlite test-postgresql explore simulate fuzz mutants kill restores migrations lint format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -62,7 +66,11 @@ $(VENV)/test.stamp: requirements/test.txt $(VENV)/demo.stamp
 	$(PIP) -r requirements/test.txt
 	@touch $@
 
-$(VENV)/lint.stamp: requirements/lint.txt $(VENV)/test.stamp
+$(VENV)/fuzz.stamp: requirements/fuzz.txt $(VENV)/test.stamp
+	$(PIP) -r requirements/fuzz.txt
+	@touch $@
+
+$(VENV)/lint.stamp: requirements/lint.txt $(VENV)/fuzz.stamp
 	$(PIP) -r requirements/lint.txt
 	@touch $@
 
@@ -93,6 +101,10 @@ explore: $(VENV)/test.stamp
 simulate: $(VENV)/test.stamp
 	SYNCRESET_SCHEDULES=$(SCHEDULES) SYNCRESET_SEED=$(SEED) SYNCRESET_TEST_DATABASE=sqlite PYTHONHASHSEED=0 \
 		$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS) --ds tests.simulation.settings -p no:randomly tests/simulation
+
+fuzz: $(VENV)/fuzz.stamp
+	SYNCRESET_CASES=$(CASES) SYNCRESET_SEED=$(SEED) SYNCRESET_TEST_DATABASE=$(DATABASE) PYTHONHASHSEED=0 \
+		$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS) --ds tests.fuzz.settings -p no:randomly tests/fuzz
 
 mutants: $(VENV)/test.stamp
 	$(BIN)/python -m tests.mutants --only $(MUTANTS)

@@ -15,6 +15,7 @@ LAYERS = {
     "base": "What syncreset itself needs.",
     "demo": "For `make demo`.",
     "test": "For `make test`.",
+    "fuzz": "For `make fuzz`.",
     "lint": "For `make lint`.",
 }
 # What another Python needs, which resolving on 3.11 does not see.

@@ -27,13 +27,20 @@ def missing_targets(
 ) -> Iterator[tuple[int, str, bool]]:
     """Which references lead nowhere that the user can see: (place in the batch, field, whether it was deleted).
 
-    A row that is absent, one that is invisible and one of a model that is not tracked look the same from outside.
+    A row that is absent, one that is invisible and one of a model that is not tracked look the same from outside. Of
+    several changes of one row it is the first that made the reference, and no later one; a row that is made in the
+    batch is waited for by all of them.
     """
     wanted: dict[Target, dict[str, list[tuple[int, str]]]] = {}
+    changed: dict[RowKey, Row] = {}
     for index, (prepared, outcome) in enumerate(zip(batch, outcomes, strict=True)):
         if outcome.row is not None:
-            for target, key, name in _new_references(prepared, outcome.row, slots[prepared.change.row_key]):
+            row_key = prepared.change.row_key
+            slot = slots[row_key]
+            for target, key, name in _new_references(prepared, outcome.row, slot, changed.get(row_key)):
                 wanted.setdefault(target, {}).setdefault(key, []).append((index, name))
+            if slot.stored is not None:
+                changed[row_key] = outcome.row
     shown = {key: slot for key, slot in slots.items() if not slot.hidden}
     for target, references in wanted.items():
         model = target.model
@@ -50,19 +57,24 @@ def missing_targets(
                 yield index, name, key in deleted or key in gone
 
 
-def _new_references(prepared: Prepared, row: Row, slot: Slot) -> Iterator[tuple[Target, str, str]]:
-    """What a row will refer to and does not yet: the field that is meant, the key, and the field that names it."""
+def _new_references(
+    prepared: Prepared, row: Row, slot: Slot, changed: Row | None
+) -> Iterator[tuple[Target, str, str]]:
+    """What a row will refer to and does not yet: the field that is meant, the key, and the field that names it.
+
+    ``changed`` is the row as earlier changes of the batch have left it.
+    """
     model = prepared.model
+    present, held = changed or slot.stored, changed or slot.held
     for relation in (model.key, *model.columns.values()):
         # A primary key that is a relation refers to a row as any other does, and never changes.
         key = prepared.change.pk if relation.primary_key else row.fields.get(relation.name)
         if not isinstance(relation, models.ForeignKey) or key is None:
             continue
-        present = slot.stored
         if present is None or not (relation.primary_key or present.fields.get(relation.name) == key):
             yield _target_of(relation), key, relation.name
     for name, field in model.sets.items():
-        had = () if slot.held is None else slot.held.fields.get(name) or ()
+        had = () if held is None else held.fields.get(name) or ()
         for key in {*(row.fields.get(name) or ())}.difference(had):
             yield _target_of(field), key, name
 

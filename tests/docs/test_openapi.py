@@ -187,6 +187,26 @@ def test_problems_are_as_described(device: DeviceFactory, shelter: Shelter) -> N
         assert faults("Problem", answer) == []
 
 
+def test_whatever_names_something_says_that_it_may_not_be_there() -> None:
+    silent = [
+        f"{method} {path}"
+        for path, item in openapi.document()["paths"].items()
+        for method, operation in item.items()
+        if "{" in path and method != "parameters" and "404" not in operation["responses"]
+    ]
+
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", ["resets/seven/snapshot", "uploads/seven"])
+def test_an_address_that_cannot_be_one_is_not_there_by_any_method(device: DeviceFactory, path: str) -> None:
+    phone = device()
+
+    for method in ("options", "get", "delete"):
+        answer = getattr(phone.api, method)(f"/sync/v1/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
 def test_statuses_of_the_page_are_in_the_document() -> None:
     table = page("docs/reference/protocol.md").split("## Status codes")[1]
     documented = {

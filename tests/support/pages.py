@@ -56,3 +56,10 @@ def headings(text: str) -> list[str]:
 def code_spans(text: str) -> set[str]:
     """What stands between single backticks outside of fenced blocks."""
     return set(re.findall(r"`([^`\n]+)`", _FENCE.sub("", text)))
+
+
+def table(text: str) -> list[list[str]]:
+    """The cells of the table in a part of a page, its head first and without backticks."""
+    lines = [line.strip("| ") for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip().replace("`", "") for cell in line.split("|")] for line in lines]
+    return [row for row in rows if not row[0].startswith("---")]

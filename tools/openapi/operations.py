@@ -58,6 +58,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         summary="What of tus is spoken here",
         status=204,
         response_headers=("Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"),
+        problems=(404,),
     ),
     ("uploads/{upload_id}", "head"): Operation(
         summary="How much has arrived",
@@ -80,6 +81,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         summary="What of tus is spoken here",
         status=204,
         response_headers=("Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"),
+        problems=(404,),
     ),
     ("recoveries/{recovery_id}", "get"): Operation(
         summary="Progress, totals and receipt of a recovery", response="Recovery", problems=(404,)
