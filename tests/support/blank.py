@@ -27,6 +27,11 @@ SELECT md5(concat(
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
 
 
+def blank_database() -> Callable[[], None]:
+    """Remember the database as it is. Returns what puts its rows back, where tables and triggers are still the same."""
+    return copy_database() if connection.vendor == "sqlite" else _BlankPostgreSQL().restore
+
+
 def flushed_to_blank() -> Callable[[TransactionTestCase], None]:
     """Remember the database as it is. Returns what a test case that commits does at its end: it puts that back."""
     by_django = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
