@@ -32,7 +32,7 @@ class Sent:
         begun = time.process_time()
         response: Any = api.generic(
             self.method,
-            self.path if self.path.startswith("/") else f"{PREFIX}/{self.path}",
+            self.path if self.path.startswith(PREFIX) else f"{PREFIX}/{self.path}",
             self.body,  # type: ignore[arg-type]
             content_type=self.content_type,
             headers=self.headers,

@@ -155,12 +155,28 @@ ROADS: dict[str, Callable[[Attempt], str]] = {
 
 
 def decided_by_operator(attempt: Attempt) -> str:
-    """The road that is open: what somebody may not do waits for one who may decide it."""
+    """What somebody may not push waits for one who may decide it."""
     item = attempt.pushed()
     if item.state == "parked":
         decide(item, "client", User.objects.create_superuser("boss"))
         item.refresh_from_db()
     return _of([item])
+
+
+def healing_decided_by_operator(attempt: Attempt) -> str:
+    """So does what somebody says to have been acknowledged, also of rows that the user may not see now."""
+    _healing(attempt)
+    boss = User.objects.create_superuser("boss")
+    for item in Item.objects.filter(state="parked"):
+        decide(item, "client", boss)
+    return _of(Item.objects.all())
+
+
+#: The roads that are open, to operators alone.
+OPEN: dict[str, Callable[[Attempt], str]] = {
+    "push, decided by an operator": decided_by_operator,
+    "healing, decided by an operator": healing_decided_by_operator,
+}
 
 
 def attempt_of(
