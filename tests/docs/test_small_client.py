@@ -162,8 +162,17 @@ def test_a_lost_answer_is_asked_for_again_by_a_client_that_was_started_again(
     started = client()
     started.change("put", DOG, str(dog.pk), name="Late")
 
+    pushed: list[list[int]] = []
+
+    def noted(self: Any, method: str, path: str, *more: Any, **named: Any) -> Any:
+        if path == "push":
+            pushed.append([change["seq"] for change in more[0]["changes"]])
+        return ask(self, method, path, *more, **named)
+
+    monkeypatch.setattr(type(started), "ask", noted)
     results = started.sync()
 
+    assert pushed == [[1], [2]]
     assert [result["seq"] for result in results] == [1, 2]
     assert results[0]["state"] == "applied"
     assert Dog.objects.get().age == 7
@@ -174,12 +183,14 @@ def test_a_reset_is_survived_with_what_is_pending(
     client: Maker, shelter: Shelter, dog: Dog, full: bool
 ) -> None:
     phone, new = client(), str(uuid.uuid4())
-    doomed = Dog.objects.create(shelter=shelter, name="Doomed")
+    doomed, gone = (Dog.objects.create(shelter=shelter, name=name) for name in ("Doomed", "Gone"))
+    held = str(gone.pk)
     phone.sync()
     phone.change("put", DOG, str(dog.pk), age=4)
     phone.change("put", DOG, new, **dog_fields(shelter, name="New"))
     phone.change("delete", DOG, str(doomed.pk))
     Dog.objects.filter(pk=dog.pk).update(name="Renamed meanwhile")
+    gone.delete()
     if full:
         begin_epoch()
     else:
@@ -189,7 +200,8 @@ def test_a_reset_is_survived_with_what_is_pending(
 
     recovery = Recovery.objects.get()
     assert (recovery.healing, recovery.full, recovery.pushed, recovery.state) == (full, full, 3, "done")
-    assert recovery.rows == (3 if full else 0)
+    assert recovery.rows == (4 if full else 0)
+    assert f"{DOG} {held}" not in phone["rows"]
     reset = Reset.objects.get()
     assert phone.ask("GET", f"resets/{reset.pk}").json()["state"] == "done"
     assert (phone["pending"], phone["sent"]) == ([], 0)
@@ -200,6 +212,22 @@ def test_a_reset_is_survived_with_what_is_pending(
     phone.change("delete", DOG, str(doomed.pk))
     assert states(phone.sync()) == ["applied"]
     assert not Dog.objects.filter(pk=doomed.pk).exists()
+
+
+def test_what_was_answered_and_not_pulled_goes_into_the_snapshot(client: Maker, dog: Dog) -> None:
+    phone = client()
+    phone.sync()
+    phone.change("put", DOG, str(dog.pk), notes="mine")
+    Dog.objects.update(notes="theirs")
+    assert states(list(phone.push())) == ["parked"]
+    Reset.objects.force(Client.objects.all())
+
+    phone.sync()
+
+    assert Recovery.objects.get().pushed == 1
+    assert phone["kept"] == []
+    # The server has it already, and does not merge it again.
+    assert Item.objects.get().recovery is None
 
 
 def test_a_reset_that_is_cut_off_after_the_upload_is_gone_through_again(

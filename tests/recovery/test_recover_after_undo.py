@@ -9,8 +9,9 @@ from django.db import transaction
 from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset
 from syncreset.ledger.item import Item
+from syncreset.protocol.changes import Change
 from syncreset.protocol.clock import now
-from syncreset.protocol.snapshot.lines import Line, TombstoneLine
+from syncreset.protocol.snapshot.lines import ChangeLine, Line, TombstoneLine
 from syncreset.recovery.job import Recovery
 from syncreset.recovery.orders import CannotRepeat, recover_again, undo
 from syncreset.recovery.run import run
@@ -204,3 +205,30 @@ def test_an_undoing_is_not_recovered_again(story: Story) -> None:
 
     with pytest.raises(CannotRepeat):
         recover_again(undoing)
+
+
+@pytest.mark.parametrize("touched", [False, True])
+def test_changes_without_clocks_come_to_the_same_again(
+    device: DeviceFactory, shelter: Shelter, touched: bool
+) -> None:
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
+    phone = device(shelter)
+    phone.pull()
+    puts: dict[str, dict[str, Any]] = {str(dog.pk): {"name": "Mine"}, NEW: dog_fields(shelter, name="New")}
+    lines = [
+        ChangeLine(
+            change=Change(model=DOG, pk=pk, op="put", fields=fields, base={}, from_checkpoint=True, seq=seq)
+        )
+        for seq, (pk, fields) in enumerate(puts.items(), start=5)
+    ]
+    if touched:
+        Dog.objects.update(name="Theirs")
+    first = recover(phone, forced(phone), lines, full=False)
+    before, told = rows(), ledger(first)
+    assert [row[1] for row in before] == ["New", "Mine"]
+    undone(first)
+    assert [row[1] for row in rows()] == ["Theirs" if touched else "Rex"]
+
+    second = again(first)
+
+    assert (rows(), ledger(second)) == (before, told)
