@@ -1,10 +1,12 @@
 """Push and pull of replicas: what becomes of each change, and of edits made meanwhile."""
 
 import copy
+import itertools
 import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -362,20 +364,51 @@ def test_a_push_that_is_refused_as_a_whole_loses_no_change(server: SimulatedServ
     assert ours.pending() == 1
 
 
+def with_colours(server: SimulatedServer, *pks: str) -> None:
+    """Deploy a release in which animals have a colour, and these are brown."""
+    schema = copy.deepcopy(SCHEMA)
+    schema["hash"] = "schema-2"
+    schema["models"][1]["fields"].append({"name": "colour", "type": "Char", "null": True})  # type: ignore[index]
+    server.state.schema = schema
+    for pk in pks:
+        row = server.state.rows["farm.animal", pk]
+        server.state.rows["farm.animal", pk] = replace(row, fields={**row.fields, "colour": "brown"})
+
+
+@pytest.mark.parametrize("resets", [False, True])
+def test_a_bootstrap_that_was_cut_off_under_the_schema_before_brings_the_new_values_too(
+    fleet: Fleet, resets: bool
+) -> None:
+    server = fleet.server
+    server.page = 1
+    for pk in ("a1", "a2"):
+        server.put("farm.animal", pk, name=pk)
+    ours = fleet.open()
+    if resets:
+        fleet.sync(ours)
+        server.force_reset(ours.client_id)
+    pulls = itertools.count()
+    cut = unreliable(
+        server.answer, lost=lambda _: server.requests[-1].path == "pull" and next(pulls) == 1 + resets
+    )
+    with pytest.raises(ServerUnavailable):
+        sync(ours, cut)
+    assert ours._device.store.get("staged_checkpoint") is not None
+
+    with_colours(server, "a1", "a2")
+    fleet.sync(ours)
+
+    assert {row["colour"] for row in ours.all("farm.animal")} == {"brown"}
+    assert same_as_server(ours, server)
+
+
 def test_a_schema_that_only_adds_is_adopted_and_brings_the_new_values(
     server: SimulatedServer, fleet: Fleet
 ) -> None:
     server.put("farm.animal", "a1", name="Rex", age=3)
     ours = fleet.synced()
     ours.update("farm.animal", "a1", age=4)
-    schema = copy.deepcopy(SCHEMA)
-    schema["hash"] = "schema-2"
-    schema["models"][1]["fields"].append({"name": "colour", "type": "Char", "null": True})  # type: ignore[index]
-    server.state.schema = schema
-    row = server.state.rows["farm.animal", "a1"]
-    server.state.rows["farm.animal", "a1"] = type(row)(
-        fields={**row.fields, "colour": "brown"}, updated=row.updated, clocks=row.clocks
-    )
+    with_colours(server, "a1")
 
     fleet.sync(ours)
 

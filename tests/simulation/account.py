@@ -139,8 +139,13 @@ class Account:
                     self.unsure.add(count.row)
 
     def lost_by(self, event: Callable[[], None], holders: Callable[[], str]) -> None:
-        """Carry an event out. What was somewhere before and is nowhere after it is lost by it, and by nothing else."""
-        before = holders()
+        """Carry an event out. What was somewhere before and is nowhere after it is lost by it, and by nothing else.
+
+        So is what was superseded: the write that has taken its place may be lost as well.
+        """
+        before, superseded = holders(), self.superseded()
         event()
         after = holders()
-        self.lost |= {value for value in self.writes if value in before and value not in after}
+        self.lost |= {
+            value for value in self.writes if value not in after and (value in before or value in superseded)
+        }

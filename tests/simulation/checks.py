@@ -6,6 +6,7 @@ from typing import Any
 from syncreset.clients.scopes import scopes_of
 from syncreset.ledger.item import Item, ItemState
 from syncreset.recovery.job import Recovery, RecoveryState
+from syncreset.sdk import ResetOutcome
 from tests.simulation.account import RowName
 from tests.simulation.devices import Device
 from tests.simulation.house.models import Label, Note, Part, Room, Thing
@@ -126,11 +127,16 @@ def _not_at_rest(world: World) -> list[str]:
         report = world.synced(device)
         if report is None or report.pushed or report.pulled or report.pending:
             found.append(f"{device.name} is not at rest: {report} {world.story[-1][-300:]}")
-        if (state := device.replica.reset_state()) is not None:
+        if (state := device.replica.reset_state()) is not None and not _was_taken_back(state):
             found.append(f"{device.name} is in a reset: {state}")
     if Item.objects.count() != items:
         found.append("the ledger grows at rest")
     return found
+
+
+def _was_taken_back(outcome: ResetOutcome) -> bool:
+    """Whether an operator undid the recovery before the device had heard of it: then its backup is kept."""
+    return (outcome.problem or {}).get("code") == "recovery_undone" and outcome.backup is not None
 
 
 def _differing(world: World) -> list[str]:

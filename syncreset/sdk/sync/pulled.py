@@ -56,9 +56,9 @@ def check_row(row: Any) -> None:
 
 
 def bootstrap_again(store: Store) -> None:
-    """Let the next pull bring everything: rows got new fields. Within the caller's transaction."""
+    """Let the next pull bring everything: rows got new fields, also those staged. Within the caller's transaction."""
     _clear(store)
-    store.put(bootstrap_again=True)
+    store.put(bootstrap_again=store.get("checkpoint") is not None)
 
 
 def forget_checkpoint(store: Store) -> None:

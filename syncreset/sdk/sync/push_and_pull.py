@@ -56,7 +56,7 @@ def _renew_schema(store: Store) -> Exchange[None]:
     if not only_adds(store.schema, schema):
         return
     with store.applying():
-        if store.schema.hash and store.get("checkpoint") is not None:
+        if store.schema.hash:
             pulled.bootstrap_again(store)
         store.adopt_schema(schema)
 
