@@ -12,6 +12,7 @@ from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset
 from syncreset.feed.checkpoints import purge
 from syncreset.ledger.item import Item
+from syncreset.operations.retention import purge as purge_all
 from syncreset.protocol import now
 from syncreset.recovery.job import Recovery
 from syncreset.recovery.orders import recover_again, undo
@@ -151,6 +152,23 @@ def test_recovering_a_snapshot_twice_counts_once_and_after_an_undo_once_more(
     run(recover_again(recovery).pk)
 
     assert stock(figs) == 13
+
+
+def test_a_purge_forgets_no_step_that_may_still_come_again(
+    server: RealServer, open_store: Open, figs: Product
+) -> None:
+    phone = open_store("phone")
+    phone.sync()
+    count(phone, figs, 3)
+    Reset.objects.force(Client.objects.all())
+    phone.sync()
+    assert stock(figs) == 13
+
+    purge_all()
+    run(recover_again(Recovery.objects.get()).pk)
+
+    assert stock(figs) == 13
+    assert not Item.objects.filter(state="parked").exists()
 
 
 def test_a_store_put_back_to_its_backup_counts_in_a_reset_what_its_other_life_never_had(

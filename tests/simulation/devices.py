@@ -65,13 +65,10 @@ class Device:
         shutil.rmtree(old)
 
     def content(self) -> str:
-        """Everything that the device has, of the store and of every backup; not pages of a bootstrap half done."""
-        backups = [
-            path
-            for path in sorted(self.home.iterdir())
-            if "backup" in path.name and not path.name.endswith((".snapshot", "-wal", "-shm"))
-        ]
-        return "\n".join([_lines_of(self.replica.connection), *map(_dumped, backups)])
+        """All that the device is to bring home: the store, and each backup whose receipt a pull has not proven yet."""
+        journal = self.replica._device.journal
+        backups = [journal.path(record.name) for record in journal.held()]
+        return "\n".join([_lines_of(self.replica.connection), *map(_dumped, filter(Path.exists, backups))])
 
 
 def _dumped(path: Path) -> str:

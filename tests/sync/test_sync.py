@@ -248,6 +248,24 @@ def test_members_of_a_group_are_written_together_or_not_at_all(
     assert list(Dog.objects.values_list("pk", flat=True)) == [Dog.objects.get(pk=alone["pk"]).pk]
 
 
+def test_a_group_is_not_written_where_the_database_refuses_a_member(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
+    Dog.objects.create(shelter=shelter, name="Holder", chip="7")
+    phone = device(shelter)
+    phone.pull()
+    fine = phone.create(DOG, dog_fields(shelter), group="g")
+    bad = phone.create(DOG, dog_fields(shelter, chip="7"), group="g")
+
+    results = phone.push(fine, bad)
+
+    assert [(result["state"], result["problem"]["code"]) for result in results] == [
+        ("parked", "group"),
+        ("parked", "unique"),
+    ]
+    assert Dog.objects.count() == 1
+
+
 def test_pages_of_one_row_bring_the_same_as_one_page(device: DeviceFactory, shelter: Shelter) -> None:
     phone = device(shelter)
     Dog.objects.bulk_create(Dog(shelter=shelter, name=f"Dog {number}") for number in range(5))
