@@ -25,7 +25,7 @@ def write_problem(
     if context.operator:
         return None if context.undoing else _move_problem(model, change, row, outcome, context)
     action = "delete" if outcome.deletes else "add" if row is None else "change"
-    if row is None and model.model._meta.auto_field is not None:
+    if row is None and model.server_numbered:
         return Problem(
             code="server_assigned_pk",
             detail="the server numbers the rows of this model, so clients cannot make them",

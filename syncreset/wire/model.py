@@ -44,6 +44,11 @@ class WireModel:
         return {field.name: field for field in registry.synced_fields(self.model)}
 
     @cached_property
+    def server_numbered(self) -> bool:
+        """Whether the server's database gives the keys, so that no client can make a row."""
+        return self.model._meta.auto_field is not None
+
+    @cached_property
     def sets(self) -> Mapping[str, "models.ManyToManyField[Any, Any]"]:
         """The many-to-many fields that travel, by name."""
         return {field.name: field for field in registry.many_to_many_fields(self.model)}

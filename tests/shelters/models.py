@@ -98,6 +98,18 @@ class Ticket(SyncTrackedModel):
         return self.subject
 
 
+class Reply(SyncTrackedModel):
+    """Made by devices, of a row that the server numbers."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    shelter = models.ForeignKey(Shelter, on_delete=models.CASCADE, related_name="replies")
+    ticket = models.ForeignKey(Ticket, on_delete=models.CASCADE, related_name="replies")
+    text = models.CharField(max_length=200, blank=True, default="")
+
+    class SyncMeta:
+        scope = "shelter"
+
+
 class Membership(models.Model):
     """Who works in which shelter. Not tracked: it says what a user may hold, and is the server's alone."""
 

@@ -29,6 +29,7 @@ _PERMISSION = (
 )
 
 _ADVICE = {
+    "another_row": "Make a new row of the values below, which gets a number of its own, or refer to the right one.",
     "changed_since": "If the row should go all the same, delete it.",
     "check": _MEND_VALUE,
     "deleted": "If the row should come back, make it anew from the values below.",
@@ -72,6 +73,7 @@ _OR_WAY = (
 #: For parked items that can be decided on their page.
 _DECIDE = {
     "": "Decide below whose value to keep, field by field, or keep one side of the whole item.",
+    "another_row": f"The server's row is another one. Make a new row of the client's values. {_CLOSE}",
     "changed_since": "Decide below: delete the row all the same, or keep it.",
     "check": _OTHER_VALUE,
     "deleted": "Decide below: make the row again from the client's values, or leave it deleted.",

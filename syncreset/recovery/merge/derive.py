@@ -9,6 +9,7 @@ from ...rules.instruction import Instruction
 from ...rules.merge import Outcome
 from ...rules.strategies import BY_VALUE, Synced, by_base, by_field, heal, tombstone_change
 from ...wire.model import WireModel, model_labelled
+from .births import of_another_row
 from .heal import by_authority, losers
 from .lines import Numbered
 from .rules import Met, Rules, resolve_strategy
@@ -45,6 +46,9 @@ def derive(batch: Sequence[Numbered], rules: Rules, met: Met) -> list[Derived]:
         if isinstance(line, UpdateLine):
             orphan = _orphaned(item, line, rules)
             derived += [] if orphan is None else [orphan]
+            continue
+        if item.number in met.strange:
+            derived += [*_of_another_row(item), *_left_behind(item, rules, 1)]
             continue
         if isinstance(line, ChangeLine) and line.replaced:
             derived += [_replaced(item, line), *_left_behind(item, rules, 1)]
@@ -188,6 +192,13 @@ def _refused(
 ) -> Derived:
     outcome = Outcome.rejected(Problem(code=code, detail=detail))
     return Derived(number=item.number, part=part, change=change, outcome=outcome)
+
+
+def _of_another_row(item: Numbered) -> Iterator[Derived]:
+    decided = of_another_row(item)
+    if decided is not None:
+        change, outcome = decided
+        yield Derived(number=item.number, part=0, change=change, outcome=outcome)
 
 
 def _replaced(item: Numbered, line: ChangeLine) -> Derived:

@@ -11,7 +11,7 @@ from ...feed.entries import Tombstoned, bury, tombstones
 from ...protocol.changes import Row, RowKey, Tombstone, same
 from ...protocol.clock import now
 from ...protocol.errors import Problem
-from ...protocol.snapshot.lines import RowLine, TombstoneLine
+from ...protocol.snapshot.lines import ChangeLine, RowLine, TombstoneLine
 from ...rules.instruction import Instruction
 from ...rules.merge import Decision, Outcome
 from ...rules.strategies import FieldHistory, canonical, without_steps
@@ -116,7 +116,7 @@ def server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
     """What the server has of the keys in the batch, as far as the client may see it, locked where locks exist."""
     keys: dict[WireModel, set[str]] = {}
     for item in batch:
-        if item.model is not None and isinstance(item.line, RowLine | TombstoneLine):
+        if item.model is not None and isinstance(item.line, RowLine | TombstoneLine | ChangeLine):
             keys.setdefault(item.model, set()).add(item.line.pk)
     rows: dict[RowKey, Row] = {}
     deleted: dict[RowKey, Tombstone] = {}

@@ -14,6 +14,7 @@ _TABLES = """
     CREATE TABLE present (key BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE logged (key BLOB, field TEXT, at TEXT, PRIMARY KEY (key, field)) WITHOUT ROWID;
     CREATE TABLE held (key BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE stranger (key BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 
 
@@ -58,6 +59,13 @@ class SnapshotKeys:
 
     def is_held(self, key: RowKey) -> bool:
         return self._has("held", _digest(*key))
+
+    def estrange(self, key: RowKey) -> None:
+        """The server's row of this key is not the one that the snapshot means."""
+        self._add("stranger", _digest(*key))
+
+    def is_strange(self, key: RowKey) -> bool:
+        return self._has("stranger", _digest(*key))
 
     def logged(self, key: RowKey) -> Mapping[str, int]:
         """The last logged time (µs) of each field of a row."""

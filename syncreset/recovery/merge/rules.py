@@ -25,6 +25,8 @@ class Met:
     asked: Collection[tuple[str, str, str, int]] = frozenset()
     #: The deleted rows of which the server knew nothing, and of which it has tombstones now.
     buried: Collection[RowKey] = frozenset()
+    #: The places of the lines that are about another row than the server's of their key.
+    strange: Collection[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from ..upcast.carry import Upcaster, upcaster_for
 from ..uploads import open_snapshot, snapshot_limits
 from .absence import absent_rows
 from .after_undo import as_before_undo, as_met
+from .births import recall_strangers, refers_to_another, with_strangers
 from .derive import Derived, derive, sorted_steps
 from .heal import leave_tombstones, server_side
 from .keys import SnapshotKeys
@@ -52,6 +53,7 @@ def _merge_all(recovery: Recovery, keys: SnapshotKeys) -> None:
     upcaster = upcaster_for(recovery.schema)
     rules = _rules(recovery, upcaster, keys)
     passed = Passed(keys=keys)
+    recall_strangers(recovery, keys)
     with open_snapshot(recovery.upload) as stream:
         lines = (
             line
@@ -59,7 +61,7 @@ def _merge_all(recovery: Recovery, keys: SnapshotKeys) -> None:
             if line.number > recovery.position
         )
         for chunk in _batches(lines, conf.get("RECOVERY_CHUNK")):
-            _merge_chunk(recovery, chunk, rules)
+            _merge_chunk(recovery, chunk, rules, keys)
     _delete_absent(recovery, rules, passed, upcaster)
 
 
@@ -69,14 +71,17 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules) -> None:
+def _merge_chunk(recovery: Recovery, chunk: list[Numbered], rules: Rules, keys: SnapshotKeys) -> None:
     with transaction.atomic():
         hold(recovery)
         context = context_of(recovery)
         met = as_met(recovery, server_side(chunk, context.scopes)) if rules.healing else Met()
         if rules.healing:
-            met = leave_tombstones(chunk, met, context)
-        derived = derive(chunk, rules, met)
+            met = leave_tombstones(chunk, with_strangers(chunk, met, keys), context)
+        derived = [
+            replace(item, outcome=item.outcome or refers_to_another(item.change, keys))
+            for item in derive(chunk, rules, met)
+        ]
         derived = as_before_undo(recovery, derived, context)
         unchanged = len(chunk) - len({change.number for change in derived})
         included = _included(chunk, met) if rules.healing else {}
@@ -91,7 +96,8 @@ def _included(chunk: list[Numbered], met: Met) -> dict[tuple[str, str, str], Map
     """The steps of lines that are in the values which the server has, or is given now, by row and field."""
     included: dict[tuple[str, str, str], Mapping[str, int | None]] = {}
     for item in chunk:
-        brings_steps = isinstance(item.line, RowLine) and item.line.steps and not item.repeats
+        means_it = not item.repeats and item.number not in met.strange
+        brings_steps = isinstance(item.line, RowLine) and item.line.steps and means_it
         left = sorted_steps(item, met) if brings_steps else None
         if left is not None and item.model is not None and item.model.canonical_keys([left.line.pk]):
             line = left.line
