@@ -57,6 +57,9 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
         )
         if request.reset is None:
             require_chain(client, request.receipt, request.cursor or request.held)
+        elif request.cursor is None:
+            # So that the bootstrap is later than anything that the client has shown before.
+            prove()
         page = read_page(request.cursor, client, scopes, limit=limit, size=size, reset_id=request.reset)
     _prove(client, page)
     reported: dict[str, Any] = {

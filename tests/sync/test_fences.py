@@ -27,9 +27,13 @@ def phone(device: DeviceFactory, shelter: Shelter) -> Device:
     return made
 
 
-def test_a_push_that_a_reset_has_overtaken_is_not_applied(phone: Device, shelter: Shelter) -> None:
+@pytest.mark.parametrize("meanwhile", [0, 1])
+def test_a_push_that_a_reset_has_overtaken_is_not_applied(
+    phone: Device, shelter: Shelter, meanwhile: int
+) -> None:
     hanging = phone.body(phone.create(DOG, dog_fields(shelter)))
-    Dog.objects.create(shelter=shelter, name="Meanwhile")
+    for number in range(meanwhile):
+        Dog.objects.create(shelter=shelter, name=f"Meanwhile {number}")
     bootstrap(phone, forced(phone))
 
     problem = phone.post("/push", hanging, 409)
