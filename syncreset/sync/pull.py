@@ -16,7 +16,7 @@ from ..signals import synced
 from ..wire.model import wire_models
 from .page import Page
 from .read import read_page
-from .receipts import require_chain
+from .receipts import healing_what_was_lost, require_chain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +47,15 @@ def pull(user: SyncUser, request: PullRequest) -> dict[str, Any]:
     page = None
     while page is None:
         # At most twice: what a purge or a new epoch took away in between stays away, and the gate says so then.
-        client = require_current(
-            user,
-            request.client,
-            schema=request.schema,
-            cursor=request.cursor,
-            held=request.held,
-            reset_id=request.reset,
-        )
+        with healing_what_was_lost(request.receipt):
+            client = require_current(
+                user,
+                request.client,
+                schema=request.schema,
+                cursor=request.cursor,
+                held=request.held,
+                reset_id=request.reset,
+            )
         if request.reset is None:
             require_chain(client, request.receipt, request.cursor or request.held)
         elif request.cursor is None:

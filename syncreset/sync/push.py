@@ -24,7 +24,14 @@ from ..protocol.clock import now
 from ..protocol.strict_json import dumps
 from ..wire.visibility import seen_now
 from .cure import cure
-from .receipts import ClientCopied, answered_before, copied, keep_answer, require_chain
+from .receipts import (
+    ClientCopied,
+    answered_before,
+    copied,
+    healing_what_was_lost,
+    keep_answer,
+    require_chain,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +62,8 @@ def push(user: SyncUser, request: PushRequest) -> dict[str, Any]:
     with transaction.atomic():
         lock_row(Client.objects.filter(pk=request.client, user=user.pk))
         try:
-            client = require_current(user, request.client, schema=request.schema, cursor=request.cursor)
+            with healing_what_was_lost(request.receipt):
+                client = require_current(user, request.client, schema=request.schema, cursor=request.cursor)
             require_not_overtaken(client, request.cursor)
             require_chain(client, request.receipt, request.cursor)
             answer = _apply(client, user, request, received)

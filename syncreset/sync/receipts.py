@@ -8,7 +8,8 @@ made up one proves must not be believed. The last answer is kept whole, and repe
 import base64
 import secrets
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -99,6 +100,29 @@ def require_chain(client: Client, receipt: str, cursor: Cursor | None) -> None:
         raise ClientResetRequired(order, current_schema()["hash"])
     if found == "copy":
         raise copied(client, cursor)
+
+
+@contextmanager
+def healing_what_was_lost(receipt: str) -> Iterator[None]:
+    """Whatever reset is ordered within: where the receipt proves that the server has lost pushes, it heals the server.
+
+    Only the reset's reason has been found before the receipt is judged.
+    """
+    try:
+        yield
+    except ClientResetRequired as order:
+        reset = order.reset
+        if reset.full or reset.reason == ResetReason.NOT_GENUINE or chain(reset.client, receipt) != "lost":
+            raise
+        full = order_reset(
+            reset.client,
+            ResetReason(reset.reason),
+            by=reset.created_by,
+            detail=reset.detail,
+            full=True,
+            not_before=reset.not_before,
+        )
+        raise ClientResetRequired(full, order.schema) from order
 
 
 def copied(client: Client, cursor: Cursor | None) -> ClientCopied:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from syncreset.clients.client import Client
+from syncreset.clients.resets import Reset
 from syncreset.feed.cursor import decode_cursor
 from tests.shelters.models import Dog, Membership, Shelter
 from tests.support.device import Device
@@ -175,6 +176,29 @@ def test_a_server_that_has_lost_a_push_orders_a_reset(device: DeviceFactory, she
         ("client_reset", "history_diverged")
     }
     assert Dog.objects.count() == 2
+
+
+def test_a_reset_that_is_ordered_already_heals_a_server_that_has_lost_a_push(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
+    phone = device(shelter)
+    phone.pull()
+    client = Client.objects.filter(pk=phone.client)
+    known = client.values("acked", "pushes", "receipt", "receipt_before").get()
+    phone.push(phone.create(DOG, dog_fields(shelter)))
+    client.update(**known)
+    Reset.objects.force(client)
+
+    problems = [
+        phone.pull(status=409),
+        phone.push(phone.create(DOG, dog_fields(shelter)), status=409),
+        phone.pull(status=409),
+    ]
+
+    assert {(problem["reason"], problem["recovery"]["full"]) for problem in problems} == {
+        ("admin_forced", True)
+    }
+    assert len({problem["reset"] for problem in problems}) == 1
 
 
 def test_one_bad_change_never_fails_the_others(device: DeviceFactory, shelter: Shelter) -> None:
