@@ -103,7 +103,7 @@ def _decided(
         return replace(
             change,
             fields={**whole, **fields},
-            clocks={ROW_CLOCK: now()},
+            clocks=_birth(change),
             base=None,
             whole=None,
             # Who has seen a row that is gone now is asked again.
@@ -120,6 +120,17 @@ def _decided(
         base=_bases(item, list(fields), present, seen),
         whole=None,
     )
+
+
+def _birth(change: Instruction) -> dict[str, int]:
+    """The clocks of a row that is made by a decision.
+
+    One that the server numbers is known by its birth: the lost row is made again, and not another one of its number.
+    """
+    model = model_labelled(change.model)
+    if change.healing and model is not None and model.server_numbered:
+        return dict(change.clocks)
+    return {ROW_CLOCK: now()}
 
 
 def _with_later_steps(

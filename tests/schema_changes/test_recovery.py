@@ -571,3 +571,21 @@ def test_acknowledged_data_heals_a_restored_server_through_the_renames(
 
     rex.refresh_from_db()
     assert (rex.age, recovery.totals["applied"]) == (9, 1)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_field_that_is_gone_is_parked_where_the_restored_server_never_had_its_value(
+    phone: Device, row: dict[str, Any], lost: bool
+) -> None:
+    phone.schema = publish_older(added(name="tag", type="Char"))
+    begin_epoch()
+    problem = phone.pull(status=409)
+    # What was written before the client's last pull stood in this history, and the release gave it up.
+    at = now() if lost else row["clocks"]["*"]
+    held = Row(
+        fields={**row["fields"], "tag": "A1"}, updated=row["updated"], clocks={**row["clocks"], "tag": at}
+    )
+
+    recover(phone, problem["reset"], RowLine(model=DOG, pk=row["pk"], row=held, base={}))
+
+    assert parked() == ([(1, 0, "schema_changed", "tag", {"tag": "A1"})] if lost else [])

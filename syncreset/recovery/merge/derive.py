@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ...protocol.errors import Problem
 from ...protocol.snapshot.lines import ChangeLine, MalformedLine, RowLine, TombstoneLine, UpdateLine
 from ...rules.instruction import Instruction
 from ...rules.merge import Outcome
-from ...rules.strategies import BY_VALUE, Synced, by_base, by_field, heal, tombstone_change
+from ...rules.strategies import BY_VALUE, Synced, by_base, by_field, heal, tombstone_change, without_steps
 from ...wire.model import WireModel, model_labelled
 from .births import of_another_row
 from .heal import by_authority, losers
@@ -143,9 +144,26 @@ def _left_change(line: RowLine | TombstoneLine, rules: Rules) -> Instruction | N
     # By this one every row would be left behind, also where nothing of it is unsynced.
     chosen = by_field if strategy == "overwrite" else resolve_strategy(strategy)
     change = by_base(line, synced) or chosen(line, synced)
-    if change is None:
+    lost = _acknowledged_since(line, rules)
+    if change is None and not lost:
         return None
-    return replace(Instruction.of(change), base=change.base or {}, overrides=False, whole=None)
+    left = Instruction(model=line.model, pk=line.pk, op="put") if change is None else Instruction.of(change)
+    return replace(
+        left,
+        fields=lost | dict(left.fields),
+        clocks={name: line.row.clock(name) for name in lost} | dict(left.clocks),
+        base=left.base or {},
+        overrides=False,
+        whole=None,
+    )
+
+
+def _acknowledged_since(line: RowLine, rules: Rules) -> dict[str, Any]:
+    """Values that a server was given after the moment to which it was restored: nobody else can have kept them."""
+    if not rules.healing or line.base is None:
+        return {}
+    fields = without_steps(line).row.fields
+    return {name: value for name, value in fields.items() if line.row.clock(name) > rules.remembered}
 
 
 def _synced(line: RowLine, rules: Rules) -> Synced:
