@@ -21,6 +21,7 @@ class SyncresetConfig(AppConfig):
         from syncreset.recovery import job as recovery
         from syncreset.tracking import migrate as migrations_guard
         from syncreset.wire import deleted_sets as deleted_sets
+        from syncreset.wire import schema
 
         checks.register_all()
         deleted_sets.watch_deletions()
@@ -37,5 +38,8 @@ class SyncresetConfig(AppConfig):
         )
         post_migrate.connect(
             migrations_guard.after_migrate, sender=self, dispatch_uid="syncreset.after_migrate"
+        )
+        post_migrate.connect(
+            schema.publish_after_migrate, sender=self, dispatch_uid="syncreset.publish_after_migrate"
         )
         autodiscover_modules("upcasters")

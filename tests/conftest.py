@@ -29,6 +29,7 @@ from rest_framework.test import APIClient
 from demo_project import services
 from demo_project.postgresql import PSQL, embedded_postgresql
 from syncreset.feed.entries import Entry
+from syncreset.wire.schema import PublishedSchema
 from tests.celeryapp import app as celery_app
 from tests.support.blank import flushed_to_blank
 from tests.support.device import Device
@@ -84,9 +85,10 @@ def live_server(django_db_setup: None, live_server: LiveServer) -> LiveServer:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """A test that commits leaves the database as the first one found it: the feed is empty."""
+    """A test that commits leaves the database as the first one found it: nothing is in the feed or published."""
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
         Entry.objects.all().delete()
+        PublishedSchema.objects.all().delete()
         patch.setattr(TransactionTestCase, "_fixture_teardown", flushed_to_blank())
         connection.close()
         yield

@@ -7,7 +7,8 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import connections, models, router
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import translation
 
 from ..protocol.clock import now
@@ -110,6 +111,17 @@ def publish() -> dict[str, Any]:
     document = current_schema()
     PublishedSchema.objects.get_or_create(hash=document["hash"], defaults={"document": document})
     return document
+
+
+def publish_after_migrate(*, using: str, **kwargs: Any) -> None:
+    """Receiver of ``post_migrate``, once everything is applied.
+
+    So a backup that is taken after a deploy knows the schema of every client that it may meet when it is restored.
+    """
+    if using == router.db_for_write(PublishedSchema):
+        executor = MigrationExecutor(connections[using])
+        if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            publish()
 
 
 def is_of_newer_release(schema_hash: str) -> bool:
