@@ -23,12 +23,16 @@ class Write:
 
 @dataclass
 class Deletion:
-    """A row that is deleted, maybe ``with_another``, with the values of it that were seen."""
+    """A row that is deleted, maybe ``with_another``, with the values of it that were seen.
+
+    ``place`` is how much had been touched before.
+    """
 
     row: RowName
     by: str
     seen: frozenset[str]
     with_another: bool
+    place: int
 
 
 @dataclass
@@ -48,8 +52,10 @@ SERVER = "the server"
 class Account:
     """``lost`` are writes that nobody can have any more, for their last holder was put back to an older state.
 
-    ``unsure`` are rows whose counters and sets nobody can foretell. ``turned_back`` says that the server was made what
-    it had been before, by a restore or by a person.
+    ``lost_before`` are those that one of these had superseded.
+
+    ``unsure`` are rows whose counters and sets nobody can foretell. ``deletions_unsure`` says that the server was made what
+    it had been before, by a restore or by a person, or that somebody's rights have changed.
     """
 
     def __init__(self) -> None:
@@ -57,9 +63,10 @@ class Account:
         self.deletions: list[Deletion] = []
         self.counts: list[Count] = []
         self.lost: set[str] = set()
+        self.lost_before: set[str] = set()
         self.unsure: set[RowName] = set()
-        self._touched: set[tuple[RowName, str]] = set()
-        self.turned_back = False
+        self._touched: list[tuple[RowName, str]] = []
+        self.deletions_unsure = False
         self.removed: set[tuple[RowName, str]] = set()
         self._number = 0
 
@@ -72,7 +79,8 @@ class Account:
         self.writes[value] = Write(row, name, by, over)
 
     def deleted(self, row: RowName, *, by: str, seen: Iterable[str], with_another: bool = False) -> None:
-        self.deletions.append(Deletion(row, by, frozenset(value for value in seen if value), with_another))
+        values = frozenset(value for value in seen if value)
+        self.deletions.append(Deletion(row, by, values, with_another, len(self._touched)))
         self.unsure.add(row)
 
     def counted(self, row: RowName, amount: int, *, by: str) -> None:
@@ -89,10 +97,14 @@ class Account:
 
     def touched(self, *rows: RowName, by: str) -> None:
         """Something was done to rows that is no value: a step, a code, a reference, another room."""
-        self._touched |= {(row, by) for row in rows}
+        self._touched += [(row, by) for row in rows]
 
-    def touched_by_others(self, row: RowName, by: str) -> bool:
-        return any(touched == row and other != by for touched, other in self._touched)
+    def touched_beside(self, deletion: Deletion) -> bool:
+        """Whether somebody else touched the row, or the deleter after the deletion, as in a reset that shows it."""
+        return any(
+            row == deletion.row and (by != deletion.by or place >= deletion.place)
+            for place, (row, by) in enumerate(self._touched)
+        )
 
     def sums(self) -> dict[RowName, int]:
         """What was counted, by row."""
@@ -141,11 +153,10 @@ class Account:
     def lost_by(self, event: Callable[[], None], holders: Callable[[], str]) -> None:
         """Carry an event out. What was somewhere before and is nowhere after it is lost by it, and by nothing else.
 
-        So is what was superseded: the write that has taken its place may be lost as well.
+        So is what a lost write had superseded, unless it is there again.
         """
         before, superseded = holders(), self.superseded()
         event()
         after = holders()
-        self.lost |= {
-            value for value in self.writes if value not in after and (value in before or value in superseded)
-        }
+        self.lost |= {value for value in self.writes if value in before and value not in after}
+        self.lost_before |= {value for value in superseded - self.superseded() if value not in after}

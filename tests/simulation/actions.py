@@ -61,6 +61,8 @@ def write_part(world: World, device: Device) -> str | None:
         return None
     value = world.account.value(device.name)
     device.replica.update(PART, row["id"], a=value)
+    # Who deletes the thing without having seen this would delete it, too.
+    world.account.touched((THING, row["thing"]), by=device.name)
     world.account.wrote((PART, row["id"]), "a", value, by=device.name, over=row["a"])
     return f"{row['id'][-4:]} {row['a']} -> {value}"
 
@@ -118,7 +120,7 @@ def put_near(world: World, device: Device) -> str | None:
         return None
     near = {*(row["near"] or ()), other["id"]}
     device.replica.update(THING, row["id"], near=sorted(near))
-    world.account.touched((THING, row["id"]), by=device.name)
+    world.account.touched((THING, row["id"]), (THING, other["id"]), by=device.name)
     return f"{row['id'][-4:]} is near {other['id'][-4:]}"
 
 
@@ -140,7 +142,7 @@ def adopt(world: World, device: Device) -> str | None:
         return None
     parent = None if row["id"] == other["id"] else other["id"]
     device.replica.update(THING, row["id"], parent=parent)
-    world.account.touched((THING, row["id"]), by=device.name)
+    world.account.touched((THING, row["id"]), (THING, other["id"]), by=device.name)
     return f"{row['id'][-4:]} below {parent and parent[-4:]}"
 
 
@@ -152,6 +154,7 @@ def make(world: World, device: Device) -> str | None:
     more: dict[str, Any] = {}
     if parent is not None and world.dice.random() < 0.4:
         more["parent"] = parent["id"]
+        world.account.touched((THING, parent["id"]), by=device.name)
     if label is not None and world.dice.random() < 0.4:
         more["tags"] = [label["name"]]
     amount = world.dice.choice((0, 0, 7))
@@ -171,6 +174,7 @@ def make_part(world: World, device: Device) -> str | None:
         return None
     value = world.account.value(device.name)
     made = device.replica.create(PART, {"room": thing["room"], "thing": thing["id"], "a": value})
+    world.account.touched((THING, thing["id"]), by=device.name)
     world.account.wrote((PART, made), "a", value, by=device.name, over="")
     return f"{made[-4:]} of {thing['id'][-4:]} {value}"
 
@@ -302,6 +306,7 @@ def server_code(world: World, device: Device) -> str | None:
 def member(world: World, device: Device) -> str | None:
     """The user of a device wins a room, or loses one."""
     room = world.dice.choice(world.rooms)
+    world.account.deletions_unsure = True
     removed, _ = Membership.objects.filter(user=device.user, room=room).delete()
     if not removed:
         Membership.objects.create(user=device.user, room=room)
@@ -401,7 +406,7 @@ def take_back(world: World, device: Device) -> str | None:
         return None
     chosen = world.dice.choice(done)
     undo(chosen)
-    world.account.turned_back = True
+    world.account.deletions_unsure = True
     for item in Item.objects.filter(recovery=chosen):
         world.account.unsure.add((item.change["model"], item.change["pk"]))
     if world.network.works:
@@ -425,7 +430,7 @@ def review(world: World, device: Device) -> str | None:
         decided = decide(item, keep, world.users["root"])
     except NotParked:
         return None
-    world.account.turned_back = True
+    world.account.deletions_unsure = True
     return f"{item.change['pk'][-4:]} keeps the {keep}'s: {decided.state}"
 
 
@@ -441,7 +446,7 @@ def restore(world: World, device: Device) -> str | None:
     if world.backup is None:
         return None
     put_back, held = world.backup
-    world.account.turned_back = True
+    world.account.deletions_unsure = True
     world.account.lost_by(put_back, world.holders)
     world.releases.deploy(world.releases.number)
     world.account.holds_again(SERVER, held)
@@ -454,7 +459,7 @@ def restore(world: World, device: Device) -> str | None:
 
 def epoch(world: World, device: Device) -> str | None:
     begin_epoch()
-    world.account.turned_back = True
+    world.account.deletions_unsure = True
     return "begins"
 
 

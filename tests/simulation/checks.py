@@ -51,13 +51,20 @@ def violations(world: World) -> list[str]:
 
 def _lost_values(world: World) -> list[str]:
     account, server = world.account, world.on_server()
-    told = "\n".join(repr(world.devices[n].replica.unresolved()) for n in range(len(world.devices)))
-    superseded = account.superseded()
+    told = "\n".join(_told_by(device) for device in world.devices)
+    accounted = account.superseded() | account.lost | account.lost_before
     return [
         f"{value} of {write.row} {write.name}, written by {write.by} over {write.over!r}, is nowhere"
         for value, write in account.writes.items()
-        if value not in superseded and value not in account.lost and value not in server and value not in told
+        if value not in accounted and value not in server and value not in told
     ]
+
+
+def _told_by(device: Device) -> str:
+    """What the device has told its user of, or keeps for an operator."""
+    told = repr(device.replica.unresolved())
+    state = device.replica.reset_state()
+    return told if state is None or not _waits_for_an_operator(state) else told + device.content()
 
 
 def _asked_about(world: World, name: str) -> set[RowName]:
@@ -97,7 +104,7 @@ def _lost_elements(world: World) -> list[str]:
 
 def _rows_that_came_back(world: World) -> list[str]:
     """Rows which somebody deleted who had seen all that was ever written in them."""
-    if world.account.turned_back:
+    if world.account.deletions_unsure:
         return []
     there = {(THING, str(pk)) for pk in Thing.objects.values_list("pk", flat=True)}
     there |= {(PART, str(pk)) for pk in Part.objects.values_list("pk", flat=True)}
@@ -108,8 +115,7 @@ def _rows_that_came_back(world: World) -> list[str]:
         unseen = values - superseded - deletion.seen
         if deletion.with_another:
             continue
-        touched = world.account.touched_by_others(deletion.row, deletion.by)
-        if deletion.row in there and not unseen and not touched:
+        if deletion.row in there and not unseen and not world.account.touched_beside(deletion):
             found.append(f"{deletion.row} was deleted by {deletion.by}, and is there")
     return found
 
@@ -127,16 +133,20 @@ def _not_at_rest(world: World) -> list[str]:
         report = world.synced(device)
         if report is None or report.pushed or report.pulled or report.pending:
             found.append(f"{device.name} is not at rest: {report} {world.story[-1][-300:]}")
-        if (state := device.replica.reset_state()) is not None and not _was_taken_back(state):
+        if (state := device.replica.reset_state()) is not None and not _waits_for_an_operator(state):
             found.append(f"{device.name} is in a reset: {state}")
     if Item.objects.count() != items:
         found.append("the ledger grows at rest")
     return found
 
 
-def _was_taken_back(outcome: ResetOutcome) -> bool:
-    """Whether an operator undid the recovery before the device had heard of it: then its backup is kept."""
-    return (outcome.problem or {}).get("code") == "recovery_undone" and outcome.backup is not None
+def _waits_for_an_operator(outcome: ResetOutcome) -> bool:
+    """Whether the device keeps its backup for something that a person did, and has been told so.
+
+    The recovery was undone before the device had heard of it, or a release was taken back and its database with it.
+    """
+    code = (outcome.problem or {}).get("code")
+    return code in ("recovery_undone", "unsupported_schema") and outcome.backup is not None
 
 
 def _differing(world: World) -> list[str]:

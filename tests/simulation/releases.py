@@ -32,3 +32,4 @@ class Releases:
         self.patch.setattr(schema, "_LOADED", now())
         forget_models()
         after_migrate(using=connection.alias)
+        schema.publish()
