@@ -54,8 +54,8 @@ class Account:
 
     ``lost_before`` are those that one of these had superseded.
 
-    ``unsure`` are rows whose counters and sets nobody can foretell. ``deletions_unsure`` says that the server was made what
-    it had been before, by a restore or by a person, or that somebody's rights have changed.
+    ``unsure`` are rows whose counters and sets nobody can foretell. ``deletions_unsure`` says that the server was made
+    what it had been before, by a restore or by a person, or that somebody's rights have changed.
     """
 
     def __init__(self) -> None:
