@@ -41,6 +41,9 @@ def describe_field(
 #: When this process loaded its code (µs).
 _LOADED = now()
 
+#: The time of a schema that ``migrate`` has published, until a process serves it: later than any process.
+_UNSERVED = 2**62
+
 #: Keys are strings on the wire: of a number's size or a text's length nobody takes notice.
 _KEY_TYPES: Mapping[str, str] = {"BigInteger": "Integer", "Text": "Char"}
 
@@ -109,7 +112,9 @@ def key_type(model: WireModel) -> str:
 def publish() -> dict[str, Any]:
     """The current schema, kept for as long as there is a server."""
     document = current_schema()
-    PublishedSchema.objects.get_or_create(hash=document["hash"], defaults={"document": document})
+    kept, _ = PublishedSchema.objects.get_or_create(hash=document["hash"], defaults={"document": document})
+    if kept.at == _UNSERVED:
+        PublishedSchema.objects.filter(pk=kept.pk, at=_UNSERVED).update(at=now())
     return document
 
 
@@ -121,7 +126,10 @@ def publish_after_migrate(*, using: str, **kwargs: Any) -> None:
     if using == router.db_for_write(PublishedSchema):
         executor = MigrationExecutor(connections[using])
         if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            publish()
+            document = current_schema()
+            PublishedSchema.objects.get_or_create(
+                hash=document["hash"], defaults={"document": document, "at": _UNSERVED}
+            )
 
 
 def is_of_newer_release(schema_hash: str) -> bool:

@@ -4,12 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import DEFAULT_DB_ALIAS
+from django.db.migrations.executor import MigrationExecutor
 
 from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset
 from syncreset.feed.entries import Entry
+from syncreset.protocol.clock import now
 from syncreset.protocol.compatibility import breaking_changes
 from syncreset.sdk.store.schema import only_adds, parse_schema
+from syncreset.wire import schema
 from syncreset.wire.schema import current_schema, published
 from tests.schema_changes.older import Described, field, publish_newer, publish_older
 from tests.shelters.models import Dog, Shelter
@@ -267,3 +271,28 @@ def test_a_column_newer_than_a_tombstone_has_its_default_there(
     assert result["state"] in ("applied", "merged"), result
     restored = Dog.objects.get()
     assert (restored.name, str(restored.weight)) == ("Rex", "3.00")
+
+
+def test_what_migrate_has_published_is_newer_than_who_starts_before_it_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    published_hash = schema.current_schema()["hash"]
+    schema.publish_after_migrate(using=DEFAULT_DB_ALIAS)
+    monkeypatch.setattr(schema, "_LOADED", now())
+    assert schema.is_of_newer_release(published_hash)
+
+    schema.publish()
+
+    assert schema.is_of_newer_release(published_hash)
+    monkeypatch.setattr(schema, "_LOADED", now())
+    assert not schema.is_of_newer_release(published_hash), (
+        "it is served, so whoever starts now is of it or later"
+    )
+
+
+def test_a_migrate_that_leaves_something_out_publishes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MigrationExecutor, "migration_plan", lambda self, targets: [("left out", False)])
+
+    schema.publish_after_migrate(using=DEFAULT_DB_ALIAS)
+
+    assert not schema.PublishedSchema.objects.exists()
