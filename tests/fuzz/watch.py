@@ -146,10 +146,14 @@ def faults_of_changes(before: Seen, after: Seen, claims: Iterable[Claim]) -> lis
         known = claimed.get(claim.key, frozenset())
         together = None if known is None or claim.fields is None else known | claim.fields
         claimed[claim.key] = together
-    gone = _cascaded({key for key in before.rows if key not in after.rows and key in claimed}, before)
+    # A deleted row may have been made again since; what went with it has not.
+    deleted = {
+        key for key in before.rows if key in claimed and (key not in after.rows or claimed[key] is None)
+    }
+    gone = _cascaded(deleted, before)
     faults = [] if before.people == after.people else ["users changed"]
-    kept = {member for member in before.members if ("shelters.shelter", member[1]) in after.rows}
-    faults += [] if kept == after.members else ["memberships changed"]
+    left = {member for member in before.members if ("shelters.shelter", member[1]) not in gone}
+    faults += [] if left <= set(after.members) <= set(before.members) else ["memberships changed"]
     for key in before.rows.keys() | after.rows.keys():
         old, new = before.rows.get(key), after.rows.get(key)
         if old == new:
