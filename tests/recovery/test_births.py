@@ -9,6 +9,7 @@ from syncreset.protocol.changes import Change
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import ChangeLine, Line, TombstoneLine
 from syncreset.recovery.job import Recovery, claim
+from syncreset.recovery.merge.births import _pointed_at
 from syncreset.recovery.orders import recover_again
 from syncreset.recovery.run import run
 from tests.shelters.models import Reply, Shelter, Ticket
@@ -141,3 +142,20 @@ def test_recovered_again_it_is_still_another_row(restored: Restored) -> None:
 
     assert Ticket.objects.get(pk=restored.other.pk).subject == "Another"
     assert Item.objects.get(recovery=again, pk_text=restored.key).code == "another_row"
+
+
+@pytest.mark.parametrize(
+    ("value", "keys"),
+    [
+        (None, []),
+        ("7", ["7"]),
+        (["7", "8"], ["7", "8"]),
+        ({"steps": [{"id": "a", "add": ["7"], "remove": ["8"]}]}, ["7"]),
+        ({"steps": [{"id": "a", "delta": 1}]}, []),
+        ({"steps": [["7"]]}, []),
+        ({"steps": "7"}, []),
+        ([["7"], {"a": "8"}], []),
+    ],
+)
+def test_keys_are_found_in_whatever_a_line_says(value: Any, keys: list[str]) -> None:
+    assert list(_pointed_at(value)) == keys

@@ -3,15 +3,17 @@
 A row of a key that the database gives is known by its birth as well: the clock of its creation, which never changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from django.db.models import ForeignKey, ManyToManyField
 
 from ...ledger.item import Item
 from ...protocol.changes import ROW_CLOCK, Row, RowKey
-from ...protocol.errors import Problem
+from ...protocol.errors import Malformed, Problem
 from ...protocol.snapshot.lines import ChangeLine, RowLine, TombstoneLine
+from ...protocol.steps import is_steps, parse_steps
 from ...rules.instruction import Instruction
 from ...rules.merge import Outcome
 from ...rules.strategies import tombstone_change
@@ -98,9 +100,21 @@ def _strange_reference(change: Instruction, keys: SnapshotKeys) -> str | None:
         if not isinstance(field, ForeignKey | ManyToManyField):
             continue
         target = wire_model(field.related_model)
-        pointed = value if isinstance(value, list) else [value]
-        if target.server_numbered and any(
-            isinstance(pk, str) and keys.is_strange((target.label, pk)) for pk in pointed
-        ):
+        by_key = isinstance(field, ManyToManyField) or field.target_field.primary_key
+        if not target.server_numbered or not by_key:
+            continue
+        if any(keys.is_strange((target.label, pk)) for pk in _pointed_at(value)):
             return name
     return None
+
+
+def _pointed_at(value: Any) -> Iterator[str]:
+    """The keys that a value of a reference or a set names, or that its steps add."""
+    named = value if isinstance(value, list) else [value]
+    if is_steps(value):
+        try:
+            named = [key for step in parse_steps(value) for key in step.amount.get("add", ())]
+        except Malformed:
+            # Where it is merged it is refused, and says so.
+            return
+    yield from (key for key in named if isinstance(key, str))
