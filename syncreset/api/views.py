@@ -18,7 +18,7 @@ from ..clients.quotas import require_room_for_client
 from ..clients.resets import Reset
 from ..clients.scopes import scopes_of
 from ..feed.checkpoints import feed_state
-from ..feed.cursor import WHOLE
+from ..feed.cursor import everything
 from ..ledger.item import Item, ItemState
 from ..ledger.shown import items_as_wire
 from ..protocol import PROTOCOL_VERSION
@@ -229,11 +229,12 @@ class ResolveView(SyncView):
         )
         if item is None:
             raise Http404
+        scopes = scopes_of(user_of(request))
         context = Context(
             client=item.client,
             user=user_of(request),
-            scopes=scopes_of(user_of(request)),
-            seen=WHOLE,
+            scopes=scopes,
+            seen=everything(scopes),
             received=now(),
         )
         decided = resolve(item, body.get("keep", ""), context)

@@ -10,7 +10,7 @@ from .prepare import Prepared
 from .slots import Slot, load_slots
 
 
-def with_base(prepared: Prepared, slot: Slot) -> Prepared:
+def with_base(prepared: Prepared, slot: Slot, context: Context) -> Prepared:
     """The change with the server's clocks as its base where its client knows the row as it is, else with none.
 
     To be asked under the lock of the row. A put of all fields that a client can set makes a row that is not there.
@@ -20,13 +20,14 @@ def with_base(prepared: Prepared, slot: Slot) -> Prepared:
     if not change.from_checkpoint:
         return prepared
     tombstone = slot.tombstone
-    may_make = slot.row is None and (slot.known or tombstone is None or tombstone.row is None)
+    known = slot.known and context.shown is not None
+    may_make = slot.row is None and (known or tombstone is None or tombstone.row is None)
     if may_make and change.op == "put" and _is_whole(change, prepared.model):
-        anew = slot.known and tombstone is not None
+        anew = known and tombstone is not None
         return replace(prepared, change=replace(change, base=None, restores=anew, from_checkpoint=False))
     row = slot.row or (None if tombstone is None else tombstone.row)
     base: dict[str, int] = {}
-    if row is not None and slot.known:
+    if row is not None and known:
         base = {name: row.clock(name) for name in change.fields if name in row.fields}
         base = {ROW_CLOCK: row.updated} if change.op == "delete" else base
     return replace(prepared, change=replace(change, base=base, from_checkpoint=False))
@@ -37,7 +38,7 @@ def with_base_now(prepared: Prepared, context: Context) -> Prepared:
     if not prepared.change.from_checkpoint:
         return prepared
     (slot,) = load_slots([prepared], context).values()
-    return with_base(prepared, slot)
+    return with_base(prepared, slot, context)
 
 
 def _is_whole(change: Instruction, model: WireModel) -> bool:

@@ -14,6 +14,7 @@ from .counted import Counting
 from .decide import merge_one, without_target
 from .prepare import Prepared
 from .references import missing_targets
+from .seen import earliest
 from .slots import Applied, Slot, load_slots
 from .swaps import vacate
 from .write import write_slots
@@ -31,7 +32,7 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
     while True:
         slots = load_slots(batch, context)
         counting = Counting.of(batch, context)
-        based, merged = _merge_all(batch, slots, counting, settled, emptied)
+        based, merged = _merge_all(batch, slots, counting, settled, emptied, context)
         dead = list(missing_targets(based, [outcome for _, outcome in merged], slots, context))
         if not dead:
             break
@@ -45,7 +46,10 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
         for slot in slots.values():
             if slot.instance is not None and slot.row is not None:
                 vacate(slot.instance, slot.touched)
-    cascaded = write_slots(slots, context)
+    deletions = [
+        prepared.seen for prepared, (_, outcome) in zip(based, merged, strict=True) if outcome.deletes
+    ]
+    cascaded = write_slots(slots, context, deleted_at=earliest(deletions))
     counting.note(based, merged)
     return [
         Applied(
@@ -65,6 +69,7 @@ def _merge_all(
     counting: Counting,
     settled: dict[int, Outcome],
     emptied: Mapping[int, set[str]],
+    context: Context,
 ) -> tuple[list[Prepared], list[tuple[Row | None, Outcome]]]:
     """The changes with their bases; the row before each, and what becomes of it.
 
@@ -74,7 +79,7 @@ def _merge_all(
     merged: list[tuple[Row | None, Outcome]] = []
     for index, named in enumerate(batch):
         slot = slots[named.change.row_key]
-        prepared = with_base(named, slot)
+        prepared = with_base(named, slot, context)
         before = None if slot.hidden else slot.row
         counted = replace(prepared, change=counting.net(prepared.change))
         outcome = (

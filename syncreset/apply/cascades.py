@@ -8,7 +8,8 @@ from django.db import models, router
 from django.db.models.deletion import Collector
 
 from .. import conf
-from ..feed.entries import unseen
+from ..feed.cursor import Cursor
+from ..feed.entries import EntryKind, known_at, sign_entries
 from ..protocol.changes import Row, same
 from ..tracking.registry import is_tracked
 from ..wire.model import WireModel, wire_model, wire_models
@@ -45,12 +46,15 @@ def delete_rows(
     instances: Sequence[models.Model],
     deleted_too: Mapping[WireModel, Sequence[models.Model]],
     context: Context,
+    *,
+    seen: Cursor | None,
 ) -> dict[str, list[Cascaded]]:
     """Delete rows of one model as Django does, cascades and signals included, and tell what went along with each.
 
-    By the wire keys of the rows; ``deleted_too`` are all that are being deleted for themselves. Edits beat deletes
-    through cascades as well: raises UnseenRows if a row that the client has not deleted itself, and has not seen in its
-    present state, would go along; where an undo deletes, if anything would. Raises NotTheirs if the user may not delete
+    By the wire keys of the rows; ``deleted_too`` are all that are being deleted for themselves, ``seen`` is the
+    checkpoint that the client held then. Edits beat deletes through cascades as well: raises UnseenRows if a row that
+    the client has not deleted itself, and had not seen in its present state, would go along, unless the client alone
+    has touched it since; where an undo deletes, if anything would. Raises NotTheirs if the user may not delete
     or change what would, and ProtectedError and RestrictedError as Django does.
     """
     own = {(kind, row.pk) for kind, rows in deleted_too.items() for row in rows}
@@ -62,13 +66,16 @@ def delete_rows(
     if not context.operator:
         _require_rights(cascaded, "delete", context)
         _require_rights(changed, "change", context)
-        _require_seen(cascaded, context)
+        _require_seen(cascaded, seen, context)
     if not others:
         collector.delete()
         return {}
     shares = {model.key_of(row): _share(model, row, own) for row in instances}
     before = _rows(others)
+    known = _known(changed, context.seen, context) if context.of_client else {}
     collector.delete()
+    for kind, keys in known.items():
+        sign_entries(context.signer, kind.label, keys, context.scopes, EntryKind.ROW)
     after = _rows(others)
     taken = {
         key: Cascaded(model=key[0].label, pk=key[1], before=row, after=after.get(key))
@@ -135,11 +142,25 @@ def _require_rights(rows: RowsByModel, action: str, context: Context) -> None:
             raise NotTheirs(f"rows of {kind.label} are not this user's")
 
 
-def _require_seen(cascaded: RowsByModel, context: Context) -> None:
+def _require_seen(cascaded: RowsByModel, seen: Cursor | None, context: Context) -> None:
+    known = _known(cascaded, seen, context)
     for kind, pks in cascaded.items():
-        keys = [kind.key_text(pk) for pk in pks]
-        if next(unseen(kind.label, keys, context.seen), None) is not None:
+        if len(known[kind]) < len(pks):
             raise UnseenRows(f"rows of {kind.model._meta.verbose_name_plural} changed meanwhile")
+
+
+def _known(rows: RowsByModel, seen: Cursor | None, context: Context) -> dict[WireModel, set[str]]:
+    """The wire keys of the rows that a client knows as they are."""
+    known: dict[WireModel, set[str]] = {}
+    for kind, pks in rows.items():
+        keys = {kind.key_text(pk) for pk in pks}
+        told = (
+            {}
+            if seen is None
+            else known_at(seen, context.signer, kind.label, keys, context.scopes, EntryKind.ROW)
+        )
+        known[kind] = {pk for pk in keys if told.get(pk, False)}
+    return known
 
 
 def _united(cascaded: RowsByModel, changed: RowsByModel) -> RowsByModel:

@@ -17,8 +17,8 @@ class Context:
     user: SyncUser
     #: What that user may hold.
     scopes: frozenset[str]
-    #: The number of the checkpoint up to which the client knows the feed.
-    seen: int
+    #: The checkpoint up to which the client knows the feed, None where it is not known to have seen anything.
+    seen: Cursor | None
     #: The checkpoint that the client shows with a push, which is genuine and its own. What the push writes is the
     #: client's own touch then. None where the changes come from elsewhere, as by a recovery or a decision.
     shown: Cursor | None = None
@@ -38,3 +38,14 @@ class Context:
     restored: bool = False
     #: The recovery whose changes these are, if they are one's.
     recovery: uuid.UUID | None = None
+
+    @property
+    def signer(self) -> uuid.UUID:
+        """By what the feed remembers who touched a row: a recovery is not its client, which has yet to pull it."""
+        return self.recovery or self.client.pk
+
+    @property
+    def of_client(self) -> bool:
+        """Whether what is written is what the client itself did, by a push or in a snapshot."""
+        brought = self.shown is not None or self.recovery is not None
+        return brought and not self.operator and not self.undoing

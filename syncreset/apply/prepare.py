@@ -4,6 +4,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..feed.cursor import Cursor
 from ..protocol.changes import ROW_CLOCK, Change, Row
 from ..protocol.clock import corrected
 from ..protocol.errors import Problem
@@ -13,15 +14,20 @@ from ..wire.fields.base import ValueFault
 from ..wire.model import WireModel, model_labelled
 from ..wire.values import CanonicalValues, canonical_values
 from .context import Context
+from .seen import seen_at
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A change ready to be merged. ``notes`` tell where a value was not kept to its last digit."""
+    """A change ready to be merged. ``notes`` tell where a value was not kept to its last digit.
+
+    ``seen`` is the checkpoint up to which the client knew the feed when it made the change.
+    """
 
     change: Instruction
     model: WireModel
     notes: tuple[Problem, ...] = ()
+    seen: Cursor | None = None
 
 
 def prepare(change: Change, context: Context, *, place: int = 0) -> Prepared | Outcome:
@@ -58,7 +64,7 @@ def prepare(change: Change, context: Context, *, place: int = 0) -> Prepared | O
         clocks=_with_receipt(change, _believed(change, change.clocks, model.fields, context), context, place),
         whole=_typed_whole(change, model, read, context),
     )
-    return Prepared(change=ready, model=model, notes=read.notes)
+    return Prepared(change=ready, model=model, notes=read.notes, seen=seen_at(ready, context))
 
 
 def _settable(

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..feed.entries import EntryKind, known_to, tombstones
+from ..feed.entries import EntryKind, known_at, tombstones
 from ..protocol.changes import Row, RowKey, Tombstone
 from ..protocol.errors import Problem
 from ..rules.instruction import Instruction
@@ -38,8 +38,8 @@ class Slot:
     """One row while a batch is merged into it.
 
     ``stored`` is the row as the database has it and ``row`` what it has become, both None where there is none, or none
-    that the user may see (``hidden``). ``touched`` are the fields that differ. ``known`` says of a push that its client
-    knows the row as it is stored, or that it is not there: nobody else has touched it since the client's checkpoint.
+    that the user may see (``hidden``). ``touched`` are the fields that differ. ``known`` says that the client of the
+    changes knows the row as it is stored, or that it is not there: nobody else has touched it since its checkpoint.
     """
 
     model: WireModel
@@ -96,13 +96,13 @@ def load_slots(batch: list[Prepared], context: Context) -> dict[RowKey, Slot]:
 
 
 def _known(model: WireModel, pks: Collection[str], present: Collection[str], context: Context) -> set[str]:
-    """The keys of the locked rows that the client of a push knows as they are, or knows to be absent."""
-    shown = context.shown
-    if shown is None:
+    """The keys of the locked rows that the client knows as they are, or knows to be absent."""
+    seen = context.seen
+    if seen is None or not context.of_client:
         return set()
     absent = set(pks).difference(present)
-    rows = known_to(shown, model.label, present, context.scopes, EntryKind.ROW) if present else {}
-    gone = known_to(shown, model.label, absent, context.scopes, EntryKind.DELETED) if absent else {}
+    rows = known_at(seen, context.signer, model.label, present, context.scopes, EntryKind.ROW)
+    gone = known_at(seen, context.signer, model.label, absent, context.scopes, EntryKind.DELETED)
     return {pk for pk in pks if (gone.get(pk, True) if pk in absent else rows.get(pk, False))}
 
 

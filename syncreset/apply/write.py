@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import connection, models
 
+from ..feed.cursor import Cursor
 from ..feed.entries import EntryKind, sign_entries
 from ..protocol.changes import RowKey
 from ..wire.clocks import RowClocks, clock_columns, keep_in_entries, set_own_clocks
@@ -30,8 +31,13 @@ class _Written:
     clocks: dict[tuple[str, str], RowClocks] = field(default_factory=dict)
 
 
-def write_slots(slots: Mapping[RowKey, Slot], context: Context) -> dict[RowKey, tuple[Cascaded, ...]]:
-    """Write what the slots have become. Returns what the deletion of each deleted row has cascaded to."""
+def write_slots(
+    slots: Mapping[RowKey, Slot], context: Context, *, deleted_at: Cursor | None
+) -> dict[RowKey, tuple[Cascaded, ...]]:
+    """Write what the slots have become. Returns what the deletion of each deleted row has cascaded to.
+
+    ``deleted_at`` is the checkpoint up to which the client knew the feed when it deleted the rows.
+    """
     written: dict[WireModel, _Written] = defaultdict(_Written)
     for (_, pk), slot in slots.items():
         if slot.row is not slot.stored:
@@ -43,25 +49,29 @@ def write_slots(slots: Mapping[RowKey, Slot], context: Context) -> dict[RowKey, 
         _write_sets(model, written[model], slots)
     cascaded: dict[RowKey, tuple[Cascaded, ...]] = {}
     deleted = {model: written[model].deleted for model in order}
+    if any(deleted.values()):
+        _sign(slots, context)
     for model in reversed(order):
         if deleted[model]:
-            found = delete_rows(model, deleted[model], deleted, context)
+            found = delete_rows(model, deleted[model], deleted, context, seen=deleted_at)
             cascaded |= {(model.label, pk): tuple(rows) for pk, rows in found.items()}
     if connection.features.supports_foreign_keys and connection.vendor == "postgresql":
         connection.check_constraints()
-    if context.shown is not None:
-        _sign(slots, context)
+    _sign(slots, context)
     return cascaded
 
 
 def _sign(slots: Mapping[RowKey, Slot], context: Context) -> None:
-    """Have the feed remember that the client has touched rows which nobody else has since it knew them."""
+    """Have the feed remember who has touched rows which nobody else has touched since they were known.
+
+    Before rows are deleted, so that they may take what the client has just touched with them, and once all is written.
+    """
     touched: dict[tuple[str, EntryKind], list[str]] = defaultdict(list)
     for (label, pk), slot in slots.items():
         if slot.known and slot.row is not slot.stored:
             touched[label, EntryKind.DELETED if slot.row is None else EntryKind.ROW].append(pk)
     for (label, kind), pks in touched.items():
-        sign_entries(context.client.pk, label, pks, context.scopes, kind)
+        sign_entries(context.signer, label, pks, context.scopes, kind)
 
 
 def _sort_in(written: _Written, pk: str, slot: Slot) -> None:

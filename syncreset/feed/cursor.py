@@ -6,6 +6,7 @@ rows it has lost, and one that could make up a history would have the server hea
 
 import base64
 import binascii
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -70,6 +71,11 @@ class Cursor:
     def is_of(self, client: object) -> bool:
         """Whether it is a checkpoint that this server has given to this client."""
         return self.genuine and self.client == str(client)
+
+
+def everything(scopes: Iterable[str]) -> Cursor:
+    """Where somebody is who looks at the server itself. It is given to no client."""
+    return Cursor(client="", epoch="", number=WHOLE, proof=0, salt="", scopes=tuple(scopes))
 
 
 def encode_cursor(cursor: Cursor) -> str:

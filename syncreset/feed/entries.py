@@ -34,8 +34,8 @@ class Entry(models.Model):
     #: The row's clocks (µs), where its table has no columns for them: when it was last updated, and by field.
     updated = models.BigIntegerField(null=True)
     clocks = models.JSONField(null=True)
-    #: The client that has touched it last, where nobody else has touched it since that client knew the row.
-    client = models.UUIDField(null=True)
+    #: The client, or the recovery, that has touched it last, where nobody else has since that client knew the row.
+    touched_by = models.UUIDField(null=True)
 
     class Meta:
         verbose_name_plural = "entries"
@@ -120,30 +120,35 @@ def unseen(model: str, pks: Collection[str], number: int) -> Iterator[str]:
     yield from touched.values_list("pk_text", flat=True)
 
 
-def known_to(
-    shown: Cursor, model: str, pks: Collection[str], scopes: Collection[str], kind: EntryKind
+def known_at(
+    seen: Cursor,
+    signer: uuid.UUID,
+    model: str,
+    pks: Collection[str],
+    scopes: Collection[str],
+    kind: EntryKind,
 ) -> dict[str, bool]:
-    """Of the keys that have entries of a kind in the scopes: whether the client of a checkpoint knows them as they are.
+    """Of the keys that have entries of a kind in the scopes: whether who was at a checkpoint knows them as they are.
 
-    It knows what was stamped up to its position, in the scopes that it held there, and what it alone has touched since.
+    Known is what was stamped up to its position, in the scopes that were held there, and what ``signer`` alone has
+    touched since.
     """
     entries = Entry.objects.filter(model=model, pk_text__in=pks, scope__in=scopes, kind=kind)
     known: dict[str, bool] = {}
-    for pk, scope, number, entry, client in entries.values_list(
-        "pk_text", "scope", "checkpoint", "id", "client"
+    for pk, scope, number, entry, touched_by in entries.values_list(
+        "pk_text", "scope", "checkpoint", "id", "touched_by"
     ):
-        reached = number is not None and (number, entry) <= (shown.number, shown.entry)
-        own = client is not None and shown.is_of(client)
-        known[pk] = known.get(pk, True) and (own or (reached and scope in shown.scopes))
+        reached = number is not None and (number, entry) <= (seen.number, seen.entry)
+        known[pk] = known.get(pk, True) and (touched_by == signer or (reached and scope in seen.scopes))
     return known
 
 
 def sign_entries(
-    client: uuid.UUID, model: str, pks: Collection[str], scopes: Collection[str], kind: EntryKind
+    signer: uuid.UUID, model: str, pks: Collection[str], scopes: Collection[str], kind: EntryKind
 ) -> None:
-    """Say of what was just touched that a client did. Call it in the transaction that did, behind all triggers."""
+    """Say of what was just touched who did. Call it in the transaction that did, behind all triggers."""
     touched = Entry.objects.filter(model=model, pk_text__in=pks, scope__in=scopes, kind=kind)
-    touched.filter(checkpoint__isnull=True).update(client=client)
+    touched.filter(checkpoint__isnull=True).update(touched_by=signer)
 
 
 def tombstones(model: str, pks: Collection[Any], scopes: Collection[str]) -> dict[str, Entry]:

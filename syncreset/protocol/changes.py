@@ -47,6 +47,7 @@ class Change:
     row's ``updated``); None says "I made this row". A field without a base has an unknown one and counts as a
     conflict unless the values agree. A change that is ``from_checkpoint`` names no clocks in its base, and need not say
     when it was made: it is based on the row as the client had it at the checkpoint that it shows with its push.
+    ``checkpoint`` is the one that the client held when it deleted the row, None where that is the push's.
     ``seq`` numbers a client's changes; those of one ``group`` are applied together or not at all.
     """
 
@@ -59,6 +60,7 @@ class Change:
     seq: int | None = None
     group: str | None = None
     from_checkpoint: bool = False
+    checkpoint: str | None = None
 
     @property
     def row_key(self) -> RowKey:
@@ -72,6 +74,7 @@ class Change:
             wire["fields"] = dict(self.fields)
         base = None if self.base is None else dict(self.base)
         wire |= {"clocks": dict(self.clocks), "base": FROM_CHECKPOINT if self.from_checkpoint else base}
+        wire |= {} if self.checkpoint is None else {"checkpoint": self.checkpoint}
         return wire if self.group is None else {**wire, "group": self.group}
 
     def clock(self, name: str) -> int:
@@ -112,6 +115,9 @@ def parse_change(raw: object, where: str) -> Change:
     group = raw.get("group")
     if group is not None and not isinstance(group, str):
         raise Malformed(f"{where}.group is not a string")
+    checkpoint = raw.get("checkpoint") if op == "delete" else None
+    if checkpoint is not None and not isinstance(checkpoint, str):
+        raise Malformed(f"{where}.checkpoint is neither a string nor null")
     from_checkpoint, base = _parse_base(raw.get("base"), f"{where}.base")
     clocks = parse_clocks(raw.get("clocks", {} if from_checkpoint else None), f"{where}.clocks")
     if ROW_CLOCK not in clocks and not from_checkpoint:
@@ -128,6 +134,7 @@ def parse_change(raw: object, where: str) -> Change:
         seq=seq,
         group=group,
         from_checkpoint=from_checkpoint,
+        checkpoint=checkpoint,
     )
 
 

@@ -17,7 +17,7 @@ def context_of(recovery: Recovery, *, operator: bool = False) -> Context:
         client=recovery.client,
         user=user,
         scopes=scopes_of(user),
-        seen=0 if cursor is None or recovery.healing or continuation(cursor) == "diverged" else cursor.number,
+        seen=None if cursor is None or recovery.healing or continuation(cursor) == "diverged" else cursor,
         received=now(),
         offset=recovery.clock_offset,
         operator=operator,

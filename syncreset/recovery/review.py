@@ -85,7 +85,8 @@ def _decided(
     if change.op == "delete":
         if keep != "client":
             raise Malformed("a delete is decided as a whole: keep the client's or the server's side")
-        return replace(change, clocks={ROW_CLOCK: now()}, base=_bases(item, [ROW_CLOCK], present, seen))
+        base = _bases(item, [ROW_CLOCK], present, seen)
+        return replace(change, clocks={ROW_CLOCK: now()}, base=base, checkpoint=None)
     fields = dict(keep) if isinstance(keep, Mapping) else open_fields(item)
     if present is None and deleted_row is not None:
         return replace(

@@ -124,6 +124,7 @@ def tombstone_change(line: TombstoneLine, *, healing: bool) -> Instruction | Non
         clocks={ROW_CLOCK: line.at},
         base=None if base is None else {ROW_CLOCK: base},
         healing=line.pulled,
+        checkpoint=line.checkpoint,
     )
 
 

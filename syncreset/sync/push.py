@@ -88,7 +88,7 @@ def _apply(client: Client, user: SyncUser, request: PushRequest, received: int) 
             client=client,
             user=user,
             scopes=scopes,
-            seen=0 if request.cursor is None else request.cursor.number,
+            seen=request.cursor,
             shown=request.cursor,
             received=received,
             again=request.again,

@@ -269,7 +269,7 @@ def _rename_entries(connection: BaseDatabaseWrapper, old: str, new: str) -> None
     if old != new:
         with connection.cursor() as cursor:
             cursor.execute(
-                f"UPDATE {ENTRY_TABLE} SET model = %s, checkpoint = NULL, client = NULL WHERE model = %s",
+                f"UPDATE {ENTRY_TABLE} SET model = %s, checkpoint = NULL, touched_by = NULL WHERE model = %s",
                 [new, old],
             )
 

@@ -345,7 +345,7 @@ def test_a_decision_and_a_preview_are_told(
         client=recovery.client,
         user=boss.user,
         scopes=frozenset({f"shelters.shelter:{shelter.pk}"}),
-        seen=0,
+        seen=None,
         received=now(),
         operator=True,
     )

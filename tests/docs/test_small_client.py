@@ -24,7 +24,7 @@ from syncreset.recovery.job import Recovery, RecoveryState
 from syncreset.recovery.run import run
 from syncreset.wire.fields.codec import decode, decode_key, encode, encode_key
 from tests.market.models import Product, Tag
-from tests.shelters.models import Dog, Shelter
+from tests.shelters.models import Dog, Shelter, Visit
 from tests.support.device import Device
 from tests.support.dogs import DOG, dog_fields
 from tests.support.factories import DeviceFactory, UserFactory
@@ -364,6 +364,7 @@ def test_a_delete_takes_nothing_with_it_that_was_touched_since(
     visit = {"shelter": str(shelter.pk), "dog": str(dog.pk), "vet": None, "at": "2026-11-22T20:24:00Z"}
     phone.push(phone.create(VISIT, visit))
     deletion = {"model": DOG, "pk": str(dog.pk), "op": "delete", "base": "checkpoint"}
+    Visit.objects.update(at="2026-11-22T20:25:00Z")
 
     (result,) = phone.push(deletion)
     assert (result["state"], result["problem"]["code"]) == ("superseded", "unseen_rows")

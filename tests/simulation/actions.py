@@ -470,9 +470,10 @@ def release(world: World, device: Device) -> str | None:
 
 
 def season(world: World, device: Device) -> str | None:
-    """A long time passes, and what is older than the retention is purged."""
+    """A long time passes, and what is older than the retention is purged: a backup, too, is not kept for longer."""
     world.clock.pass_by(100 * DAY)
     purge()
+    world.backup = None
     return "100 days, and a purge"
 
 

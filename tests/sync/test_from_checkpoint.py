@@ -15,6 +15,7 @@ from syncreset.ledger.item import Item
 from syncreset.protocol.changes import Change
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import ChangeLine
+from syncreset.recovery.job import Recovery
 from syncreset.tracking import registry
 from tests.market.models import Product, Stand, Tag, Trader
 from tests.shelters.models import Dog, Membership, Shelter
@@ -188,10 +189,10 @@ def test_a_write_of_no_client_takes_the_row_from_its_client(
 ) -> None:
     policy("server")
     phone.push(edit(dog.pk, {"age": 2}))
-    assert Entry.objects.get(pk_text=str(dog.pk)).client == uuid.UUID(phone.client)
+    assert Entry.objects.get(pk_text=str(dog.pk)).touched_by == uuid.UUID(phone.client)
     outside_sql("UPDATE shelters_dog SET age = 3")
 
-    assert Entry.objects.get(pk_text=str(dog.pk)).client is None
+    assert Entry.objects.get(pk_text=str(dog.pk)).touched_by is None
     (result,) = phone.push(edit(dog.pk, {"age": 4}))
     assert (result["state"], Dog.objects.get().age) == ("superseded", 3)
 
@@ -201,7 +202,7 @@ def test_a_recovery_does_not_write_for_its_client(phone: Device, dog: Dog) -> No
     recover(phone, forced(phone), [ChangeLine(change=replace(change, base={}))])
 
     assert Dog.objects.get().age == 4
-    assert Entry.objects.get(pk_text=str(dog.pk)).client is None
+    assert Entry.objects.get(pk_text=str(dog.pk)).touched_by == Recovery.objects.get().pk
 
 
 def test_a_scope_that_the_client_did_not_hold_at_its_checkpoint_tells_it_nothing(

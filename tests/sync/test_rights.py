@@ -9,7 +9,6 @@ from django.contrib.auth.models import Permission, User
 
 from syncreset.apply.context import Context
 from syncreset.clients.client import Client
-from syncreset.feed.cursor import WHOLE
 from syncreset.ledger.item import Item
 from syncreset.protocol.clock import now
 from syncreset.recovery.review import resolve
@@ -88,7 +87,7 @@ def test_what_a_right_was_missing_for_is_let_in_by_one_decision(
             client=Client.objects.get(pk=phone.client),
             user=admin_user,
             scopes=frozenset(),
-            seen=WHOLE,
+            seen=None,
             received=now(),
             operator=True,
         )

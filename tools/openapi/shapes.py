@@ -150,6 +150,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "clocks": CLOCKS | {"description": "Required unless the base is the checkpoint."},
             "base": {"oneOf": [CLOCKS, {"const": "checkpoint"}, {"type": "null"}]},
             "group": nullable("string"),
+            "checkpoint": nullable("string"),
         },
     ),
     "PushAnswer": object_of(

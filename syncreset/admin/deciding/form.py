@@ -10,7 +10,6 @@ from ...apply.context import Context
 from ...apply.prepare import Prepared, prepare
 from ...clients.client import SyncUser
 from ...clients.scopes import scopes_of
-from ...feed.cursor import WHOLE
 from ...ledger.item import Item, ItemState
 from ...protocol.changes import ROW_CLOCK, Change, Row, parse_clocks, same
 from ...protocol.clock import now
@@ -142,7 +141,7 @@ def _operator(item: Item, user: SyncUser) -> Context:
         client=item.client,
         user=user,
         scopes=scopes_of(item.client.user),
-        seen=WHOLE,
+        seen=None,
         received=now(),
         operator=True,
     )

@@ -67,7 +67,8 @@ class RowLine:
 class TombstoneLine:
     """A deletion at time ``at`` (µs): the client's own, based on the row's ``updated``, or one it pulled.
 
-    ``scope`` is the value of the field that said the row's scope, where one did and it is known.
+    ``scope`` is the value of the field that said the row's scope, where one did and it is known. ``checkpoint`` is the
+    one that the client held when it deleted the row, None where that is the header's.
     """
 
     model: str
@@ -76,6 +77,7 @@ class TombstoneLine:
     base: int | None
     pulled: bool
     scope: str | None = None
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,7 +80,7 @@ class SnapshotReader:
                 return _row(value["row"])
             if "tombstone" in kinds:
                 self.counts.tombstones += 1
-                return _tombstone(value["tombstone"], value.get("pulled", False), value.get("scope"))
+                return _tombstone(value)
             if "change" in kinds:
                 self.counts.pushed += 1
                 return _change(value["change"], value.get("replaced", False))
@@ -234,7 +234,9 @@ def _field_steps(raw: object) -> FieldSteps:
     return FieldSteps(steps=parse_steps({"steps": raw.get("steps", [])}), counted=counted)
 
 
-def _tombstone(raw: object, pulled: object, scope: object) -> TombstoneLine:
+def _tombstone(line: Mapping[str, object]) -> TombstoneLine:
+    raw, pulled = line["tombstone"], line.get("pulled", False)
+    scope, checkpoint = line.get("scope"), line.get("checkpoint")
     if isinstance(raw, list) and len(raw) == 3:
         raw = [*raw, None]
     model, pk, at, base = _parts(raw, 4, "tombstone")
@@ -247,6 +249,7 @@ def _tombstone(raw: object, pulled: object, scope: object) -> TombstoneLine:
         base=None if base is None else _time(base),
         pulled=pulled,
         scope=None if scope is None else _text(scope),
+        checkpoint=None if checkpoint is None else _text(checkpoint),
     )
 
 

@@ -68,6 +68,7 @@ def _line_as_wire(line: Line, counts: Counts) -> dict[str, Any]:
         counts.tombstones += 1
         wire: dict[str, Any] = {"tombstone": [line.model, line.pk, line.at, line.base]}
         wire |= {"pulled": True} if line.pulled else {}
+        wire |= {} if line.checkpoint is None else {"checkpoint": line.checkpoint}
         return wire if line.scope is None else wire | {"scope": line.scope}
     if isinstance(line, ChangeLine):
         counts.pushed += 1

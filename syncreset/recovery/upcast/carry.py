@@ -339,7 +339,9 @@ def _as_row(line: ChangeLine) -> RowLine | TombstoneLine:
     if change.op == "delete":
         base = (change.base or {}).get(ROW_CLOCK)
         at = change.clock(ROW_CLOCK)
-        return TombstoneLine(model=change.model, pk=change.pk, at=at, base=base, pulled=False)
+        return TombstoneLine(
+            model=change.model, pk=change.pk, at=at, base=base, pulled=False, checkpoint=change.checkpoint
+        )
     row = Row(fields=change.fields, updated=max(change.clocks.values(), default=0), clocks=change.clocks)
     base_of = None if change.base is None else dict.fromkeys(change.fields, -1) | dict(change.base)
     return RowLine(model=change.model, pk=change.pk, row=row, base=base_of)

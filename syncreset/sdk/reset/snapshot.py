@@ -232,7 +232,13 @@ def lines_of(store: Store, name: str) -> Iterator[RowLine | TombstoneLine]:
                     deletion.base if pulled or deletion.base is not None else _base_in_flight(store, name, pk)
                 )
                 yield TombstoneLine(
-                    model=name, pk=pk, at=deletion.at, base=base, pulled=pulled, scope=deletion.scope
+                    model=name,
+                    pk=pk,
+                    at=deletion.at,
+                    base=base,
+                    pulled=pulled,
+                    scope=deletion.scope,
+                    checkpoint=deletion.checkpoint,
                 )
 
 

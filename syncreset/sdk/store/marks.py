@@ -40,7 +40,7 @@ class Deletion:
     """A row that is gone: deleted here and not yet acknowledged, or deleted on the server (``pulled``).
 
     ``base`` is the row's ``updated`` as known, ``clocks`` the times of its fields as known or written here, ``scope``
-    the value of the field that said its scope.
+    the value of the field that said its scope, ``checkpoint`` the one that the store held when the row was deleted.
     """
 
     at: int
@@ -48,6 +48,7 @@ class Deletion:
     pulled: bool
     clocks: Mapping[str, int] = field(default_factory=dict)
     scope: str | None = None
+    checkpoint: str | None = None
 
 
 def marks_of(row: tuple[Any, ...]) -> Marks:
@@ -63,8 +64,15 @@ def marks_of(row: tuple[Any, ...]) -> Marks:
 
 
 def deletion_of(row: tuple[Any, ...]) -> Deletion:
-    at, base, pulled, clocks, scope = row
-    return Deletion(at=_time(at), base=base, pulled=bool(pulled), clocks=_members(clocks), scope=scope)
+    at, base, pulled, clocks, scope, checkpoint = row
+    return Deletion(
+        at=_time(at),
+        base=base,
+        pulled=bool(pulled),
+        clocks=_members(clocks),
+        scope=scope,
+        checkpoint=checkpoint,
+    )
 
 
 def _members(text: Any) -> dict[str, Any]:

@@ -41,7 +41,7 @@ _UNRESOLVED = (
     *("detail", "field", "item", "fields", "server", "at"),
 )
 _ROW = ("updated", "clocks", "base", "local", "known", "origin")
-_DELETED = ("at", "base", "pulled", "clocks", "scope")
+_DELETED = ("at", "base", "pulled", "clocks", "scope", "checkpoint")
 
 Key = tuple[str, str]
 

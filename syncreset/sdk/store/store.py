@@ -187,7 +187,7 @@ class Store(StoreConnection):
 
     def deletion(self, model: str, pk: str) -> Deletion | None:
         row = self.connection.execute(
-            "SELECT at, base, pulled, clocks, scope FROM _syncreset_deleted WHERE model = ? AND pk = ?",
+            "SELECT at, base, pulled, clocks, scope, checkpoint FROM _syncreset_deleted WHERE model = ? AND pk = ?",
             (model, pk),
         ).fetchone()
         return None if row is None else deletion_of(row)
@@ -201,8 +201,8 @@ class Store(StoreConnection):
 
     def set_deletion(self, model: str, pk: str, deletion: Deletion) -> None:
         self.connection.execute(
-            "INSERT OR REPLACE INTO _syncreset_deleted (model, pk, at, base, clocks, pulled, scope) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO _syncreset_deleted (model, pk, at, base, clocks, pulled, scope, checkpoint) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 model,
                 pk,
@@ -211,6 +211,7 @@ class Store(StoreConnection):
                 dumps(dict(deletion.clocks)),
                 deletion.pulled,
                 deletion.scope,
+                deletion.checkpoint,
             ),
         )
 
@@ -219,7 +220,7 @@ class Store(StoreConnection):
 
     def deletions(self, *, pulled: bool) -> Iterator[tuple[str, str, Deletion]]:
         cursor = self.connection.execute(
-            "SELECT model, pk, at, base, pulled, clocks, scope FROM _syncreset_deleted "
+            "SELECT model, pk, at, base, pulled, clocks, scope, checkpoint FROM _syncreset_deleted "
             "WHERE pulled = ? ORDER BY model, pk",
             (pulled,),
         )

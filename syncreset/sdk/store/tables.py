@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS _syncreset_row (
 CREATE INDEX IF NOT EXISTS _syncreset_pending ON _syncreset_row (model, pk) WHERE base IS NULL OR base <> '{}';
 CREATE TABLE IF NOT EXISTS _syncreset_deleted (
     model TEXT NOT NULL, pk TEXT NOT NULL, at INTEGER NOT NULL, base INTEGER, clocks TEXT NOT NULL,
-    pulled INTEGER NOT NULL, scope TEXT, PRIMARY KEY (model, pk)
+    pulled INTEGER NOT NULL, scope TEXT, checkpoint TEXT, PRIMARY KEY (model, pk)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _syncreset_outbox (
     seq INTEGER PRIMARY KEY, model TEXT NOT NULL, pk TEXT NOT NULL, body TEXT NOT NULL, acked INTEGER NOT NULL
@@ -235,9 +235,10 @@ def _deleted(model: ModelSchema, pk: str) -> list[str]:
         _tick(model, pk),
         f"DELETE FROM _syncreset_deleted WHERE model = {name} AND pk = {pk}",
         (
-            "INSERT INTO _syncreset_deleted (model, pk, at, base, clocks, pulled, scope) "
+            "INSERT INTO _syncreset_deleted (model, pk, at, base, clocks, pulled, scope, checkpoint) "
             "SELECT r.model, r.pk, c.last, CASE WHEN r.base IS NULL THEN r.known ELSE r.updated END, "
-            f"json_patch(r.clocks, r.local), 0, {scope} "
+            f"json_patch(r.clocks, r.local), 0, {scope}, "
+            "(SELECT json_extract(value, '$') FROM _syncreset_meta WHERE name = 'checkpoint') "
             f"FROM _syncreset_row r, _syncreset_clock c WHERE r.model = {name} AND r.pk = {pk} AND ("
             "r.base IS NOT NULL OR r.known IS NOT NULL OR EXISTS ("
             f"SELECT 1 FROM _syncreset_outbox o WHERE o.model = {name} AND o.pk = {pk} AND NOT o.acked))"

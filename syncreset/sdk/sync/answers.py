@@ -244,7 +244,9 @@ def _take_delete(store: Store, model: ModelSchema, change: Change, result: Mappi
     elif state in ("applied", "identical"):
         if deletion is not None and not deletion.pulled:
             at = max((result.get("clocks") or {}).values(), default=change.clock(ROW_CLOCK))
-            store.set_deletion(model.name, pk, replace(deletion, at=at, base=None, pulled=True))
+            store.set_deletion(
+                model.name, pk, replace(deletion, at=at, base=None, pulled=True, checkpoint=None)
+            )
     else:
         _keep_what_lost(store, model, change, result)
         if ours:

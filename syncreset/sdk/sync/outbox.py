@@ -127,7 +127,14 @@ def may_be_null(model: ModelSchema, name: str) -> bool:
 
 def _delete(model: str, pk: str, deletion: Deletion) -> Change:
     base = None if deletion.base is None else {ROW_CLOCK: deletion.base}
-    return Change(model=model, pk=pk, op="delete", clocks={ROW_CLOCK: deletion.at}, base=base)
+    return Change(
+        model=model,
+        pk=pk,
+        op="delete",
+        clocks={ROW_CLOCK: deletion.at},
+        base=base,
+        checkpoint=deletion.checkpoint,
+    )
 
 
 def unsent(store: Store, *, count: int, size: int) -> list[Frozen]:

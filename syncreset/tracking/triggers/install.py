@@ -109,7 +109,7 @@ def install(connection: BaseDatabaseWrapper, models: Iterable[type[Model]]) -> l
             if any(trigger.table != table.name for trigger in new):
                 # Nobody knows what was added to a set or removed meanwhile: clients are to read the rows again.
                 cursor.execute(
-                    f'UPDATE {connection.ops.quote_name(ENTRY_TABLE)} SET "checkpoint" = NULL, "client" = NULL'
+                    f'UPDATE {connection.ops.quote_name(ENTRY_TABLE)} SET "checkpoint" = NULL, "touched_by" = NULL'
                     f' WHERE "model" = %s AND "kind" = {ROW}',
                     [table.label],
                 )

@@ -41,7 +41,7 @@ def backfill(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
     return f"""
 UPDATE {entry} AS e
 SET "updated" = coalesce(k."updated", s.ts), "clocks" = coalesce(k."clocks", jsonb_build_object('*', s.ts)),
-  "checkpoint" = NULL, "client" = NULL
+  "checkpoint" = NULL, "touched_by" = NULL
 FROM {entry} AS own CROSS JOIN (SELECT {NOW} AS ts) AS s
 LEFT JOIN LATERAL (
   SELECT o."updated", o."clocks" FROM {entry} AS o

@@ -86,7 +86,7 @@ def enter_sql(
 INSERT INTO {table} AS e ("checkpoint", {named})
 SELECT NULL, {named} FROM ({source}) AS s ({named})
 ORDER BY s."pk" COLLATE "C", s."scope" COLLATE "C"
-ON CONFLICT ("model", "pk", "scope") DO UPDATE SET "checkpoint" = NULL, "client" = NULL, {taken}"""
+ON CONFLICT ("model", "pk", "scope") DO UPDATE SET "checkpoint" = NULL, "touched_by" = NULL, {taken}"""
 
 
 def truncate_body(table: TrackedTable, entry: str) -> str:
@@ -94,7 +94,7 @@ def truncate_body(table: TrackedTable, entry: str) -> str:
 BEGIN
   INSERT INTO {entry} AS e ("model", "pk", "scope", "checkpoint", "kind", "at", "row")
   VALUES ({literal(table.label)}, '', {literal(EVERYONE)}, NULL, {TRUNCATED}, {NOW}, NULL)
-  ON CONFLICT ("model", "pk", "scope") DO UPDATE SET "checkpoint" = NULL, "client" = NULL, "at" = EXCLUDED."at";
+  ON CONFLICT ("model", "pk", "scope") DO UPDATE SET "checkpoint" = NULL, "touched_by" = NULL, "at" = EXCLUDED."at";
   RETURN NULL;
 END
 """

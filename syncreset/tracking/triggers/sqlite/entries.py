@@ -58,7 +58,7 @@ def backfill(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
     return f"""
 UPDATE {entry} AS e
 SET "updated" = coalesce({left("updated")}, {NOW}), "clocks" = coalesce({left("clocks")}, json_object('*', {NOW})),
-  "checkpoint" = NULL, "client" = NULL
+  "checkpoint" = NULL, "touched_by" = NULL
 WHERE "model" = {literal(table.label)} AND "kind" = {ROW} AND "clocks" IS NULL"""
 
 

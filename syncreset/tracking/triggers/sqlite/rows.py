@@ -161,7 +161,7 @@ def _enter(connection: BaseDatabaseWrapper, table: TrackedTable, row: str, kind:
 def leave_other_scopes(connection: BaseDatabaseWrapper, table: TrackedTable) -> str:
     """Departs from the scope of a row that ``INSERT OR REPLACE`` has thrown out without firing a trigger."""
     return f"""  UPDATE {connection.ops.quote_name(ENTRY_TABLE)}
-  SET "checkpoint" = NULL, "client" = NULL, "kind" = {DEPARTED}, "at" = {NOW}
+  SET "checkpoint" = NULL, "touched_by" = NULL, "kind" = {DEPARTED}, "at" = {NOW}
   WHERE "model" = {literal(table.label)} AND "pk" = {wire_text(table.pk, column(connection, table.pk, "NEW"))}
     AND "kind" = {ROW} AND "scope" <> {scope_text(connection, table, "NEW")};
 """

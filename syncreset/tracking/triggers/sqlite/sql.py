@@ -113,7 +113,8 @@ SELECT * FROM ({source}) WHERE true{ON_CONFLICT}{taken}"""
 
 ON_CONFLICT = """
   ON CONFLICT ("model", "pk", "scope") DO UPDATE
-  SET "checkpoint" = NULL, "client" = NULL, "kind" = excluded."kind", "at" = excluded."at", "row" = excluded."row\""""
+  SET "checkpoint" = NULL, "touched_by" = NULL,
+  "kind" = excluded."kind", "at" = excluded."at", "row" = excluded."row\""""
 
 
 def patched(clocks: str, changed: Mapping[str, str], ts: str) -> str:
