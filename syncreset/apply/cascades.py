@@ -150,14 +150,14 @@ def _require_seen(cascaded: RowsByModel, seen: Cursor | None, context: Context) 
 
 
 def _known(rows: RowsByModel, seen: Cursor | None, context: Context) -> dict[WireModel, set[str]]:
-    """The wire keys of the rows that a client knows as they are."""
+    """The wire keys of the rows that a client knows as they are, or has made so itself, be it by a snapshot."""
     known: dict[WireModel, set[str]] = {}
     for kind, pks in rows.items():
         keys = {kind.key_text(pk) for pk in pks}
         told = (
             {}
             if seen is None
-            else known_at(seen, context.signer, kind.label, keys, context.scopes, EntryKind.ROW)
+            else known_at(seen, context.own, kind.label, keys, context.scopes, EntryKind.ROW)
         )
         known[kind] = {pk for pk in keys if told.get(pk, False)}
     return known

@@ -7,14 +7,18 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from rest_framework.test import APIClient
 
+from syncreset.feed.checkpoints import Checkpoint
 from syncreset.ledger.item import Item
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import TombstoneLine
+from syncreset.recovery.run import run
 from tests.shelters.models import Dog, Membership, Shelter, Visit
 from tests.support.device import Device
 from tests.support.dogs import DOG
 from tests.support.factories import DeviceFactory
-from tests.support.snapshots import forced, recover
+from tests.support.snapshots import bootstrap, edited, forced, recover
+
+VISIT = "shelters.visit"
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -105,3 +109,148 @@ def test_a_snapshot_takes_no_row_of_another_scope_with_it_either(
 
     assert Item.objects.get(recovery=recovery).code == "protected"
     assert Visit.objects.filter(pk=hidden.pk).exists()
+
+
+def told_of(phone: Device, *changes: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(result["state"], result.get("problem", {}).get("code", "")) for result in phone.push(*changes)]
+
+
+def test_what_the_client_alone_has_touched_goes_with_the_row(
+    phone: Device, dog: Dog, shelter: Shelter
+) -> None:
+    seen = visit(dog, shelter)
+    phone.pull()
+
+    edit = phone.put(VISIT, str(seen.pk), {"at": "2026-02-01T00:00:00Z"})
+    made = phone.create(VISIT, {"shelter": str(shelter.pk), "dog": str(dog.pk), "at": "2026-03-01T00:00:00Z"})
+    told = told_of(phone, edit, made)
+
+    assert told == [("applied", "")] * 2
+    assert told_of(phone, phone.delete(DOG, str(dog.pk))) == [("applied", "")]
+    assert not Visit.objects.exists()
+
+
+def test_what_the_client_touches_in_the_same_push_goes_with_the_row(
+    phone: Device, dog: Dog, shelter: Shelter
+) -> None:
+    seen = visit(dog, shelter)
+    phone.pull()
+    edit = phone.put(VISIT, str(seen.pk), {"at": "2026-02-01T00:00:00Z"})
+
+    assert told_of(phone, edit, phone.delete(DOG, str(dog.pk))) == [("applied", "")] * 2
+
+
+def test_what_the_client_touched_and_somebody_else_after_it_stays(
+    phone: Device, dog: Dog, shelter: Shelter
+) -> None:
+    seen = visit(dog, shelter)
+    phone.pull()
+    phone.push(phone.put(VISIT, str(seen.pk), {"at": "2026-02-01T00:00:00Z"}))
+    Visit.objects.update(at="2026-04-01T00:00:00Z")
+
+    assert told_of(phone, phone.delete(DOG, str(dog.pk))) == [("superseded", "unseen_rows")]
+    assert Visit.objects.exists()
+
+
+def test_a_deletion_is_judged_by_what_had_been_seen_when_it_was_made(
+    phone: Device, dog: Dog, shelter: Shelter
+) -> None:
+    visit(dog, shelter)
+    phone.pull()
+    deletion = phone.delete(DOG, str(dog.pk), checkpoint=phone.checkpoint)
+    Visit.objects.update(at="2026-04-01T00:00:00Z")
+    phone.pull()
+
+    assert told_of(phone, deletion) == [("superseded", "unseen_rows")]
+    assert Visit.objects.exists()
+    phone.pull()
+    assert told_of(phone, phone.delete(DOG, str(dog.pk), checkpoint=phone.checkpoint)) == [("applied", "")]
+
+
+def test_the_same_deletion_in_a_snapshot_is_judged_the_same(
+    phone: Device, dog: Dog, shelter: Shelter
+) -> None:
+    visit(dog, shelter)
+    phone.pull()
+    row, held = phone.rows[DOG, str(dog.pk)], phone.checkpoint
+    line = TombstoneLine(
+        model=DOG, pk=row["pk"], at=now(), base=row["updated"], pulled=False, checkpoint=held
+    )
+    Visit.objects.update(at="2026-04-01T00:00:00Z")
+    phone.pull()
+
+    recovery = recover(phone, forced(phone), [line], full=False)
+
+    assert Item.objects.get(recovery=recovery).code == "unseen_rows"
+    assert Visit.objects.exists()
+
+
+@pytest.mark.parametrize("named", ["no checkpoint", "", "W10.AAAAAAAAAAAAAAAAAAAAAA"])
+def test_a_deletion_that_names_no_checkpoint_of_this_history_has_seen_nothing(
+    phone: Device, dog: Dog, shelter: Shelter, named: str
+) -> None:
+    visit(dog, shelter)
+    phone.pull()
+
+    deletion = phone.delete(DOG, str(dog.pk), checkpoint=named)
+
+    assert told_of(phone, deletion) == [("superseded", "unseen_rows")]
+
+
+def test_a_checkpoint_of_a_history_that_was_lost_has_seen_nothing(
+    phone: Device, dog: Dog, shelter: Shelter
+) -> None:
+    visit(dog, shelter)
+    phone.pull()
+    lost = phone.checkpoint
+    Checkpoint.objects.update(salt="another")
+    reset = phone.pull(status=409)["reset"]
+    recover(phone, reset, [])
+    bootstrap(phone, reset)
+
+    deletion = phone.delete(DOG, str(dog.pk), checkpoint=lost)
+
+    assert told_of(phone, deletion) == [("superseded", "unseen_rows")]
+
+
+def test_what_a_recovery_has_brought_home_of_the_client_goes_with_its_later_deletion(
+    phone: Device, dog: Dog, shelter: Shelter
+) -> None:
+    seen = visit(dog, shelter)
+    phone.pull()
+    reset = forced(phone)
+    lines = [
+        edited(phone.rows[DOG, str(dog.pk)], age=3),
+        edited(phone.rows[VISIT, str(seen.pk)], at="2026-02-01T00:00:00.000000Z"),
+    ]
+    snapshot = phone.snapshot(reset, lines)
+    bootstrap(phone, reset)
+    deletion = phone.delete(DOG, str(dog.pk), checkpoint=phone.checkpoint)
+    run(phone.upload(reset, snapshot))
+    assert Dog.objects.get().age == 3
+
+    assert told_of(phone, deletion) == [("applied", "")]
+    assert not Visit.objects.exists()
+
+
+def test_what_a_recovery_has_brought_home_is_kept_where_somebody_else_wrote_after_it(
+    phone: Device, dog: Dog, shelter: Shelter
+) -> None:
+    reset = forced(phone)
+    snapshot = phone.snapshot(reset, [edited(phone.rows[DOG, str(dog.pk)], age=3)])
+    bootstrap(phone, reset)
+    deletion = phone.delete(DOG, str(dog.pk), checkpoint=phone.checkpoint)
+    run(phone.upload(reset, snapshot))
+    Dog.objects.update(name="Bella")
+
+    assert told_of(phone, deletion) == [("superseded", "changed_since")]
+
+
+def test_an_edit_after_the_deletion_is_not_the_deletions_own(phone: Device, dog: Dog) -> None:
+    reset = forced(phone)
+    deletion = phone.delete(DOG, str(dog.pk), checkpoint=phone.checkpoint)
+    snapshot = phone.snapshot(reset, [edited(phone.rows[DOG, str(dog.pk)], age=3)])
+    bootstrap(phone, reset)
+    run(phone.upload(reset, snapshot))
+
+    assert told_of(phone, deletion) == [("superseded", "changed_since")]

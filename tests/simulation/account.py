@@ -25,7 +25,8 @@ class Write:
 class Deletion:
     """A row that is deleted, maybe ``with_another``, with the values of it that were seen.
 
-    ``place`` is how much had been touched before.
+    ``place`` is how much had been touched before. In a ``reset`` the deleter does not see what it did before: that
+    comes home meanwhile, and on top of what others wrote it is an edit that the deletion had not seen.
     """
 
     row: RowName
@@ -33,6 +34,7 @@ class Deletion:
     seen: frozenset[str]
     with_another: bool
     place: int
+    reset: bool
 
 
 @dataclass
@@ -78,9 +80,11 @@ class Account:
     def wrote(self, row: RowName, name: str, value: str, *, by: str, over: str) -> None:
         self.writes[value] = Write(row, name, by, over)
 
-    def deleted(self, row: RowName, *, by: str, seen: Iterable[str], with_another: bool = False) -> None:
+    def deleted(
+        self, row: RowName, *, by: str, seen: Iterable[str], with_another: bool = False, reset: bool = False
+    ) -> None:
         values = frozenset(value for value in seen if value)
-        self.deletions.append(Deletion(row, by, values, with_another, len(self._touched)))
+        self.deletions.append(Deletion(row, by, values, with_another, len(self._touched), reset))
         self.unsure.add(row)
 
     def counted(self, row: RowName, amount: int, *, by: str) -> None:
@@ -102,7 +106,7 @@ class Account:
     def touched_beside(self, deletion: Deletion) -> bool:
         """Whether somebody else touched the row, or the deleter after the deletion, as in a reset that shows it."""
         return any(
-            row == deletion.row and (by != deletion.by or place >= deletion.place)
+            row == deletion.row and (by != deletion.by or place >= deletion.place or deletion.reset)
             for place, (row, by) in enumerate(self._touched)
         )
 

@@ -198,7 +198,8 @@ def delete(world: World, device: Device) -> str | None:
         return None
     parts = [part for part in device.replica.all(PART) if part["thing"] == row["id"]]
     device.replica.delete(THING, row["id"])
-    world.account.deleted((THING, row["id"]), by=device.name, seen=[row[name] for name in TEXTS])
+    values, reset = [row[name] for name in TEXTS], device.replica.reset_state() is not None
+    world.account.deleted((THING, row["id"]), by=device.name, seen=values, reset=reset)
     for part in parts:
         world.account.deleted((PART, part["id"]), by=device.name, seen=[part["a"]], with_another=True)
     return f"{row['id'][-4:]} with {len(parts)} parts"
