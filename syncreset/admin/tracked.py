@@ -14,6 +14,7 @@ from django.utils.html import format_html, format_html_join
 
 from ..clients.client import Client
 from ..ledger.item import Item
+from ..ledger.record import key_text
 from ..protocol.changes import ROW_CLOCK
 from ..tracking.registry import EVERYONE
 from ..wire.clocks import RowClocks, clocks_in_entries, clocks_of
@@ -157,7 +158,9 @@ def _key(row: Any) -> str:
 
 
 def _items_url(row: Any) -> str:
-    return changelist_url("syncreset_item", model=wire_model(type(row)).label, pk_text__exact=_key(row))
+    return changelist_url(
+        "syncreset_item", model=wire_model(type(row)).label, pk_text__exact=key_text(_key(row))
+    )
 
 
 def _read_clocks(model: type[Model], rows: Iterable[Any]) -> None:
@@ -175,7 +178,7 @@ def _clocks(row: Any) -> RowClocks:
 
 def _count_items(model: type[Model], rows: Iterable[Any]) -> None:
     """Have each row keep how many items it has, counted with one query for all."""
-    keyed = {_key(row): row for row in rows}
+    keyed = {key_text(_key(row)): row for row in rows}
     items = Item.objects.filter(model=wire_model(model).label, pk_text__in=list(keyed)).order_by()
     counted = dict(items.values_list("pk_text").annotate(count=Count("pk")))
     for key, row in keyed.items():
@@ -185,7 +188,7 @@ def _count_items(model: type[Model], rows: Iterable[Any]) -> None:
 def _items_of(row: Any) -> int:
     kept: int | None = getattr(row, "_syncreset_items", None)
     if kept is None:
-        return Item.objects.filter(model=wire_model(type(row)).label, pk_text=_key(row)).count()
+        return Item.objects.filter(model=wire_model(type(row)).label, pk_text=key_text(_key(row))).count()
     return kept
 
 

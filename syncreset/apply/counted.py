@@ -18,6 +18,7 @@ from ..feed.checkpoints import kept_since
 from ..protocol.changes import Row, RowKey
 from ..protocol.clock import now
 from ..protocol.errors import Problem
+from ..protocol.printable import printable
 from ..protocol.steps import Step, add_step, is_delta, is_steps, nothing, parse_steps, sum_of
 from ..rules.instruction import Instruction
 from ..rules.merge import Outcome
@@ -54,7 +55,7 @@ class CountedStep(models.Model):
         indexes = [models.Index(fields=["model", "pk_text"], name="syncreset_counted_object")]
 
     def __str__(self) -> str:
-        return f"{self.step or 'a value'} of {self.model}.{self.field} {self.pk_text}"
+        return printable(f"{self.step or 'a value'} of {self.model}.{self.field} {self.pk_text}")
 
 
 @dataclass(kw_only=True)

@@ -10,6 +10,7 @@ from django.db.models import F
 
 from ..protocol.clock import now
 from ..protocol.errors import ProtocolError
+from ..protocol.printable import printable
 
 #: A user: of the project's own model, which nobody else knows.
 SyncUser: TypeAlias = Any
@@ -53,7 +54,7 @@ class Client(models.Model):
         permissions = [("force_reset_client", "Can force a reset of clients")]
 
     def __str__(self) -> str:
-        return f"{self.name or 'client'} ({str(self.id)[:8]})"
+        return f"{printable(self.name) or 'client'} ({str(self.id)[:8]})"
 
 
 class LastSynced(models.Model):

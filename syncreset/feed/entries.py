@@ -8,6 +8,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Count, F, Q, Sum
 
+from ..protocol.printable import printable
 from .cursor import Cursor
 
 
@@ -49,7 +50,7 @@ class Entry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.model} {self.pk_text} in {self.scope}"
+        return printable(f"{self.model} {self.pk_text} in {self.scope}")
 
 
 @dataclass(frozen=True, kw_only=True)

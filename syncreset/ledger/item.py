@@ -9,6 +9,7 @@ from django.db.models import Count, QuerySet
 from ..clients.client import Client
 from ..protocol.clock import now
 from ..protocol.ids import uuid7
+from ..protocol.printable import printable
 from ..protocol.strict_json import dumps, loads
 
 
@@ -92,7 +93,7 @@ class Item(models.Model):
         permissions = [("resolve_item", "Can decide parked items")]
 
     def __str__(self) -> str:
-        return f"{self.op} {self.model} {self.pk_text}: {self.state}"
+        return printable(f"{self.op} {self.model} {self.pk_text}: {self.state}")
 
 
 def totals(items: "QuerySet[Item]") -> dict[str, int]:

@@ -1,6 +1,5 @@
 """What operators read: tables, moments, progress and questions. Nothing here knows what is told."""
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +10,8 @@ from typing import Any, Protocol
 from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.timesince import timesince, timeuntil
+
+from ..protocol.printable import printable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WIDEST = 60
@@ -139,13 +140,6 @@ def moment(microseconds: int | None, *, missing: str = "never") -> str:
     else:
         distance = f"in {timeuntil(local, now, depth=1)}"
     return f"{local:%Y-%m-%d %H:%M} ({distance})".replace("\xa0", " ")
-
-
-def printable(text: str) -> str:
-    """The text with every character that does not print as its JSON escape: a terminal obeys some of them."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def _cell(value: Any) -> str:

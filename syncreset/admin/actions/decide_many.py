@@ -21,7 +21,7 @@ from ...recovery.review import open_fields
 from ..deciding.form import decide
 from ..deciding.page import decision_in_words, why_still_parked
 from ..shown.both_sides import field_name
-from ..shown.html import Table, change_link, changelist_url, code, printable, wire_text
+from ..shown.html import Table, change_link, changelist_url, code, isolated, wire_text
 from .confirm import Confirmation, confirm, is_confirmed
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _decide(
             if item.state != ItemState.PARKED:
                 model_admin.log_change(request, item, f"Decided with others: {decision_in_words(side)}.")
     except ProtocolError as error:
-        report.parked.append((item, error.detail))
+        report.parked.append((item, isolated(error.detail)))
     except Exception as error:
         # Whatever is wrong with one item, the others are decided.
         logger.exception("item %s could not be decided", item.pk)
@@ -136,7 +136,7 @@ def _counts(items: QuerySet[Item]) -> Table:
         caption="What will be decided",
         columns=["Model", "Change", "Items"],
         rows=[
-            [code(printable(model)), op, format_html('<a href="{}">{}</a>', _parked(model), f"{count:,}")]
+            [code(model), op, format_html('<a href="{}">{}</a>', _parked(model), f"{count:,}")]
             for (model, op), count in sorted(counted.items())
         ],
     )
@@ -158,7 +158,7 @@ def _values(items: Iterable[Item], count: int) -> Table:
 def _rows_of(item: Item) -> list[Sequence[str]]:
     """A line for each open field; what they have in common stands in the first."""
     head = [
-        format_html("{} {}", change_link(item, item.pk_text or "unreadable"), code(printable(item.model))),
+        format_html("{} {}", change_link(item, item.pk_text or "unreadable"), code(item.model)),
         item.op,
         item.code or "a conflict",
     ]

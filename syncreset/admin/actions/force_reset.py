@@ -15,7 +15,7 @@ from django.utils.html import format_html, format_html_join
 from ...clients.client import Client
 from ...clients.resets import Reset
 from ...protocol.clock import now
-from ..shown.html import Table, badge, change_link, moment, printable
+from ..shown.html import Table, badge, change_link, isolated, moment
 from .confirm import Confirmation, confirm, is_confirmed
 
 #: How many clients the question names one by one, and how many resets the answer links to.
@@ -91,7 +91,7 @@ def _question(clients: QuerySet[Client], form: forms.Form, about: str) -> Confir
                 rows=[
                     [
                         change_link(client),
-                        printable(str(client.user)),
+                        isolated(str(client.user)),
                         moment(client.last_seen),
                         f"{client.pending:,}",
                         _what_happens(client),

@@ -16,7 +16,7 @@ from ...protocol.snapshot.lines import DEFAULT_STRATEGY
 from ...recovery.job import Recovery, RecoveryKind, RecoveryState
 from ...recovery.orders import preview, recover_again
 from ...rules.strategies import STRATEGIES
-from ..shown.html import Table, badge, change_link, printable
+from ..shown.html import Table, badge, change_link, isolated
 from .confirm import Confirmation, confirm, is_confirmed
 
 IN_PROGRESS = (RecoveryState.QUEUED, RecoveryState.MERGING)
@@ -136,7 +136,7 @@ def _question(
                         change_link(recovery.client),
                         f"{recovery.client.pending:,}",
                         recovery_badge(recovery),
-                        printable(recovery.strategy),
+                        isolated(recovery.strategy),
                         _items(recovery),
                     ]
                     for recovery in recoveries

@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from ...ledger.item import Item
 from ...recovery.job import Recovery, RecoveryKind, RecoveryState
 from ...recovery.orders import CannotUndo, undo
-from ..shown.html import Table, change_link, printable
+from ..shown.html import Table, change_link, isolated
 from .confirm import Confirmation, confirm, is_confirmed
 from .recover_again import IN_PROGRESS, described, recovery_badge
 
@@ -49,7 +49,7 @@ def _undo(model_admin: admin.ModelAdmin, request: HttpRequest, recovery: Recover
             undoing = undo(recovery, by=request.user)
             model_admin.log_change(request, recovery, f"Undone as {undoing}.")
     except CannotUndo as error:
-        text = format_html("{}: {}", change_link(recovery), printable(error.detail))
+        text = format_html("{}: {}", change_link(recovery), isolated(error.detail))
         model_admin.message_user(request, text, messages.ERROR)
     else:
         described(model_admin, request, undoing)

@@ -14,11 +14,11 @@ from ...ledger.item import Item, ItemState
 from ...protocol.changes import ROW_CLOCK, Change, Row, parse_clocks, same
 from ...protocol.clock import now
 from ...protocol.errors import Malformed
+from ...protocol.printable import printable
 from ...protocol.steps import is_delta, is_set_change
 from ...protocol.strict_json import dumps, loads
 from ...recovery.job import RecoveryKind
 from ...recovery.review import Keep, open_fields, resolve
-from ..shown.html import printable
 
 #: The id of the form's element, which stands apart from its controls: the admin's pages are forms themselves.
 FORM = "syncreset-decide"

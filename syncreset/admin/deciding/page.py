@@ -14,8 +14,9 @@ from django.utils.html import format_html
 
 from ...ledger.item import Item, ItemState
 from ...protocol.changes import Row
+from ...protocol.printable import printable
 from ...recovery.review import Keep, NotParked
-from ..shown.html import change_link, printable
+from ..shown.html import change_link, isolated
 from .form import FORM, DecisionForm, can_decide, decide
 from .table import decision_rows, present_row
 
@@ -83,8 +84,9 @@ def why_still_parked(item: Item) -> str:
     if item.code == "deleted":
         return "the row was deleted meanwhile, and nothing was written. Look at it and decide again."
     problem: Mapping[str, Any] = item.problem or {}
-    field = f" (field {printable(problem['field'])})" if problem.get("field") else ""
-    return f"{printable(str(problem.get('detail', item.code)))}{field}. Nothing was written."
+    field = format_html(" (field {})", isolated(problem["field"])) if problem.get("field") else ""
+    detail = isolated(str(problem.get("detail", item.code)))
+    return format_html("{}{}. Nothing was written.", detail, field)
 
 
 _NOT_PARKED = "This item does not wait for a decision, or somebody has decided it meanwhile."

@@ -23,7 +23,7 @@ HISTORY = 20
 def present_row(item: Item) -> Row | None:
     """The row as the server has it now, or None where it has none."""
     model = model_labelled(item.model)
-    instance = None if model is None else model.find(item.pk_text)
+    instance = None if model is None else model.find(item.change["pk"])
     return None if instance is None else row_of(instance).row
 
 

@@ -27,11 +27,12 @@ from ..shown.html import (
     changelist_url,
     code,
     instant,
+    isolated,
     moment,
-    printable,
+    row_name,
     totals_badges,
 )
-from .filters import ClientStateFilter, OpenResetFilter, SchemaFilter, UnsyncedFilter
+from .filters import ClientStateFilter, OpenResetFilter, PlatformFilter, SchemaFilter, UnsyncedFilter
 from .records import ActionButton, RecordAdmin
 from .recoveries import recoveries_table
 
@@ -43,13 +44,13 @@ SCOPES_SHOWN = 200
 @admin.register(Client)
 class ClientAdmin(RecordAdmin):
     list_display = [
-        "client_name", "state", "user", "seen", "pending_changes", "checkpoint_number", "open_reset", "platform",
+        "client_name", "state", "used_by", "seen", "pending_changes", "checkpoint_number", "open_reset", "runs_on",
     ]  # fmt: skip
-    list_filter = [ClientStateFilter, UnsyncedFilter, OpenResetFilter, SchemaFilter, "platform"]
+    list_filter = [ClientStateFilter, UnsyncedFilter, OpenResetFilter, SchemaFilter, PlatformFilter]
     ordering = ["-last_seen"]
     actions = ["force_reset"]
     fieldsets = [
-        (None, {"fields": ["client_name", "user", "platform", "id", "made"]}),
+        (None, {"fields": ["client_name", "used_by", "runs_on", "id", "made"]}),
         (
             "Where it stands",
             {
@@ -86,7 +87,15 @@ class ClientAdmin(RecordAdmin):
 
     @admin.display(description="name", ordering="name")
     def client_name(self, client: Client) -> str:
-        return printable(str(client))
+        return isolated(str(client))
+
+    @admin.display(description="user", ordering="user")
+    def used_by(self, client: Client) -> str:
+        return isolated(str(client.user))
+
+    @admin.display(description="platform", ordering="platform")
+    def runs_on(self, client: Client) -> str:
+        return isolated(client.platform) or "—"
 
     @admin.display(description="state", ordering="state")
     def state(self, client: Any) -> str:
@@ -179,7 +188,7 @@ def _resets(client: Client) -> Table:
                 change_link(reset),
                 badge(reset.state),
                 moment(reset.created),
-                printable(str(reset.created_by or "the server")),
+                isolated(str(reset.created_by or "the server")),
                 moment(reset.bootstrapped, missing="not yet"),
             ]
             for reset in resets[:SHOWN]
@@ -218,14 +227,14 @@ def _scopes(client: Client) -> Table:
     return Table(
         caption="Held scopes",
         columns=["Scope", "Key"],
-        rows=[[printable(names.get(key, "—")), code(printable(key))] for key in keys[:SCOPES_SHOWN]],
+        rows=[[names.get(key, "—"), code(key)] for key in keys[:SCOPES_SHOWN]],
         empty="None: this client has not pulled yet.",
         note=f"and {len(keys) - SCOPES_SHOWN:,} more" if len(keys) > SCOPES_SHOWN else "",
     )
 
 
 def _names_of(scopes: Sequence[str]) -> dict[str, str]:
-    """What the rows that are the scopes call themselves, read with one query per model."""
+    """What the rows that are the scopes call themselves, as HTML, read with one query per model."""
     names = {EVERYONE: "rows of everyone who may sync"}
     wanted: dict[WireModel, dict[Any, str]] = {}
     for scope in scopes:
@@ -235,5 +244,5 @@ def _names_of(scopes: Sequence[str]) -> dict[str, str]:
             wanted.setdefault(model, {})[model.key_value(keys.pop())] = scope
     for model, keys_of_model in wanted.items():
         for key, row in model.rows.in_bulk(list(keys_of_model)).items():
-            names[keys_of_model[key]] = str(row)
+            names[keys_of_model[key]] = row_name(row)
     return names

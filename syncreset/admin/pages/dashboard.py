@@ -25,7 +25,7 @@ from ...recovery.job import Recovery
 from ...recovery.reset_state import RESET_STATES
 from ...recovery.uploads import Upload
 from ..shown.attention import attention_context, may_view
-from ..shown.html import Table, badge, change_link, changelist_url, count_link, moment, printable, tone
+from ..shown.html import Table, badge, change_link, changelist_url, count_link, isolated, moment, tone
 from ..shown.plot import Plot, stacked_bars
 from .filters import AGES
 
@@ -156,7 +156,7 @@ def _unsynced() -> Table:
         rows=[
             [
                 change_link(client),
-                printable(client.user.get_username()),
+                isolated(client.user.get_username()),
                 badge("waiting", f"{client.pending:,}"),
                 moment(client.last_seen),
             ]

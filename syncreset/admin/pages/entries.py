@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
 from ...feed.checkpoints import Checkpoint, FeedState
 from ...feed.entries import Entry, EntryKind
-from ..shown.html import badge, code, instant, moment, printable, wire_text
+from ..shown.html import badge, code, instant, isolated, moment, wire_text
 from .filters import TrackedModelFilter
-from .records import RawText, RecordAdmin
+from .records import RAW_SHOWN, RawText, RecordAdmin, json_file
 
 _TONES = {EntryKind.ROW: "current", EntryKind.DELETED: "rejected", EntryKind.DEPARTED: "parked"}
 
@@ -46,15 +49,15 @@ class EntryAdmin(RecordAdmin):
 
     @admin.display(description="row", ordering="pk_text")
     def row_name(self, entry: Entry) -> str:
-        return format_html("{}<br><small>{}</small>", printable(entry.model), printable(entry.pk_text))
+        return format_html("{}<br><small>{}</small>", isolated(entry.model), isolated(entry.pk_text))
 
     @admin.display(description="primary key", ordering="pk_text")
     def key(self, entry: Entry) -> str:
-        return code(printable(entry.pk_text))
+        return code(entry.pk_text)
 
     @admin.display(description="scope", ordering="scope")
     def scope_key(self, entry: Entry) -> str:
-        return code(printable(entry.scope))
+        return code(entry.scope)
 
     @admin.display(description="checkpoint", ordering="checkpoint")
     def number(self, entry: Entry) -> str:
@@ -68,10 +71,29 @@ class EntryAdmin(RecordAdmin):
     def touched_at(self, entry: Entry) -> str:
         return instant(entry.at)
 
+    def get_urls(self) -> list[URLPattern]:
+        whole = path(
+            "<path:object_id>/row.json",
+            self.admin_site.admin_view(self.whole_row),
+            name="syncreset_entry_json",
+        )
+        return [whole, *super().get_urls()]
+
+    def whole_row(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The row that the entry keeps, as a file."""
+        entry = self.get_object(request, unquote(object_id))
+        if entry is None or entry.row is None:
+            raise Http404
+        if not self.has_view_permission(request, entry):
+            raise PermissionDenied
+        return json_file(f"entry-{entry.pk}", entry.row)
+
     def raw_texts(self, request: HttpRequest, record: Any) -> Sequence[RawText]:
         if record.row is None:
             return []
-        return [RawText(summary="The row as it was", text=wire_text(record.row, limit=20_000, indent=2))]
+        url = reverse("admin:syncreset_entry_json", args=[record.pk], current_app=self.admin_site.name)
+        text = wire_text(record.row, limit=RAW_SHOWN, indent=2)
+        return [RawText(summary="The row as it was", text=text, url=url)]
 
 
 def _feed_in_words() -> str:

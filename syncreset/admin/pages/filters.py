@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
 from ...clients.client import Client
@@ -18,7 +18,7 @@ from ...recovery.job import Recovery, RecoveryKind
 from ...recovery.reset_state import RESET_STATES
 from ...wire.model import wire_models
 from ...wire.schema import current_schema
-from ..shown.html import printable
+from ..shown.html import isolated
 
 #: Over how many days the dashboard looks back, and lists can.
 AGES = (7, 30, 90)
@@ -93,6 +93,26 @@ class SchemaFilter(admin.SimpleListFilter):
             case "unknown":
                 return queryset.filter(schema="")
         return queryset
+
+
+class PlatformFilter(admin.SimpleListFilter):
+    """Clients by what they say they run on. The most frequent are offered: each client may say what it likes."""
+
+    title = "platform"
+    parameter_name = "platform"
+    OFFERED = 20
+    NAME_SHOWN = 60
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        counted = Client.objects.values_list("platform").annotate(clients=Count("pk"))
+        offered = [name for name, _ in counted.order_by("-clients", "platform")[: self.OFFERED]]
+        chosen = self.used_parameters.get(self.parameter_name)
+        if chosen is not None and str(chosen) not in offered:
+            offered.append(str(chosen))
+        return [(name, isolated(name, limit=self.NAME_SHOWN) or "not reported") for name in offered]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset if self.value() is None else queryset.filter(platform=self.value())
 
 
 class ResetStateFilter(admin.SimpleListFilter):
@@ -187,7 +207,7 @@ class _RecordFilter(admin.SimpleListFilter):
 
     def name_of(self, key: UUID) -> str:
         record = self.model.objects.filter(pk=key).first()
-        return "unknown" if record is None else printable(str(record))
+        return "unknown" if record is None else isolated(str(record))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = self.value()

@@ -14,19 +14,25 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
 from ...ledger.item import Item, ItemState
-from ...protocol.strict_json import dumps
 from ...wire.model import model_labelled
 from ..actions.decide_many import decide_many
 from ..deciding.form import can_decide, offered_fields
 from ..deciding.page import decision_context, resolve_posted
 from ..shown.advice import explain, what_to_do
-from ..shown.both_sides import around, both_sides, cascaded_rows
-from ..shown.html import Table, badge, change_link, changelist_url, code, moment, printable, wire_text
+from ..shown.both_sides import around, both_sides, cascaded_rows, value_text
+from ..shown.html import (
+    Table,
+    badge,
+    change_link,
+    changelist_url,
+    code,
+    isolated,
+    moment,
+    row_name,
+    wire_text,
+)
 from .filters import ClientFilter, RecoveryFilter, TrackedModelFilter
-from .records import RawText, RecordAdmin
-
-#: Characters of a folded text that a page shows; the whole is to be had as a file.
-RAW_SHOWN = 20_000
+from .records import RAW_SHOWN, RawText, RecordAdmin, json_file
 
 
 @admin.register(Item)
@@ -133,16 +139,13 @@ class ItemAdmin(RecordAdmin):
             "cascaded": item.cascaded,
             "problem": item.problem,
         }
-        name = f'attachment; filename="item-{item.pk}.json"'
-        return HttpResponse(
-            dumps(kept), content_type="application/json", headers={"Content-Disposition": name}
-        )
+        return json_file(f"item-{item.pk}", kept)
 
     @admin.display(description="row", ordering="id")
     def row_name(self, item: Item) -> str:
         if not item.pk_text:
             return f"unreadable line {item.line}"
-        return format_html("{}<br><small>{}</small>", printable(item.model), printable(item.pk_text))
+        return format_html("{}<br><small>{}</small>", isolated(item.model), isolated(item.pk_text))
 
     @admin.display(description="change", ordering="op")
     def kind_of_change(self, item: Item) -> str:
@@ -181,8 +184,8 @@ class ItemAdmin(RecordAdmin):
         return format_html(
             '{} of {} {} <a href="{}">{}</a>',
             item.op,
-            printable(item.model),
-            code(printable(item.pk_text)),
+            isolated(item.model),
+            code(item.pk_text),
             url,
             "its only item" if count == 1 else f"the {count:,} items of this row",
         )
@@ -195,7 +198,7 @@ class ItemAdmin(RecordAdmin):
             place,
             self.origin(item),
             change_link(item.client),
-            printable(str(item.client.user)),
+            isolated(str(item.client.user)),
             moment(item.created),
         )
 
@@ -204,8 +207,8 @@ class ItemAdmin(RecordAdmin):
         problem = item.problem
         if not problem:
             return "—"
-        field = format_html(" (field {})", code(printable(problem["field"]))) if "field" in problem else ""
-        return format_html("{} {}{}", code(problem["code"]), printable(problem["detail"]), field)
+        field = format_html(" (field {})", code(problem["field"])) if "field" in problem else ""
+        return format_html("{} {}{}", code(problem["code"]), isolated(problem["detail"]), field)
 
     @admin.display(description="what to do")
     def advice(self, item: Item) -> str:
@@ -216,8 +219,10 @@ class ItemAdmin(RecordAdmin):
         if item.resolved is None:
             return "—"
         kept = item.resolution
-        chosen = f"keep the {kept}'s side" if isinstance(kept, str) else f"keep {wire_text(kept)}"
-        by = printable(str(item.resolved_by or "a user who is no more"))
+        chosen = (
+            f"keep the {kept}'s side" if isinstance(kept, str) else format_html("keep {}", value_text(kept))
+        )
+        by = isolated(str(item.resolved_by or "a user who is no more"))
         return format_html("{}, by {}, {}", chosen, by, moment(item.resolved))
 
     @admin.display(description="the row now")
@@ -226,17 +231,17 @@ class ItemAdmin(RecordAdmin):
         model = model_labelled(item.model)
         if model is None:
             return "its model is not tracked"
-        if not model.canonical_keys([item.pk_text]):
+        if not model.canonical_keys([item.change["pk"]]):
             return "its key is not one that the model can have"
-        row = model.find(item.pk_text)
+        row = model.find(item.change["pk"])
         if row is None:
             return "there is none"
         name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
         try:
             url = reverse(name, args=[quote(row.pk)], current_app=self.admin_site.name)
         except NoReverseMatch:
-            return printable(str(row))
-        return format_html('<a href="{}">{}</a>', url, printable(str(row)))
+            return row_name(row)
+        return format_html('<a href="{}">{}</a>', url, row_name(row))
 
     def tables(self, request: HttpRequest, record: Any) -> Sequence[Table]:
         surroundings = [] if record.before is None and record.after is None else [around(record)]

@@ -10,10 +10,13 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from ...protocol.strict_json import dumps
 from ..shown.html import Table
 
 #: Seconds after which the page of a record that is still changing loads itself again.
 REFRESH = 3
+#: Characters of a folded text that a page shows; the whole is to be had as a file.
+RAW_SHOWN = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,15 @@ class RawText:
     summary: str
     text: str
     url: str = ""
+
+
+def json_file(name: str, kept: Any) -> HttpResponse:
+    """What a record keeps, as a file to be taken away."""
+    return HttpResponse(
+        dumps(kept),
+        content_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="{name}.json"'},
+    )
 
 
 class RecordAdmin(admin.ModelAdmin):

@@ -28,8 +28,8 @@ from ..shown.html import (
     changelist_url,
     code,
     instant,
+    isolated,
     moment,
-    printable,
     progress_bar,
     totals_badges,
 )
@@ -166,7 +166,7 @@ class RecoveryAdmin(RecordAdmin):
 
     @admin.display(description="begun by")
     def begun_by(self, recovery: Recovery) -> str:
-        return printable(str(recovery.created_by or "the client's upload"))
+        return isolated(str(recovery.created_by or "the client's upload"))
 
     @admin.display(description="ended")
     def ended(self, recovery: Recovery) -> str:
@@ -199,7 +199,7 @@ class RecoveryAdmin(RecordAdmin):
         return format_html(
             "{} {} {}",
             code(recovery.problem["code"]),
-            printable(str(recovery.problem["detail"])),
+            isolated(str(recovery.problem["detail"])),
             what_to_do_about(recovery.problem),
         )
 
@@ -286,7 +286,7 @@ def recoveries_table(
 
 def _strategy(recovery: Recovery) -> str:
     """An undoing derives nothing from the snapshot."""
-    return "—" if recovery.kind == RecoveryKind.UNDO else printable(recovery.strategy)
+    return "—" if recovery.kind == RecoveryKind.UNDO else isolated(recovery.strategy)
 
 
 def _progress(recovery: Recovery) -> str:
@@ -322,8 +322,8 @@ def _open_items(recovery: Recovery, state: ItemState) -> Table:
             [
                 change_link(item, f"line {item.line}"),
                 item.op,
-                format_html("{} {}", printable(item.model), code(printable(item.pk_text))),
-                printable((item.problem or {}).get("detail", item.code)) or "a value waits for a decision",
+                format_html("{} {}", isolated(item.model), code(item.pk_text)),
+                isolated((item.problem or {}).get("detail", item.code)) or "a value waits for a decision",
             ]
             for item in shown
         ],

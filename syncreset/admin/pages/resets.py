@@ -12,7 +12,7 @@ from ...clients.resets import Reset
 from ...operations.states import with_upload_state
 from ...recovery.job import Recovery
 from ...recovery.reset_state import with_reset_state
-from ..shown.html import Table, badge, change_link, change_url, moment, printable, progress_bar
+from ..shown.html import Table, badge, change_link, change_url, isolated, moment, progress_bar
 from .filters import AgeFilter, ClientFilter, ResetStateFilter
 from .records import RecordAdmin
 from .recoveries import recoveries_table
@@ -73,7 +73,7 @@ class ResetAdmin(RecordAdmin):
 
     @admin.display(description="detail")
     def why(self, reset: Reset) -> str:
-        return printable(reset.detail) or "—"
+        return isolated(reset.detail) or "—"
 
     @admin.display(description="ordered", ordering="created")
     def ordered(self, reset: Reset) -> str:
@@ -81,7 +81,7 @@ class ResetAdmin(RecordAdmin):
 
     @admin.display(description="by", ordering="created_by")
     def ordered_by(self, reset: Reset) -> str:
-        return printable(str(reset.created_by or "the server"))
+        return isolated(str(reset.created_by or "the server"))
 
     @admin.display(description="recovery")
     def recovery(self, reset: Reset) -> str:

@@ -17,7 +17,7 @@ from ...protocol.errors import ProtocolError
 from ...recovery.intake import finish_upload
 from ...recovery.uploads import Upload, terminate
 from ..actions.confirm import Confirmation, confirm, is_confirmed
-from ..shown.html import Table, badge, change_link, code, moment, printable, progress_bar
+from ..shown.html import Table, badge, change_link, code, isolated, moment, progress_bar
 from .filters import AgeFilter, ResetClientFilter, UploadStateFilter
 from .records import ActionButton, RecordAdmin
 
@@ -87,7 +87,7 @@ class UploadAdmin(RecordAdmin):
 
     @admin.display(description="why it was refused")
     def why_refused(self, upload: Upload) -> str:
-        return printable(upload.refused) or "—"
+        return isolated(upload.refused) or "—"
 
     @admin.display(description="recovery")
     def recovery(self, upload: Upload) -> str:
@@ -108,7 +108,7 @@ class UploadAdmin(RecordAdmin):
 
     @admin.display(description="strategy")
     def asked(self, upload: Upload) -> str:
-        return printable(upload.strategy) or "the one that the snapshot names"
+        return isolated(upload.strategy) or "the one that the snapshot names"
 
     @admin.display(description="begun", ordering="created")
     def begun(self, upload: Upload) -> str:
@@ -143,7 +143,7 @@ class UploadAdmin(RecordAdmin):
             text = format_html(
                 "{} was refused again: {}",
                 change_link(upload, f"upload {str(upload.pk)[:8]}"),
-                printable(error.detail),
+                isolated(error.detail),
             )
             self.message_user(request, text, messages.ERROR)
             return
@@ -174,7 +174,7 @@ def _question(uploads: Sequence[Upload], left_out: int) -> Confirmation:
                         change_link(upload.reset.client),
                         f"{upload.reset.client.pending:,}",
                         filesizeformat(upload.length),
-                        printable(upload.refused) or "it was not checked yet",
+                        isolated(upload.refused) or "it was not checked yet",
                     ]
                     for upload in uploads
                 ],

@@ -8,7 +8,7 @@ from django.utils.html import format_html, format_html_join
 
 from ...ledger.item import Item
 from ...protocol.changes import ROW_CLOCK, same
-from .html import Table, code, instant, printable, wire_text
+from .html import Table, code, instant, isolated, wire_text
 
 #: How much is shown of what a client named that the server does not know.
 FIELDS_SHOWN = 300
@@ -93,7 +93,7 @@ def cascaded_rows(item: Item) -> Table:
         caption="Other rows that the deletion changed",
         columns=["Row", "What became of it"],
         rows=[
-            [format_html("{} {}", printable(row["model"]), code(printable(row["pk"]))), _fate(row)]
+            [format_html("{} {}", isolated(row["model"]), code(row["pk"])), _fate(row)]
             for row in item.cascaded[:ROWS_SHOWN]
         ],
         note=f"and {len(item.cascaded) - ROWS_SHOWN:,} more" if len(item.cascaded) > ROWS_SHOWN else "",
@@ -116,7 +116,7 @@ def field_name(name: str) -> str:
     """A field's name, which a client may have made up."""
     if name == ROW_CLOCK:
         return "the whole row"
-    return code(printable(name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}…"))
+    return code(name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}…")
 
 
 def value_text(value: Any) -> str:

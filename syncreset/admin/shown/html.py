@@ -1,10 +1,13 @@
 """How the admin shows what machines wrote: times in µs, wire values, states, and links between records.
 
-Everything that came from a client is untrusted: it is escaped by Django, and characters that do not print (NUL, lone
-surrogates, reversed writing) are shown as JSON escapes, so that no value breaks or disguises a page.
+Everything that came from a client is untrusted: it is escaped by Django, cut where it is long, and characters that do
+not print (NUL, lone surrogates, turns of the direction) are shown as JSON escapes. What is written from the right is
+isolated, so that no value breaks or disguises a page.
 """
 
 import json
+import logging
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +22,14 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince, timeuntil
 
 from ...ledger.item import ItemState
+from ...protocol.printable import cut, printable
 
+logger = logging.getLogger(__name__)
+
+#: Characters of a row's name; the whole is on the row's own page.
+NAME_SHOWN = 200
+#: The directions of characters by which the words around them could change places.
+_FROM_THE_RIGHT = frozenset({"R", "AL", "AN"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: The tone of each state of an item, a recovery, a reset, an upload and a client. The stylesheet has its colours.
@@ -106,22 +116,30 @@ def _distance(local: datetime) -> str:
 
 def wire_text(value: Any, *, limit: int = 1000, indent: int | None = None) -> str:
     """A wire value as JSON that can be read, cut behind ``limit`` characters with a word on how long it is."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
-    if len(text) > limit:
-        return f"{printable(text[:limit])} … ({len(text):,} characters in all)"
-    return printable(text)
+    return cut(json.dumps(value, ensure_ascii=False, indent=indent), limit)
 
 
-def printable(text: str) -> str:
-    """The text with every character that does not print, but line ends, as its JSON escape."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+def isolated(text: str, *, limit: int = 1000) -> str:
+    """Text that somebody wrote, cut where it is long: whatever direction it is written in, the words around it stay."""
+    written = cut(text, limit)
+    if written.isascii() or not any(unicodedata.bidirectional(char) in _FROM_THE_RIGHT for char in written):
+        return written
+    return format_html("<bdi>{}</bdi>", written)
+
+
+def row_name(row: Model) -> str:
+    """What a row of the application calls itself, or its key where its values are more than its ``__str__`` expects."""
+    try:
+        name = str(row)
+    except Exception:
+        logger.exception("%s %s has no name", row._meta.label_lower, row.pk)
+        name = f"{row._meta.verbose_name} {row.pk}"
+    return isolated(name, limit=NAME_SHOWN)
 
 
 def code(text: str) -> SafeString:
-    """Text in the type of code."""
-    return format_html('<code class="syncreset-wire">{}</code>', text)
+    """Text in the type of code, which the stylesheet isolates."""
+    return format_html('<code class="syncreset-wire">{}</code>', printable(text, lines=True))
 
 
 def tone(state: str) -> str:
@@ -173,7 +191,7 @@ def change_link(record: Model | None, text: str = "") -> str:
     """A link to the page of one of syncreset's own records."""
     if record is None:
         return "—"
-    return format_html('<a href="{}">{}</a>', change_url(record), printable(text or str(record)))
+    return format_html('<a href="{}">{}</a>', change_url(record), isolated(text or str(record)))
 
 
 def change_url(record: Model) -> str:

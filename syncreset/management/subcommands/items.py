@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...ledger.item import Item, ItemState
+from ...protocol.printable import printable
 from ...wire.model import model_labelled, wire_models
-from ..console import Console, Report, counted, moment, printable, table
+from ..console import Console, Report, counted, moment, table
 
 HELP = (
     "List the ledger: what became of each recovered change, and of pushed ones that were not simply applied."
