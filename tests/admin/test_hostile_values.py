@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from syncreset.admin.shown.html import instant, moment, printable, wire_text
+from syncreset.admin.shown.html import instant, moment, wire_text
 from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset
 from syncreset.ledger.item import Item
+from syncreset.protocol.printable import printable
 from syncreset.recovery.uploads import Upload, create_upload
 from tests.shelters.models import Dog, Shelter
 from tests.support.dogs import DOG, dog_fields
@@ -85,7 +86,7 @@ def test_a_hostile_name_is_shown_and_not_run(
 
 
 def test_what_does_not_print_becomes_its_escape_and_what_does_stays() -> None:
-    assert printable("Zoë 😀 犬\n") == "Zoë 😀 犬\n"
+    assert printable("Zoë 😀 犬\n", lines=True) == "Zoë 😀 犬\n"
     assert printable("a\x00\x1b\u202e\ud83d") == "a\\u0000\\u001b\\u202e\\ud83d"
     assert wire_text({"é": "\ud800"}) == '{"é": "\\ud800"}'
     assert wire_text("x" * 2000).endswith("… (2,002 characters in all)")

@@ -6,8 +6,9 @@ import time
 import pytest
 from django.core.management.base import OutputWrapper
 
-from syncreset.management.console import Console, counted, facts, moment, printable, table
+from syncreset.management.console import Console, counted, facts, moment, table
 from syncreset.protocol.clock import now
+from syncreset.protocol.printable import printable
 from tests.support.commands import DAY
 
 

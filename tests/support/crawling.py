@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 from django.test import Client as Browser
 
@@ -16,8 +17,9 @@ LONGEST = 400_000
 _START = "/admin/syncreset/"
 #: What Django and the templates print between words: line ends, tabs, and the space of "5 minutes".
 _HARMLESS = "\n\t\xa0"
-#: Elements whose text cannot be taken for that of others, as HTML or the stylesheet says it.
-_ISOLATING = frozenset({"bdi", "option", "pre", "textarea", "title"})
+#: Elements whose text stays apart from all other text, as HTML or the stylesheet says it; in the headings and the way
+#: to the page a name stands last, alone with its own record's.
+_ISOLATING = frozenset({"bdi", "h1", "h2", "nav", "option", "pre", "textarea", "title"})
 _VOID = frozenset({"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"})
 
 
@@ -42,6 +44,7 @@ class Page(HTMLParser):
         self.actions: list[str] = []
         self.faults: list[str] = []
         self._open: list[tuple[str, str]] = []
+        self._select = ""
         self.feed(text)
         self._judge()
 
@@ -67,19 +70,17 @@ class Page(HTMLParser):
             self.forms.append(Form(urljoin(self.url, given.get("action", "")), given.get("method", "get")))
         elif tag == "input" and self.forms and given.get("type") == "hidden":
             self.forms[-1].fields.append((given["name"], given.get("value", "")))
-        elif tag == "option" and any(name == "action" for name in self._selects) and given.get("value"):
+        elif tag == "option" and self._select == "action" and given.get("value"):
             self.actions.append(given["value"])
         if tag == "select":
-            self._selects = [given.get("name", "")]
-
-    _selects: list[str] = []
+            self._select = given.get("name", "")
 
     def handle_endtag(self, tag: str) -> None:
         while self._open and any(name == tag for name, _ in self._open):
             if self._open.pop()[0] == tag:
                 break
         if tag == "select":
-            self._selects = []
+            self._select = ""
 
     def handle_data(self, data: str) -> None:
         if RIGHT_TO_LEFT in data and not any(
@@ -94,6 +95,7 @@ class Crawl:
 
     def __init__(self, browser: Browser) -> None:
         self.browser = browser
+        browser.raise_request_exception = False
         self.pages: dict[str, Page] = {}
         self.faults: list[str] = []
 
@@ -111,22 +113,11 @@ class Crawl:
 
     def open(self, url: str) -> Page | None:
         """One page, judged; None where it is no page of HTML."""
-        try:
-            response = self.browser.get(url, follow=True)
-        except Exception as error:
-            self.faults.append(f"{url}: raised {type(error).__name__}: {error}")
-            return None
-        return self._seen(url, response)
+        return self._seen(url, self.browser.get(url, follow=True))
 
     def ask(self, url: str, data: dict[str, str | list[str]]) -> Page | None:
         """What a form leads to, judged."""
-        name = f"{url} {data.get('action', '')}"
-        try:
-            response = self.browser.post(url, data, follow=True)
-        except Exception as error:
-            self.faults.append(f"{name}: raised {type(error).__name__}: {error}")
-            return None
-        return self._seen(name, response)
+        return self._seen(f"{url} {data.get('action', '')}", self.browser.post(url, data, follow=True))
 
     def press_all(self) -> None:
         """Choose every action for all records of each list, and press every button of each record's page."""
@@ -142,14 +133,13 @@ class Crawl:
     def urls(self, pattern: str) -> Iterable[str]:
         return [url for url in self.pages if re.fullmatch(pattern, url)]
 
-    def _seen(self, name: str, response: object) -> Page | None:
-        status, kind = response.status_code, response.headers["Content-Type"]  # type: ignore[attr-defined]
-        if status != 200:
-            self.faults.append(f"{name}: status {status}")
+    def _seen(self, name: str, response: Any) -> Page | None:
+        if response.status_code != 200:
+            self.faults.append(f"{name}: status {response.status_code}")
             return None
-        if not kind.startswith("text/html"):
+        if not response.headers["Content-Type"].startswith("text/html"):
             return None
-        page = Page(urlsplit(name.split(" ")[0]).path, response.content.decode())  # type: ignore[attr-defined]
+        page = Page(urlsplit(name.split(" ")[0]).path, response.content.decode())
         self.pages[name] = page
         self.faults += [f"{name}: {fault}" for fault in page.faults]
         return page
@@ -163,4 +153,7 @@ class Crawl:
 
 
 def _plain(link: str) -> str:
-    return urlsplit(link)._replace(scheme="", netloc="", fragment="").geturl()
+    """The address less what says only which filters to go back to."""
+    parts = urlsplit(link)
+    query = [(name, value) for name, value in parse_qsl(parts.query, True) if name != "_changelist_filters"]
+    return parts._replace(scheme="", netloc="", fragment="", query=urlencode(query)).geturl()

@@ -23,6 +23,8 @@ TEXTS = {
     "right_to_left": f"{RIGHT_TO_LEFT} 123 ({RIGHT_TO_LEFT})",
     "invisible": "a\u200b\u200c\u200d\u2060\ufeff\u00ad\u3164b",
     "marks": "\u0301" * 3 + "z" + "\u0336\u0489" * 40,
+    "nul": "a\0b",
+    "surrogate": "\ud800",
     "spaces": "  \u00a0\u3000 x  ",
     "astral": "\U0001f9a5\U000e0041\U0010ffff",
 }

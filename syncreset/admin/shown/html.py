@@ -132,7 +132,7 @@ def row_name(row: Model) -> str:
     try:
         name = str(row)
     except Exception:
-        logger.exception("%s %s has no name", row._meta.label_lower, row.pk)
+        logger.exception("%s %s has no name", row._meta.label_lower, printable(str(row.pk)))
         name = f"{row._meta.verbose_name} {row.pk}"
     return isolated(name, limit=NAME_SHOWN)
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
 
+from ...protocol.printable import printable
 from ..console import Console
 from ..subcommands import SUBCOMMANDS
 
@@ -21,6 +22,12 @@ class Command(BaseCommand):
             subcommand.add_arguments(described)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            self._handle(options)
+        except CommandError as error:
+            raise CommandError(printable(str(error), lines=True)) from error
+
+    def _handle(self, options: dict[str, Any]) -> None:
         console = Console(errors=self.stderr, quiet=options["verbosity"] == 0)
         try:
             report = SUBCOMMANDS[options["subcommand"]].run(options, console)
@@ -34,6 +41,6 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(report.data))
         else:
-            self.stdout.write("\n".join(report.lines))
+            self.stdout.write("\n".join(printable(line, lines=True) for line in report.lines))
         if report.failure:
             raise CommandError(report.failure)
