@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.urls import reverse
 from pytest_django import Settings
 
@@ -154,6 +155,22 @@ def test_a_row_is_found_by_its_key_whatever_is_in_it(phone: Device, operator: Op
         page = boss.page_of(item)
         assert "there is none" not in page, key
         assert "its only item" in page, key
+
+
+def test_the_page_of_a_row_leads_to_its_items_whatever_is_in_its_key(
+    phone: Device, operator: OperatorFactory
+) -> None:
+    for key in KEYS:
+        push(phone, phone.create(KEYED, {"note": ""}, pk=key))
+        push(phone, phone.create(KEYED, {"note": "other", "code": 1}, pk=key))
+    boss = operator(superuser=True)
+
+    listed = boss.list_of("zoo_charkeyed")
+
+    assert listed.count('">1</a>') == len(KEYS)
+    for row in CharKeyed.objects.all():
+        page = boss.get(reverse("admin:zoo_charkeyed_change", args=[quote(row.pk)]))
+        assert "Sync history (1)" in page, row.pk
 
 
 def test_the_platforms_offered_are_the_most_frequent(

@@ -9,6 +9,7 @@ from django.urls import include, path
 from syncreset.admin import SyncTrackedAdmin
 from tests.market.models import Trader
 from tests.shelters.models import Dog, Shelter, Vet
+from tests.zoo.models import CharKeyed
 
 
 class DogAdmin(SyncTrackedAdmin):
@@ -35,6 +36,12 @@ class TraderAdmin(SyncTrackedAdmin):
     list_display = ["name", "sync_updated", "sync_history"]
 
 
+class CharKeyedAdmin(SyncTrackedAdmin):
+    """Its keys are whatever a client makes up."""
+
+    list_display = ["code", "sync_updated", "sync_history"]
+
+
 site = AdminSite()
 for model, model_admin in admin.site._registry.items():
     site.register(model, type(model_admin))
@@ -42,6 +49,7 @@ site.register(Dog, DogAdmin)
 site.register(Shelter, SyncTrackedAdmin)
 site.register(Vet, VetAdmin)
 site.register(Trader, TraderAdmin)
+site.register(CharKeyed, CharKeyedAdmin)
 
 urlpatterns = [
     path("admin/", site.urls),
