@@ -90,7 +90,7 @@ MUTANTS = (
         "read-only-ignored-when-healing",
         "recovery/test_one_gate.py::test_no_road_brings_what_no_client_may_write[shelters.dog-intake_no-N-1-healing]",
     ),
-    _caught("cascade-unseen", "recovery/test_review.py"),
+    _caught("cascade-unseen", "apply/test_cascades.py"),
     _caught("bisect-drops-the-good-half", f"{_SYNC}::test_one_bad_change_never_fails_the_others"),
     _caught(
         "group-written-in-part", f"{_SYNC}::test_a_group_is_not_written_where_the_database_refuses_a_member"
