@@ -1,16 +1,17 @@
-"""A finished upload is checked, and its recovery queued."""
+"""A finished upload is looked at, and its recovery queued; what was not read then is checked before it is merged."""
 
 from django.db import transaction
 
 from ..clients.resets import Reset
 from ..locks import lock_row
 from ..protocol.clock import now
-from ..protocol.errors import ProtocolError
+from ..protocol.errors import ProtocolError, TooLarge
 from ..wire.schema import published
-from .job import Recovery, RecoveryKind
+from .check import SnapshotRefused, look_at, read_to_end
+from .job import Recovery, RecoveryKind, hold
 from .orders import queue
 from .reset_state import resets_covered
-from .uploads import Upload, check_snapshot
+from .uploads import Upload
 
 #: How long (µs) a check may take before another request may think that its process died.
 CHECK_LEASE = 10 * 60 * 1_000_000
@@ -24,14 +25,15 @@ class BeingChecked(ProtocolError):
 
 
 def finish_upload(upload: Upload, *, by_operator: bool = False) -> Recovery:
-    """Check a finished upload and queue its recovery, in one transaction with the job.
+    """Look at a finished upload and queue its recovery, in one transaction with the job.
 
     An operator may have what was refused read again, and take what a snapshot holds though its reset asked for one
     with every row.
 
     The same snapshot sent twice gives the first one's recovery. Another one, as of a copy of the store, has its own: no
     step of both counts twice. Raises SnapshotRefused or TooLarge for a snapshot that is broken as a whole; the upload
-    is kept, and another one may be tried. It is read by one request at a time: raises BeingChecked.
+    is kept, and another one may be tried. Of a large one only the beginning is read here. It is read by one request at
+    a time: raises BeingChecked.
     """
     existing = recovery_of_same(upload)
     if existing is not None:
@@ -50,7 +52,8 @@ def finish_upload(upload: Upload, *, by_operator: bool = False) -> Recovery:
 
 def _check_and_queue(upload: Upload, *, by_operator: bool) -> Recovery:
     try:
-        header, counts = check_snapshot(upload)
+        looked = look_at(upload)
+        header = looked.header
         if header.reset != str(upload.reset_id):
             raise ProtocolError("the snapshot is of another reset", code="invalid_snapshot", status=422)
         if upload.reset.full and not header.full and not header.damaged and not by_operator:
@@ -67,9 +70,7 @@ def _check_and_queue(upload: Upload, *, by_operator: bool) -> Recovery:
                 status=422,
             )
     except ProtocolError as error:
-        Upload.objects.filter(pk=upload.pk).update(
-            refused=f"{error.code}: {error.detail}", refused_status=error.status
-        )
+        _refuse(upload, error)
         raise
     with transaction.atomic():
         # Of two uploads that finish at once the second one waits here, and then finds the first one's recovery.
@@ -92,14 +93,41 @@ def _check_and_queue(upload: Upload, *, by_operator: bool) -> Recovery:
                 checkpoint=header.checkpoint,
                 last_synced=dict(header.last_synced),
                 clock_offset=upload.created - header.client_time if header.client_time else 0,
-                **counts,
+                checked=looked.counts is not None,
+                **(looked.counts or {}),
             )
         )
 
 
+def require_checked(recovery: Recovery) -> None:
+    """Read what the request has left of a claimed recovery's snapshot. Killed anywhere, it begins anew.
+
+    Raises SnapshotRefused or TooLarge, and the upload is refused as if the request had found it; SnapshotMissing and
+    LeaseLost.
+    """
+    if recovery.checked:
+        return
+    try:
+        counts = read_to_end(recovery.upload, lambda: hold(recovery))
+    except (SnapshotRefused, TooLarge) as error:
+        hold(recovery)
+        _refuse(recovery.upload, error)
+        raise
+    with transaction.atomic():
+        hold(recovery)
+        Recovery.objects.filter(pk=recovery.pk).update(checked=True, **counts)
+    recovery.refresh_from_db(fields=["checked", *counts])
+
+
+def _refuse(upload: Upload, error: ProtocolError) -> None:
+    Upload.objects.filter(pk=upload.pk).update(
+        refused=f"{error.code}: {error.detail}", refused_status=error.status
+    )
+
+
 def recovery_of_same(upload: Upload) -> Recovery | None:
-    """The recovery of a snapshot of the same bytes that came for the same reset before, and was not lost since."""
+    """The recovery of the same bytes that came for the same reset before, and could be read."""
     same = Recovery.objects.filter(
         reset=upload.reset_id, kind=RecoveryKind.MERGE, upload__sha256=upload.sha256
     )
-    return next((recovery for recovery in same.order_by("created") if not recovery.lacks_snapshot), None)
+    return next((recovery for recovery in same.order_by("created") if not recovery.could_not_read), None)

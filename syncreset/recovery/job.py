@@ -36,7 +36,8 @@ class RecoveryKind(models.TextChoices):
 class Recovery(models.Model):
     """The merge of one snapshot, a preview of it, or its undoing.
 
-    ``position`` lines are merged, of ``total`` in the snapshot and ``absent`` deletions that it tells by absence;
+    ``position`` lines are merged, of ``total`` in the snapshot and ``absent`` deletions that it tells by absence. How
+    many there are is known once the snapshot is ``checked``: a large one is read to its end before it is merged.
     ``changes`` changes came of them and ``unchanged`` lines carried nothing. ``fence`` counts the claims: only the
     newest one may write, until ``lease_until`` (µs) at most.
     """
@@ -63,6 +64,7 @@ class Recovery(models.Model):
     checkpoint = models.TextField(null=True, blank=True)
     last_synced = models.JSONField(default=dict)
     clock_offset = models.BigIntegerField(default=0)
+    checked = models.BooleanField(default=True)
     rows = models.BigIntegerField(default=0)
     tombstones = models.BigIntegerField(default=0)
     updates = models.BigIntegerField(default=0)
@@ -95,9 +97,10 @@ class Recovery(models.Model):
         return f"{name} {str(self.id)[:8]}"
 
     @property
-    def lacks_snapshot(self) -> bool:
-        """Whether it failed because its snapshot was not in the storage: another upload may bring it."""
-        return self.state == RecoveryState.FAILED and (self.problem or {}).get("code") == SnapshotMissing.code
+    def could_not_read(self) -> bool:
+        """Whether it failed because its snapshot was not in the storage, or is none: another upload may bring it."""
+        missing = (self.problem or {}).get("code") == SnapshotMissing.code
+        return self.state == RecoveryState.FAILED and (missing or not self.checked)
 
     @property
     def pulled(self) -> int:

@@ -81,6 +81,7 @@ def _copy(recovery: Recovery, kind: RecoveryKind, strategy: str | None, by: Any)
         checkpoint=recovery.checkpoint,
         last_synced=recovery.last_synced,
         clock_offset=recovery.clock_offset,
+        checked=recovery.checked,
         rows=recovery.rows,
         tombstones=recovery.tombstones,
         updates=recovery.updates,

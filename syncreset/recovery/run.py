@@ -9,8 +9,10 @@ from ..clients.client import note_told
 from ..ledger.item import Item
 from ..ledger.record import save_items
 from ..protocol.clock import now
-from ..protocol.errors import ProtocolError
+from ..protocol.errors import ProtocolError, TooLarge
 from ..signals import recovery_finished
+from .check import SnapshotRefused
+from .intake import require_checked
 from .job import LeaseLost, Recovery, RecoveryKind, RecoveryState, claim, hold, settle
 from .merge.snapshot import merge_snapshot
 from .undo import undo_items
@@ -32,12 +34,7 @@ def run(recovery_id: uuid.UUID | str) -> str:
     if recovery is None:
         return str(Recovery.objects.values_list("state", flat=True).get(pk=recovery_id))
     try:
-        if recovery.kind == RecoveryKind.PREVIEW:
-            _rehearse(recovery)
-        elif recovery.kind == RecoveryKind.UNDO:
-            undo_items(recovery)
-        else:
-            merge_snapshot(recovery)
+        _work_through(recovery)
         return _finish(recovery)
     except LeaseLost:
         logger.info("recovery %s is being merged by another worker", recovery.pk)
@@ -45,10 +42,23 @@ def run(recovery_id: uuid.UUID | str) -> str:
     except SnapshotMissing as missing:
         logger.error("recovery %s: %s", recovery.pk, missing.detail)
         return _release(recovery, {"code": missing.code, "detail": missing.detail}, failed=_is_last(recovery))
+    except (SnapshotRefused, TooLarge) as refused:
+        return _release(recovery, {"code": refused.code, "detail": refused.detail}, failed=True)
     except Exception as error:
         problem = {"code": "crashed", "detail": f"{type(error).__name__}: {str(error)[:500]}"}
         _release(recovery, problem, failed=_is_last(recovery) or isinstance(error, ProtocolError))
         raise
+
+
+def _work_through(recovery: Recovery) -> None:
+    if recovery.kind == RecoveryKind.UNDO:
+        undo_items(recovery)
+        return
+    require_checked(recovery)
+    if recovery.kind == RecoveryKind.PREVIEW:
+        _rehearse(recovery)
+    else:
+        merge_snapshot(recovery)
 
 
 def _rehearse(recovery: Recovery) -> None:

@@ -19,9 +19,8 @@ from django.db import models, transaction
 from .. import conf
 from ..clients.resets import Reset
 from ..protocol.clock import now
-from ..protocol.errors import InvalidSnapshot, Malformed, ProtocolError, TooLarge
-from ..protocol.snapshot.lines import Header, Limits
-from ..protocol.snapshot.read import SnapshotReader
+from ..protocol.errors import Malformed, ProtocolError, TooLarge
+from ..protocol.snapshot.lines import Limits
 from ..rules.strategies import STRATEGIES
 
 MAX_PIECES = 10_000
@@ -107,13 +106,6 @@ class SnapshotMissing(ProtocolError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"the snapshot's file {name} is not in the storage")
-
-
-class SnapshotRefused(ProtocolError):
-    """The finished upload is not a valid snapshot, or not this client's."""
-
-    status = 422
-    code = "invalid_snapshot"
 
 
 class Source(Protocol):
@@ -263,31 +255,6 @@ def snapshot_limits() -> Limits:
         line=conf.get("SNAPSHOT_LINE_LIMIT"),
         lines=conf.get("SNAPSHOT_LINES_LIMIT"),
     )
-
-
-def check_snapshot(upload: Upload) -> tuple[Header, dict[str, int]]:
-    """Read a finished upload from end to end: digest, format, counts, and that it is of this reset's client.
-
-    Returns the header and the counts of lines. Raises SnapshotRefused, saying what is wrong, or TooLarge.
-    """
-    with open_snapshot(upload) as stream:
-        digest = hashlib.sha256()
-        for data in iter(lambda: stream.read(_READ_SIZE), b""):
-            digest.update(data)
-    if digest.hexdigest() != upload.sha256:
-        raise SnapshotRefused("the snapshot does not have the sha256 that was announced")
-    with open_snapshot(upload) as stream:
-        try:
-            reader = SnapshotReader(stream, snapshot_limits())
-            for _ in reader:
-                continue
-        except InvalidSnapshot as error:
-            raise SnapshotRefused(error.detail) from error
-    if (upload.strategy or reader.header.strategy) not in STRATEGIES:
-        raise SnapshotRefused(f"there is no strategy {reader.header.strategy[:40]!a}")
-    if reader.header.client != str(upload.reset.client_id):
-        raise SnapshotRefused("the snapshot is of another client", code="client_forbidden", status=403)
-    return reader.header, reader.counts.as_wire()
 
 
 class PiecesReader:

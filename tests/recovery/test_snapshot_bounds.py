@@ -11,9 +11,10 @@ from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset
 from syncreset.protocol.clock import now
 from syncreset.recovery import intake
+from syncreset.recovery.check import look_at
 from syncreset.recovery.job import Recovery
 from syncreset.recovery.merge.keys import SnapshotKeys
-from syncreset.recovery.uploads import Upload, check_snapshot
+from syncreset.recovery.uploads import Upload
 from tests.shelters.models import Shelter
 from tests.support.device import Device
 from tests.support.factories import DeviceFactory
@@ -55,7 +56,7 @@ def test_a_refused_snapshot_is_never_read_again(
     location = create_upload(phone, reset, data)["Location"]
     first = problem_of(patch(phone, location, data), 413, "too_large")
     read: list[Upload] = []
-    monkeypatch.setattr(intake, "check_snapshot", read.append)
+    monkeypatch.setattr(intake, "look_at", read.append)
 
     again = problem_of(patch(phone, location, b"", offset=len(data)), 413, "too_large")
 
@@ -75,9 +76,9 @@ def test_a_snapshot_is_read_by_one_request_at_a_time(phone: Device, monkeypatch:
 
     def slow(upload: Upload) -> Any:
         answers.append(patch(phone, location, b"", offset=len(data)))
-        return check_snapshot(upload)
+        return look_at(upload)
 
-    monkeypatch.setattr(intake, "check_snapshot", slow)
+    monkeypatch.setattr(intake, "look_at", slow)
     assert patch(phone, location, data).status_code == 204
 
     (busy,) = answers

@@ -38,13 +38,15 @@ class Readable(Protocol):
 class SnapshotReader:
     """Reads a snapshot from a stream of bytes, once, holding one line at a time.
 
-    ``header`` is there from the start. Iterating yields the lines between header and end; after the last one
-    ``counts`` has been compared with the end line. Raises InvalidSnapshot where the snapshot is broken as a whole,
-    TooLarge where it exceeds the limits; nothing beyond the limits is ever decompressed.
+    ``header`` is there from the start. Iterating yields the lines between header and end, ``size`` is how many bytes
+    they have so far; after the last one ``counts`` has been compared with the end line. Raises InvalidSnapshot where
+    the snapshot is broken as a whole, TooLarge where it exceeds the limits; nothing beyond the limits is ever
+    decompressed.
     """
 
     def __init__(self, stream: BinaryIO | Readable, limits: Limits | None = None) -> None:
         self.counts = Counts()
+        self.size = 0
         self._limits = limits or Limits()
         self._texts = _texts(stream, self._limits)
         first = next(self._texts, None)
@@ -55,6 +57,7 @@ class SnapshotReader:
     def __iter__(self) -> Iterator[Line]:
         ended = False
         for number, text in enumerate(self._texts, start=2):
+            self.size += len(text)
             value = _parse(text, number)
             if ended:
                 raise InvalidSnapshot(f"line {number} stands after the end line")
