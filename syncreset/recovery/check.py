@@ -19,6 +19,10 @@ SENT_AT_ONCE = 64 * 1024**2
 BYTES_AT_ONCE = 16 * 1024**2
 LINES_AT_ONCE = 10_000
 
+#: What it measures beyond that, as most of what is too large is seen by its size alone.
+BYTES_SKIMMED = 256 * 1024**2
+LINES_SKIMMED = 500_000
+
 #: The worker says after so many lines, and after so many bytes, that it is still at work.
 LINES_AT_A_TIME = 20_000
 BYTES_AT_A_TIME = 64 * 1024**2
@@ -92,12 +96,13 @@ def _read(
     size: int | None = None,
     still_at_work: Callable[[], None] = _nothing,
 ) -> tuple[SnapshotReader, bool]:
-    """Read a snapshot until it ends, or until it has so many lines or bytes. Returns whether it has ended."""
+    """Read a snapshot until it ends, or so many lines or bytes of it. Returns whether it was read to its end."""
     with open_snapshot(upload) as stream:
         try:
             reader = SnapshotReader(stream, snapshot_limits())
             for number, _ in enumerate(reader, start=1):
                 if (lines is not None and number >= lines) or (size is not None and reader.size >= size):
+                    reader.skim(lines=LINES_SKIMMED, size=BYTES_SKIMMED)
                     return reader, False
                 if number % LINES_AT_A_TIME == 0:
                     still_at_work()

@@ -144,8 +144,11 @@ def test_the_digest_of_a_large_upload_is_checked_by_the_worker(
     assert not Vet.objects.exists()
 
 
-def test_an_operator_has_what_the_worker_refused_read_again(phone: Device, settings: Any) -> None:
+def test_an_operator_has_what_the_worker_refused_read_again(
+    phone: Device, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reset = forced(phone)
+    monkeypatch.setattr(check, "LINES_SKIMMED", 4)
     settings.SYNCRESET = {**settings.SYNCRESET, "SNAPSHOT_LINES_LIMIT": 4}
     failed = phone.upload(reset, phone.snapshot(reset, vets(LINES)))
     assert run(failed) == "failed"
@@ -208,3 +211,25 @@ def test_a_worker_that_lost_its_lease_while_it_read_writes_nothing(
     assert run(recovery) == "merging"
     assert Recovery.objects.get(pk=recovery).state == "done"
     assert Item.objects.filter(recovery=recovery).count() == LINES
+
+
+def test_what_is_seen_to_be_too_large_is_refused_at_once(phone: Device, settings: Any) -> None:
+    settings.SYNCRESET = {**settings.SYNCRESET, "SNAPSHOT_LINES_LIMIT": LINES - 1}
+    reset = forced(phone)
+
+    problem = phone.upload(reset, phone.snapshot(reset, vets(LINES)), status=413)
+
+    assert problem["detail"] == "the snapshot has more than 6 lines"
+    settings.SYNCRESET = {**settings.SYNCRESET, "SNAPSHOT_LINES_LIMIT": LINES}
+    assert run(phone.upload(reset, phone.snapshot(reset, vets(LINES)))) == "done"
+
+
+def test_what_is_skimmed_has_a_bound(phone: Device, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setattr(check, "LINES_SKIMMED", 4)
+    settings.SYNCRESET = {**settings.SYNCRESET, "SNAPSHOT_LINES_LIMIT": LINES - 1}
+    reset = forced(phone)
+
+    recovery = phone.upload(reset, phone.snapshot(reset, vets(LINES)))
+
+    assert run(recovery) == "failed"
+    assert phone.get(f"/recoveries/{recovery}")["problem"]["code"] == "too_large"

@@ -71,6 +71,19 @@ class SnapshotReader:
         if not ended:
             raise InvalidSnapshot("the snapshot is cut off: it has no end line")
 
+    def skim(self, *, lines: int, size: int) -> None:
+        """Measure so many lines, or bytes, of what is left, without reading them. Raises TooLarge, and InvalidSnapshot.
+
+        Nothing can be iterated any more then.
+        """
+        reached = self.size + size
+        for number, text in enumerate(self._texts, start=self.counts.total + 1):
+            self.size += len(text)
+            if number > self._limits.lines + 1:
+                raise TooLarge(f"the snapshot has more than {self._limits.lines} lines")
+            if number >= lines or self.size >= reached:
+                return
+
     def _line(self, value: dict[str, Any], text: bytes, number: int) -> Line:
         kinds = value.keys() & {"row", "tombstone", "update", "change"}
         if len(kinds) != 1:
