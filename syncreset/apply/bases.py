@@ -1,8 +1,7 @@
-"""What a change is based on beside the clocks that it names: what its client has had, and what it did itself."""
+"""What a change is based on that names no clocks: the row as its client had it at the checkpoint that it shows."""
 
 from dataclasses import replace
 
-from ..feed.entries import EntryKind, known_at
 from ..protocol.changes import ROW_CLOCK
 from ..rules.instruction import Instruction
 from ..wire.model import WireModel
@@ -19,7 +18,7 @@ def with_base(prepared: Prepared, slot: Slot, context: Context) -> Prepared:
     """
     change = prepared.change
     if not change.from_checkpoint:
-        return _with_own_touches(prepared, slot, context)
+        return prepared
     tombstone = slot.tombstone
     known = slot.known and context.shown is not None
     may_make = slot.row is None and (known or tombstone is None or tombstone.row is None)
@@ -32,23 +31,6 @@ def with_base(prepared: Prepared, slot: Slot, context: Context) -> Prepared:
         base = {name: row.clock(name) for name in change.fields if name in row.fields}
         base = {ROW_CLOCK: row.updated} if change.op == "delete" else base
     return replace(prepared, change=replace(change, base=base, from_checkpoint=False))
-
-
-def _with_own_touches(prepared: Prepared, slot: Slot, context: Context) -> Prepared:
-    """A deletion, based on the row as it is where its client alone has touched it since, and before it deleted it.
-
-    So it is where the client's unsynced edit of before a reset comes home while it deletes the row in its new store.
-    """
-    change, row, seen = prepared.change, slot.row, prepared.seen
-    if change.op != "delete" or row is None or seen is None or not context.of_client or change.base is None:
-        return prepared
-    outdated = change.base.get(ROW_CLOCK, 0) < row.updated
-    if not outdated or max(row.clocks.values(), default=0) > change.clock(ROW_CLOCK):
-        return prepared
-    known = known_at(seen, context.own, prepared.model.label, [change.pk], context.scopes, EntryKind.ROW)
-    if not known.get(change.pk, False):
-        return prepared
-    return replace(prepared, change=replace(change, base={ROW_CLOCK: row.updated}))
 
 
 def with_base_now(prepared: Prepared, context: Context) -> Prepared:

@@ -6,7 +6,7 @@ What the database refuses is raised, with nothing written; cutting the batch in 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..protocol.changes import Row, RowKey
+from ..protocol.changes import ROW_CLOCK, Row, RowKey
 from ..rules.merge import Outcome
 from .bases import with_base
 from .context import Context
@@ -14,7 +14,7 @@ from .counted import Counting
 from .decide import merge_one, without_target
 from .prepare import Prepared
 from .references import missing_targets
-from .seen import earliest
+from .seen import Moment, earliest
 from .slots import Applied, Slot, load_slots
 from .swaps import vacate
 from .write import write_slots
@@ -47,7 +47,9 @@ def merge_and_write(batch: list[Prepared], context: Context, *, swapping: bool =
             if slot.instance is not None and slot.row is not None:
                 vacate(slot.instance, slot.touched)
     deletions = [
-        prepared.seen for prepared, (_, outcome) in zip(based, merged, strict=True) if outcome.deletes
+        Moment(seen=prepared.seen, at=prepared.change.clock(ROW_CLOCK))
+        for prepared, (_, outcome) in zip(based, merged, strict=True)
+        if outcome.deletes
     ]
     cascaded = write_slots(slots, context, deleted_at=earliest(deletions))
     counting.note(based, merged)

@@ -1,5 +1,6 @@
 """Deleting rows with what hangs on them: unless that would take rows the client has never seen, and telling which."""
 
+import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -15,6 +16,7 @@ from ..tracking.registry import is_tracked
 from ..wire.model import WireModel, wire_model, wire_models
 from ..wire.rows import read_rows, visible
 from .context import Context
+from .seen import Moment
 
 #: Rows by model and primary key.
 RowsByModel = dict[WireModel, set[Any]]
@@ -46,15 +48,14 @@ def delete_rows(
     instances: Sequence[models.Model],
     deleted_too: Mapping[WireModel, Sequence[models.Model]],
     context: Context,
-    *,
-    seen: Cursor | None,
+    deleted_at: Moment,
 ) -> dict[str, list[Cascaded]]:
     """Delete rows of one model as Django does, cascades and signals included, and tell what went along with each.
 
-    By the wire keys of the rows; ``deleted_too`` are all that are being deleted for themselves, ``seen`` is the
-    checkpoint that the client held then. Edits beat deletes through cascades as well: raises UnseenRows if a row that
-    the client has not deleted itself, and had not seen in its present state, would go along, unless the client alone
-    has touched it since; where an undo deletes, if anything would. Raises NotTheirs if the user may not delete
+    By the wire keys of the rows; ``deleted_too`` are all that are being deleted for themselves, ``deleted_at`` is
+    when. Edits beat deletes through cascades as well: raises UnseenRows if a row that the client has not deleted
+    itself, and had not seen in its present state, would go along, unless the client alone has touched it since, and
+    before it deleted; where an undo deletes, if anything would. Raises NotTheirs if the user may not delete
     or change what would, and ProtectedError and RestrictedError as Django does.
     """
     own = {(kind, row.pk) for kind, rows in deleted_too.items() for row in rows}
@@ -66,13 +67,13 @@ def delete_rows(
     if not context.operator:
         _require_rights(cascaded, "delete", context)
         _require_rights(changed, "change", context)
-        _require_seen(cascaded, seen, context)
+        _require_seen(cascaded, deleted_at, context)
     if not others:
         collector.delete()
         return {}
     shares = {model.key_of(row): _share(model, row, own) for row in instances}
     before = _rows(others)
-    known = _known(changed, context.seen, context) if context.of_client else {}
+    known = _known(changed, context.seen, context.signer, context) if context.of_client else {}
     collector.delete()
     for kind, keys in known.items():
         sign_entries(context.signer, kind.label, keys, context.scopes, EntryKind.ROW)
@@ -142,23 +143,29 @@ def _require_rights(rows: RowsByModel, action: str, context: Context) -> None:
             raise NotTheirs(f"rows of {kind.label} are not this user's")
 
 
-def _require_seen(cascaded: RowsByModel, seen: Cursor | None, context: Context) -> None:
-    known = _known(cascaded, seen, context)
+def _require_seen(cascaded: RowsByModel, deleted_at: Moment, context: Context) -> None:
     for kind, pks in cascaded.items():
-        if len(known[kind]) < len(pks):
+        seen = _known({kind: pks}, deleted_at.seen, None, context)[kind]
+        own = _known({kind: pks}, deleted_at.seen, context.signer, context)[kind] - seen
+        before = {
+            stored.pk
+            for stored in read_rows(kind, kind.rows.filter(pk__in=[kind.key_value(pk) for pk in own]))
+            if max(stored.row.clocks.values(), default=0) <= deleted_at.at
+        }
+        if len(seen | before) < len(pks):
             raise UnseenRows(f"rows of {kind.model._meta.verbose_name_plural} changed meanwhile")
 
 
-def _known(rows: RowsByModel, seen: Cursor | None, context: Context) -> dict[WireModel, set[str]]:
-    """The wire keys of the rows that a client knows as they are, or has made so itself, be it by a snapshot."""
+def _known(
+    rows: RowsByModel, seen: Cursor | None, signer: uuid.UUID | None, context: Context
+) -> dict[WireModel, set[str]]:
+    """The wire keys of the rows that were known as they are, or that ``signer`` alone has touched since."""
     known: dict[WireModel, set[str]] = {}
     for kind, pks in rows.items():
         keys = {kind.key_text(pk) for pk in pks}
-        told = (
-            {}
-            if seen is None
-            else known_at(seen, context.own, kind.label, keys, context.scopes, EntryKind.ROW)
-        )
+        told: dict[str, bool] = {}
+        if seen is not None:
+            told = known_at(seen, signer, kind.label, keys, context.scopes, EntryKind.ROW)
         known[kind] = {pk for pk in keys if told.get(pk, False)}
     return known
 

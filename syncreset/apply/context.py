@@ -43,19 +43,10 @@ class Context:
     def signer(self) -> uuid.UUID:
         """Under which id the feed remembers who touched a row.
 
-        What a recovery has written its client has yet to pull, so that is not the client's.
+        A recovery is not its client, which has yet to pull what it has written, and which may be one of two lives of
+        a store.
         """
-        return self.client.pk if self.recovery is None else self.brought_home
-
-    @property
-    def brought_home(self) -> uuid.UUID:
-        """What stands for all that the client's recoveries write."""
-        return uuid.uuid5(self.client.pk, "recovery")
-
-    @property
-    def own(self) -> tuple[uuid.UUID, uuid.UUID]:
-        """The ids of all that the client itself has done, by pushes and in snapshots."""
-        return self.client.pk, self.brought_home
+        return self.recovery or self.client.pk
 
     @property
     def of_client(self) -> bool:

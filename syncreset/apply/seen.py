@@ -1,6 +1,7 @@
 """How far a client had seen the feed when it made a change."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ..feed.checkpoints import continuation
 from ..feed.cursor import Cursor, decode_cursor
@@ -30,10 +31,19 @@ def _is_possible(cursor: Cursor, known: Cursor | None) -> bool:
     return continuation(cursor) != "diverged"
 
 
-def earliest(seen: Iterable[Cursor | None]) -> Cursor | None:
-    """What had been seen at each of some checkpoints; None where that is nothing."""
-    found = list(seen)
-    known = [cursor for cursor in found if cursor is not None]
-    if not known or len(known) < len(found):
-        return None
-    return min(known, key=lambda cursor: (cursor.number, cursor.entry))
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """When a client did something: what it had seen then, None for nothing, and the time (µs)."""
+
+    seen: Cursor | None
+    at: int
+
+
+def earliest(moments: Iterable[Moment]) -> Moment:
+    """What had been seen, and what was over, at each of some moments."""
+    found = list(moments)
+    known = [moment.seen for moment in found if moment.seen is not None]
+    first = min(known, key=lambda cursor: (cursor.number, cursor.entry), default=None)
+    return Moment(
+        seen=first if len(known) == len(found) else None, at=min((moment.at for moment in found), default=0)
+    )

@@ -101,8 +101,8 @@ def _known(model: WireModel, pks: Collection[str], present: Collection[str], con
     if seen is None or not context.of_client:
         return set()
     absent = set(pks).difference(present)
-    rows = known_at(seen, [context.signer], model.label, present, context.scopes, EntryKind.ROW)
-    gone = known_at(seen, [context.signer], model.label, absent, context.scopes, EntryKind.DELETED)
+    rows = known_at(seen, context.signer, model.label, present, context.scopes, EntryKind.ROW)
+    gone = known_at(seen, context.signer, model.label, absent, context.scopes, EntryKind.DELETED)
     return {pk for pk in pks if (gone.get(pk, True) if pk in absent else rows.get(pk, False))}
 
 

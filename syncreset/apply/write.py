@@ -7,7 +7,6 @@ from typing import Any
 
 from django.db import connection, models
 
-from ..feed.cursor import Cursor
 from ..feed.entries import EntryKind, sign_entries
 from ..protocol.changes import RowKey
 from ..wire.clocks import RowClocks, clock_columns, keep_in_entries, set_own_clocks
@@ -17,6 +16,7 @@ from ..wire.rows import instance_of, scope_of_row
 from ..wire.sets import write_elements
 from .cascades import Cascaded, delete_rows
 from .context import Context
+from .seen import Moment
 from .slots import Slot
 
 
@@ -32,11 +32,11 @@ class _Written:
 
 
 def write_slots(
-    slots: Mapping[RowKey, Slot], context: Context, *, deleted_at: Cursor | None
+    slots: Mapping[RowKey, Slot], context: Context, *, deleted_at: Moment
 ) -> dict[RowKey, tuple[Cascaded, ...]]:
     """Write what the slots have become. Returns what the deletion of each deleted row has cascaded to.
 
-    ``deleted_at`` is the checkpoint up to which the client knew the feed when it deleted the rows.
+    ``deleted_at`` is when the client deleted the rows.
     """
     written: dict[WireModel, _Written] = defaultdict(_Written)
     for (_, pk), slot in slots.items():
@@ -53,7 +53,7 @@ def write_slots(
         _sign(slots, context)
     for model in reversed(order):
         if deleted[model]:
-            found = delete_rows(model, deleted[model], deleted, context, seen=deleted_at)
+            found = delete_rows(model, deleted[model], deleted, context, deleted_at)
             cascaded |= {(model.label, pk): tuple(rows) for pk, rows in found.items()}
     if connection.features.supports_foreign_keys and connection.vendor == "postgresql":
         connection.check_constraints()

@@ -35,8 +35,7 @@ class Entry(models.Model):
     #: The row's clocks (µs), where its table has no columns for them: when it was last updated, and by field.
     updated = models.BigIntegerField(null=True)
     clocks = models.JSONField(null=True)
-    #: Who has touched it last, where nobody else has since the row was known: a client, or what stands for what its
-    #: recoveries bring home.
+    #: The client, or the recovery, that has touched it last, where nobody else has since that client knew the row.
     touched_by = models.UUIDField(null=True)
 
     class Meta:
@@ -124,7 +123,7 @@ def unseen(model: str, pks: Collection[str], number: int) -> Iterator[str]:
 
 def known_at(
     seen: Cursor,
-    own: Collection[uuid.UUID],
+    signer: uuid.UUID | None,
     model: str,
     pks: Collection[str],
     scopes: Collection[str],
@@ -132,16 +131,17 @@ def known_at(
 ) -> dict[str, bool]:
     """Of the keys that have entries of a kind in the scopes: whether who was at a checkpoint knows them as they are.
 
-    Known is what was stamped up to its position, in the scopes that were held there, and what has been touched since
-    by its ``own`` signers alone.
+    Known is what was stamped up to its position, in the scopes that were held there, and what ``signer`` alone has
+    touched since.
     """
     entries = Entry.objects.filter(model=model, pk_text__in=pks, scope__in=scopes, kind=kind)
     known: dict[str, bool] = {}
     for pk, scope, number, entry, touched_by in entries.values_list(
         "pk_text", "scope", "checkpoint", "id", "touched_by"
     ):
+        own = signer is not None and touched_by == signer
         reached = number is not None and (number, entry) <= (seen.number, seen.entry)
-        known[pk] = known.get(pk, True) and (touched_by in own or (reached and scope in seen.scopes))
+        known[pk] = known.get(pk, True) and (own or (reached and scope in seen.scopes))
     return known
 
 

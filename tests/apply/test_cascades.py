@@ -11,7 +11,6 @@ from syncreset.feed.checkpoints import Checkpoint
 from syncreset.ledger.item import Item
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import TombstoneLine
-from syncreset.recovery.run import run
 from tests.shelters.models import Dog, Membership, Shelter, Visit
 from tests.support.device import Device
 from tests.support.dogs import DOG
@@ -213,44 +212,41 @@ def test_a_checkpoint_of_a_history_that_was_lost_has_seen_nothing(
     assert told_of(phone, deletion) == [("superseded", "unseen_rows")]
 
 
-def test_what_a_recovery_has_brought_home_of_the_client_goes_with_its_later_deletion(
+def test_an_edit_after_the_deletion_is_kept(phone: Device, dog: Dog, shelter: Shelter) -> None:
+    seen = visit(dog, shelter)
+    phone.pull()
+    deletion = phone.delete(DOG, str(dog.pk))
+    edit = phone.put(VISIT, str(seen.pk), {"at": "2026-02-01T00:00:00Z"})
+
+    assert told_of(phone, edit, deletion) == [("applied", ""), ("superseded", "unseen_rows")]
+
+
+def test_what_a_snapshot_changes_goes_with_a_deletion_in_it(
     phone: Device, dog: Dog, shelter: Shelter
 ) -> None:
     seen = visit(dog, shelter)
     phone.pull()
-    reset = forced(phone)
-    lines = [
-        edited(phone.rows[DOG, str(dog.pk)], age=3),
-        edited(phone.rows[VISIT, str(seen.pk)], at="2026-02-01T00:00:00.000000Z"),
-    ]
-    snapshot = phone.snapshot(reset, lines)
-    bootstrap(phone, reset)
-    deletion = phone.delete(DOG, str(dog.pk), checkpoint=phone.checkpoint)
-    run(phone.upload(reset, snapshot))
-    assert Dog.objects.get().age == 3
+    edit = edited(phone.rows[VISIT, str(seen.pk)], at="2026-02-01T00:00:00.000000Z")
+    row = phone.rows[DOG, str(dog.pk)]
+    deletion = TombstoneLine(model=DOG, pk=row["pk"], at=now(), base=row["updated"], pulled=False)
 
-    assert told_of(phone, deletion) == [("applied", "")]
+    recovery = recover(phone, forced(phone), [edit, deletion], full=False)
+
+    assert recovery.totals["applied"] == 2
     assert not Visit.objects.exists()
 
 
-def test_what_a_recovery_has_brought_home_is_kept_where_somebody_else_wrote_after_it(
+def test_what_another_life_of_the_store_has_brought_home_is_not_the_deleters(
     phone: Device, dog: Dog, shelter: Shelter
 ) -> None:
+    seen = visit(dog, shelter)
+    phone.pull()
+    row = phone.rows[DOG, str(dog.pk)]
+    deletion = TombstoneLine(model=DOG, pk=row["pk"], at=now() + 1_000_000, base=row["updated"], pulled=False)
     reset = forced(phone)
-    snapshot = phone.snapshot(reset, [edited(phone.rows[DOG, str(dog.pk)], age=3)])
-    bootstrap(phone, reset)
-    deletion = phone.delete(DOG, str(dog.pk), checkpoint=phone.checkpoint)
-    run(phone.upload(reset, snapshot))
-    Dog.objects.update(name="Bella")
+    edit = edited(phone.rows[VISIT, str(seen.pk)], at="2026-02-01T00:00:00.000000Z")
+    recover(phone, reset, [edit], full=False)
 
-    assert told_of(phone, deletion) == [("superseded", "changed_since")]
+    second = recover(phone, reset, [deletion], full=False)
 
-
-def test_an_edit_after_the_deletion_is_not_the_deletions_own(phone: Device, dog: Dog) -> None:
-    reset = forced(phone)
-    deletion = phone.delete(DOG, str(dog.pk), checkpoint=phone.checkpoint)
-    snapshot = phone.snapshot(reset, [edited(phone.rows[DOG, str(dog.pk)], age=3)])
-    bootstrap(phone, reset)
-    run(phone.upload(reset, snapshot))
-
-    assert told_of(phone, deletion) == [("superseded", "changed_since")]
+    assert Item.objects.get(recovery=second).code == "unseen_rows"

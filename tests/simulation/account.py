@@ -139,6 +139,8 @@ class Account:
                 count.held.add(SERVER)
 
     def copied(self, device: str, other: str) -> None:
+        """The other one may send what is unsent, too."""
+        self._touched += [(row, other) for row, by in self._touched if by == device]
         for count in self.counts:
             if device in count.held:
                 count.held.add(other)
