@@ -2,7 +2,7 @@
 
 from syncreset.protocol.changes import Row
 from syncreset.protocol.snapshot.lines import RowLine, TombstoneLine
-from syncreset.sdk.reset.overlay import overlay
+from syncreset.sdk.reset.overlay import lost_beneath, overlay
 
 
 def row(
@@ -78,3 +78,19 @@ def test_what_a_restored_server_has_hides_nothing_of_the_history_that_was_lost()
     assert merged.row.clock("a") == 20
     assert overlay(lost, tombstone(95, pulled=True), restored=True) == lost
     assert overlay(lost, tombstone(95, pulled=False), restored=True) == tombstone(95, pulled=False)
+
+
+def test_what_a_lost_history_had_above_an_edits_base_is_told() -> None:
+    edited = row(
+        {"a": "mine", "b": "same", "c": "mine"},
+        {"*": 10, "a": 20, "b": 20, "c": 20},
+        {"a": 10, "b": 10, "c": 10},
+    )
+    pulled = row({"a": "theirs", "b": "same", "c": "as before"}, {"*": 10, "a": 30, "b": 30}, {})
+
+    told = lost_beneath(edited, pulled)
+
+    assert told is not None
+    assert (told.fields, told.clocks) == ({"a": "theirs"}, {"a": 30})
+    assert lost_beneath(row({"a": "x"}, {"*": 10}, {}), pulled) is None
+    assert lost_beneath(edited, row({"a": "mine too"}, {"*": 10, "a": 40}, {"a": 30})) is None

@@ -64,6 +64,26 @@ def replaced_by(older: RowLine, newer: RowLine) -> Change | None:
     )
 
 
+def lost_beneath(older: RowLine, newer: RowLine) -> Change | None:
+    """What the newer store, of a history that was lost, had pulled above the base of the older one's unsynced edits.
+
+    The edits go before it, and the restored server cannot compare them: it is to be told.
+    """
+    fields = {
+        name: value
+        for name, value in newer.row.fields.items()
+        if (base := _base_of(older, name)) is not None
+        and _base_of(newer, name) is None
+        and name not in older.steps
+        and newer.row.clock(name) > base
+        and not same(value, older.row.fields[name])
+    }
+    if not fields or older.base is None:
+        return None
+    clocks = {name: newer.row.clock(name) for name in fields}
+    return Change(model=newer.model, pk=newer.pk, op="put", fields=fields, clocks=clocks, base=clocks)
+
+
 def _overlay_rows(older: RowLine, newer: RowLine, *, restored: bool) -> RowLine:
     if newer.base is None:
         return _made_again(older, newer)

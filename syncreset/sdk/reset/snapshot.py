@@ -32,7 +32,7 @@ from ..sync.outbox import PROVEN, may_be_null, refused_changes
 from . import files
 from .entries import Record, ResetPlan, SnapshotFile
 from .journal import Journal
-from .overlay import overlay, replaced_by
+from .overlay import lost_beneath, overlay, replaced_by
 
 
 @dataclass
@@ -140,7 +140,7 @@ class LeftOut:
     """What the rows of several stores laid over one another do not say.
 
     ``outlived`` are deletions in a store after one with unsynced edits of the row; ``replaced`` are unsynced values
-    that a newer store has written over.
+    that a newer store has written over, and values of a lost history that unsynced ones go before.
     """
 
     outlived: list[tuple[str, str]] = attribute(default_factory=list)
@@ -206,8 +206,8 @@ def merged(
             if isinstance(line, TombstoneLine) and not line.pulled and result[line.pk] is not line:
                 left_out.outlived.append((model, line.pk))
             if isinstance(line, RowLine) and isinstance(before, RowLine):
-                replaced = replaced_by(before, line)
-                left_out.replaced += [] if replaced is None else [replaced]
+                lost = lost_beneath(before, line) if store in diverged else None
+                left_out.replaced += [told for told in (replaced_by(before, line), lost) if told is not None]
     return result
 
 
