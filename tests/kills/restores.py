@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from django.db import connections
+
 from syncreset.feed.checkpoints import Checkpoint, prove
 from syncreset.ledger.item import Item
 from syncreset.recovery.job import Recovery
@@ -104,6 +106,7 @@ def _files(stage: Stage) -> Callable[[], None]:
     kept = stage.directory / "files"
     stage.cluster.copy_files(kept)
     stage.cluster.start()
+    connections.close_all()
     return lambda: _from_files(stage, kept)
 
 

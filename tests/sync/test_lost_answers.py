@@ -31,9 +31,7 @@ def server(user_factory: UserFactory, shelter: Shelter) -> RealServer:
 def stores(server: RealServer, tmp_path: Path) -> Iterator[dict[str, Replica]]:
     with ExitStack() as stack:
         yield {
-            name: stack.enter_context(
-                Replica(tmp_path / f"{name}.db", URL, "token", client=online(server))
-            )
+            name: stack.enter_context(Replica(tmp_path / f"{name}.db", URL, "token", client=online(server)))
             for name in ("ada", "ben")
         }
 
