@@ -1,6 +1,7 @@
 """Each mistake in a declaration has a check with an id and a hint."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -352,3 +353,20 @@ def test_the_address_of_redis_must_be_one() -> None:
     for url in (None, "redis://redis.internal:6379/0", "rediss://redis.internal", "unix:///run/redis.sock"):
         with override_settings(SYNCRESET={"EVENTS_URL": url}):
             assert settings.check_events_setting(None) == []
+
+
+@pytest.mark.parametrize("place", ["", "media"])
+def test_a_storage_whose_place_depends_on_the_process_is_warned_of(place: str) -> None:
+    with override_settings(MEDIA_ROOT=place):
+        assert ids(settings.check_storage_setting(None)) == ["syncreset.W008"]
+        assert "syncreset.W008" in {message.id for message in run_checks()}
+
+
+def test_a_storage_with_a_place_of_its_own_is_right(tmp_path: Path) -> None:
+    with override_settings(MEDIA_ROOT=str(tmp_path)):
+        assert settings.check_storage_setting(None) == []
+
+
+def test_a_storage_that_is_none_is_refused() -> None:
+    with override_settings(SYNCRESET={"STORAGE": "nowhere"}):
+        assert ids(settings.check_storage_setting(None)) == ["syncreset.E027"]

@@ -17,6 +17,11 @@ from tests.support.market import delta
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+SECOND = 1_000_000
+
+#: What the two phones call the dog.
+NAMES = ("By the first", "By the second")
+
 
 @pytest.fixture
 def dog(shelter: Shelter) -> Dog:
@@ -41,10 +46,37 @@ def test_a_value_that_loses_to_a_later_push_is_kept(phones: tuple[Device, Device
 
     assert told["state"] == "applied"
     item = Item.objects.get()
-    assert (item.state, item.client_id, item.wrote) == ("applied", Item.objects.get().client_id, True)
+    assert (item.state, str(item.client_id), item.wrote) == ("applied", second.client, True)
     assert (item.fields["name"]["server"], item.fields["name"]["client"]) == ("Early", "Late")
     assert item.fields["name"]["kept"] == "client"
     assert item.before["fields"]["name"] == "Early"
+
+
+@pytest.mark.parametrize("later", ["the first", "the second"])
+@pytest.mark.parametrize("rule", ["newest", "client"])
+def test_the_item_says_what_was_overwritten_and_by_whom_and_the_history_of_the_row_has_it(
+    phones: tuple[Device, Device], dog: Dog, rule: Any, later: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = registry.options_for
+    monkeypatch.setattr(registry, "options_for", lambda model: replace(options(model), conflicts={"*": rule}))
+    first, second = phones
+    changes = [phone.put(DOG, str(dog.pk), {"name": name}) for phone, name in zip(phones, NAMES, strict=True)]
+    if later == "the first":
+        for change, clock in zip(changes, (now(), now() - SECOND), strict=True):
+            change["clocks"] = {"name": clock}
+    first.push(changes[0])
+
+    (told,) = second.push(changes[1])
+
+    wins = rule == "client" or later == "the second"
+    assert told["state"] == ("applied" if wins else "superseded")
+    assert Dog.objects.get().name == NAMES[wins]
+    (item,) = Item.objects.filter(model=DOG, pk_text=str(dog.pk))
+    assert (item.state, str(item.client_id)) == (told["state"], second.client)
+    field = item.fields["name"]
+    assert (field["server"], field["client"], field["kept"]) == (*NAMES, "client" if wins else "server")
+    assert item.before["fields"]["name"] == NAMES[0]
+    print(item.fields, item.before, item.change)
 
 
 def test_where_nobody_else_wrote_no_item_is_kept(phones: tuple[Device, Device], dog: Dog) -> None:
