@@ -1,16 +1,22 @@
 """Rows that come back from a tombstone while a row they refer to stays deleted."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from syncreset.ledger.item import Item
 from syncreset.protocol.changes import Row
 from syncreset.protocol.clock import now
 from syncreset.protocol.snapshot.lines import RowLine
+from syncreset.sdk import Replica
 from tests.shelters.models import Dog, Shelter
 from tests.support.device import Device
 from tests.support.dogs import DOG
-from tests.support.factories import DeviceFactory
+from tests.support.factories import DeviceFactory, UserFactory
+from tests.support.fleet import URL, online
+from tests.support.real_server import RealServer
+from tests.support.restoring import copy_database
 from tests.support.snapshots import edited, forced, recover, row_line
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -156,3 +162,31 @@ def test_a_reference_to_a_row_that_could_not_be_made_waits_and_is_not_emptied(
 
     assert [result["state"] for result in told] == ["parked", "parked"]
     assert str(Dog.objects.get(pk=puppy).mother_id) == mother
+
+
+def test_a_row_that_heals_a_restored_server_comes_back_without_its_deleted_parent(
+    user_factory: UserFactory, shelter: Shelter, tmp_path: Path
+) -> None:
+    """The whole row is made from the device's, which still has the parent."""
+    mother = Dog.objects.create(shelter=shelter, name="Mother")
+    server = RealServer(user_factory(shelter))
+    with Replica(tmp_path / "phone.db", URL, "token", client=online(server)) as phone:
+        phone.sync()
+        restore = copy_database()
+        puppy = Dog.objects.create(shelter=shelter, name="Puppy", mother=mother)
+        phone.sync()
+        restore()
+        Dog.objects.filter(pk=mother.pk).delete()
+
+        phone.sync()
+
+        assert Dog.objects.get().pk == puppy.pk
+        assert Dog.objects.get().mother_id is None
+        item = Item.objects.get(pk_text=str(puppy.pk))
+        assert (item.state, item.problem["code"], item.problem["field"]) == (
+            "merged",
+            "reference_deleted",
+            "mother",
+        )
+        assert (phone.get(DOG, puppy.pk) or {"mother": "no row"})["mother"] is None
+        assert phone.get(DOG, mother.pk) is None

@@ -1,7 +1,9 @@
 """After a restore it is no matter which device comes first: what they bring home ends in the same state."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from syncreset.feed.checkpoints import Checkpoint
 from syncreset.ledger.item import Item
 from syncreset.protocol import uuid7
 from syncreset.sdk import Replica, Request, Response, ServerUnavailable
+from syncreset.wire.schema import published
+from tests.schema_changes.older import Described, publish_older
 from tests.shelters.models import Dog, Shelter
 from tests.support.dogs import DOG
 from tests.support.factories import UserFactory
@@ -24,6 +28,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 Open = Callable[[str], Replica]
 BOTH_ORDERS = pytest.mark.parametrize("order", [("ada", "ben"), ("ben", "ada")])
+
+
+def without_notes(models: Described) -> None:
+    models[DOG]["fields"] = [field for field in models[DOG]["fields"] if field["name"] != "notes"]
 
 
 @pytest.fixture
@@ -166,20 +174,35 @@ def test_what_was_parked_and_answered_is_parked_again_by_a_server_restored_befor
 
 
 def test_a_restore_is_noticed_by_a_client_that_bootstraps_anew_for_a_schema_that_adds(
-    stores: dict[str, Replica], server: RealServer, shelter: Shelter, monkeypatch: pytest.MonkeyPatch
+    open_store: Open, server: RealServer, shelter: Shelter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It has nothing to push, and the release was deployed on the restored server before it came."""
+    older = published(publish_older(without_notes))
+
+    def before_the_release(request: Request) -> Response:
+        answer = server_answer(request)
+        if request.path == "schema":
+            return replace(answer, body=json.dumps(older).encode())
+        if request.path == "":
+            return replace(answer, body=json.dumps(answer.json() | {"schema": older["hash"]}).encode())
+        return answer
+
+    server_answer = server.answer
+    monkeypatch.setattr(server, "answer", before_the_release)
+    ada = open_store("ada")
+    ada.sync()
     restore = copy_database()
-    ada = stores["ada"]
     dog = ada.create(DOG, shelter=str(shelter.pk), name="Rex")
     ada.sync()
+    assert (ada.pending(), "notes" in (ada.get(DOG, dog) or {})) == (0, False)
     restore()
-    with ada._device.store.transaction():
-        ada._device.store.put(bootstrap_again=True)
+    monkeypatch.setattr(server, "answer", server_answer)
 
     report = ada.sync()
 
     assert [reset.reason for reset in report.resets] == ["history_diverged"]
     assert Dog.objects.filter(pk=dog).exists()
+    assert (ada.get(DOG, dog) or {})["notes"] == ""
 
 
 def test_a_receipt_that_no_pull_has_followed_is_no_proof(
@@ -202,6 +225,7 @@ def test_a_receipt_that_no_pull_has_followed_is_no_proof(
     with pytest.raises(ServerUnavailable):
         sync(ada, answer)
     assert Dog.objects.filter(pk=dog).exists()
+    assert [record.given_up for record in ada._device.journal.records] == [False]
     restore_before_order()
     assert not Dog.objects.filter(pk=dog).exists()
 

@@ -76,7 +76,6 @@ def test_the_item_says_what_was_overwritten_and_by_whom_and_the_history_of_the_r
     field = item.fields["name"]
     assert (field["server"], field["client"], field["kept"]) == (*NAMES, "client" if wins else "server")
     assert item.before["fields"]["name"] == NAMES[0]
-    print(item.fields, item.before, item.change)
 
 
 def test_where_nobody_else_wrote_no_item_is_kept(phones: tuple[Device, Device], dog: Dog) -> None:

@@ -218,13 +218,12 @@ def lines_of(store: Store, name: str) -> Iterator[RowLine | TombstoneLine]:
         return
     for pk, fields in store.rows(model):
         marks = store.marks(name, pk) or Marks(base=None)
-        if marks.base is None:
-            fields = {
-                field: value
-                for field, value in fields.items()
-                if value is not None or may_be_null(model, field)
-            }
-        yield _row_line(store, model, pk, fields, marks)
+        held = {
+            field: value
+            for field, value in fields.items()
+            if value is not None or _says_something(model, field, marks)
+        }
+        yield _row_line(store, model, pk, held, marks)
     for pulled in (True, False):
         for label, pk, deletion in store.deletions(pulled=pulled):
             if label == name:
@@ -240,6 +239,13 @@ def lines_of(store: Store, name: str) -> Iterator[RowLine | TombstoneLine]:
                     scope=deletion.scope,
                     checkpoint=deletion.checkpoint,
                 )
+
+
+def _says_something(model: ModelSchema, field: str, marks: Marks) -> bool:
+    """Whether a null is a value. Not where the field has none yet: it came with a schema since the row was pulled."""
+    if marks.base is None:
+        return may_be_null(model, field)
+    return model.fields[field].null or field in marks.base
 
 
 def _base_in_flight(store: Store, model: str, pk: str) -> int | None:
