@@ -178,13 +178,15 @@ def test_a_restore_is_noticed_by_a_client_that_bootstraps_anew_for_a_schema_that
 ) -> None:
     """It has nothing to push, and the release was deployed on the restored server before it came."""
     older = published(publish_older(without_notes))
+    assert older is not None
+    hash_before = older["hash"]
 
     def before_the_release(request: Request) -> Response:
         answer = server_answer(request)
         if request.path == "schema":
             return replace(answer, body=json.dumps(older).encode())
         if request.path == "":
-            return replace(answer, body=json.dumps(answer.json() | {"schema": older["hash"]}).encode())
+            return replace(answer, body=json.dumps(answer.json() | {"schema": hash_before}).encode())
         return answer
 
     server_answer = server.answer
