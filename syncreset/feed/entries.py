@@ -32,7 +32,8 @@ class Entry(models.Model):
     kind = models.SmallIntegerField(choices=EntryKind.choices, default=EntryKind.ROW)
     at = models.BigIntegerField()
     row = models.JSONField(null=True)
-    #: The row's clocks (µs), where its table has no columns for them: when it was last updated, and by field.
+    #: The row's clocks (µs), where its table has no columns for them: when it was last updated, and by field. Of a
+    #: deleted row that was never here: the last update that its deleter knew of, if that was not the last of all.
     updated = models.BigIntegerField(null=True)
     clocks = models.JSONField(null=True)
     #: The client, or the recovery, that has touched it last, where nobody else has since that client knew the row.
@@ -54,12 +55,13 @@ class Entry(models.Model):
 
 @dataclass(frozen=True, kw_only=True)
 class Tombstoned:
-    """A row that was deleted at a time (µs), in its scope."""
+    """A row that was deleted at a time (µs), in its scope, and its last update (µs) that was known, if not all were."""
 
     model: str
     pk: str
     scope: str
     at: int
+    seen: int | None
 
 
 def entries_after(number: int, entry: int, scopes: Collection[str], *, limit: int) -> Sequence[Entry]:
@@ -165,6 +167,6 @@ def bury(tombstone: Tombstoned) -> bool:
         model=tombstone.model,
         pk_text=tombstone.pk,
         scope=tombstone.scope,
-        defaults={"kind": EntryKind.DELETED, "at": tombstone.at},
+        defaults={"kind": EntryKind.DELETED, "at": tombstone.at, "updated": tombstone.seen},
     )
     return made

@@ -33,10 +33,19 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Tombstone:
-    """A deletion: its time (µs) and the row as it was, unless that has been purged."""
+    """A deletion: its time (µs) and the row as it was, unless that has been purged.
+
+    ``seen`` is the row's last update (µs) that the deleter knew of, where the server never had the row itself.
+    """
 
     deleted: int
     row: Row | None
+    seen: int | None = None
+
+    @property
+    def knew_until(self) -> int:
+        """What was written of the row up to then (µs), the deletion knew."""
+        return self.deleted if self.seen is None else self.seen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -328,9 +328,11 @@ def _put_on_bare_tombstone(tombstone: Tombstone, change: Instruction, policy: Po
         else Row(fields=change.of_new_row(), updated=0, clocks=change.clocks)
     )
     newest = max(change.clocks.values(), default=0)
-    if whole is None or newest <= tombstone.deleted or policy.on_delete != "keep":
+    if whole is None or newest <= tombstone.knew_until or policy.on_delete != "keep":
         return Outcome(
-            state="parked" if policy.on_delete != "delete" and newest > tombstone.deleted else "superseded",
+            state="parked"
+            if policy.on_delete != "delete" and newest > tombstone.knew_until
+            else "superseded",
             decisions={
                 name: Decision(client=value, server=None, base_clock=None, kept="server")
                 for name, value in change.fields.items()

@@ -212,7 +212,7 @@ def heal(
             name for name in acknowledged if name not in counted and _is_newer(line, name, reference)
         }
     elif tombstone is not None:
-        forgotten = acknowledged if line.row.updated > tombstone.deleted else set()
+        forgotten = acknowledged if line.row.updated > tombstone.knew_until else set()
     else:
         forgotten = set(line.row.fields)
     steps = {name: steps_value(made) for name, made in counted.items() if made}

@@ -173,7 +173,7 @@ def scope_of_row(model: WireModel, pk: str, row: Row) -> str:
 def tombstone_of(model: WireModel, entry: Entry) -> Tombstone:
     """The tombstone that an entry of kind ``deleted`` is."""
     if entry.row is None:
-        return Tombstone(deleted=entry.at, row=None)
+        return Tombstone(deleted=entry.at, row=None, seen=entry.updated)
     values = read_fields(model.model, connection.vendor, entry.row["fields"])
     wire = {
         name: None if values[name] is None else _column_encoder(field)(values[name])

@@ -107,6 +107,25 @@ def test_a_deletion_that_was_pending_is_no_matter_of_order_either(
 
 
 @BOTH_ORDERS
+def test_an_edit_that_a_pending_deletion_had_not_seen_outlives_it(
+    stores: dict[str, Replica], shelter: Shelter, order: tuple[str, ...]
+) -> None:
+    restore = copy_database()
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
+    for replica in stores.values():
+        replica.sync()
+    stores["ben"].update(DOG, dog.pk, age=7)
+    stores["ben"].sync()
+    stores["ada"].delete(DOG, dog.pk)
+    restore()
+
+    come_back(stores, order)
+
+    assert Dog.objects.get(pk=dog.pk).age == 7
+    assert all((replica.get(DOG, dog.pk) or {}).get("age") == 7 for replica in stores.values())
+
+
+@BOTH_ORDERS
 def test_fields_that_several_devices_wrote_are_each_as_acknowledged_last(
     stores: dict[str, Replica], shelter: Shelter, order: tuple[str, ...]
 ) -> None:

@@ -137,8 +137,9 @@ def server_side(batch: list[Numbered], scopes: Collection[str]) -> Met:
 def leave_tombstones(batch: list[Numbered], met: Met, context: Context) -> Met:
     """Leave tombstones of rows that a device knows as deleted, and of which a restored server knows nothing.
 
-    So a device that comes later with the row does not bring it back, no more than if it had come first. Only of rows
-    that its user could have deleted, as far as that can be told without the row.
+    So a device that comes later with the row does not bring it back, no more than if it had come first: unless the
+    deletion was pending, and has not seen what that device knows. Only of rows that its user could have deleted, as far
+    as that can be told without the row.
     """
     oldest = now() - int(conf.get("RETENTION") * 1_000_000)
     buried: set[RowKey] = set()
@@ -151,7 +152,8 @@ def leave_tombstones(batch: list[Numbered], met: Met, context: Context) -> Met:
         key, scope = (line.model, line.pk), _scope(model, line)
         if key in met.rows or key in met.tombstones or scope not in context.scopes or model.find(line.pk):
             continue
-        if bury(Tombstoned(model=line.model, pk=line.pk, scope=scope, at=min(line.at, now()))):
+        seen = None if line.pulled else line.base
+        if bury(Tombstoned(model=line.model, pk=line.pk, scope=scope, at=min(line.at, now()), seen=seen)):
             buried.add(key)
     return replace(met, buried=buried)
 
