@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -12,7 +14,9 @@ from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset
 from syncreset.ledger.item import Item
 from syncreset.recovery.job import Recovery
+from syncreset.rules.strategies import BY_VALUE, STRATEGIES
 from syncreset.sdk import Replica
+from syncreset.tracking import registry
 from tests.shelters.models import Shelter, Vet
 from tests.support.factories import UserFactory
 from tests.support.fleet import URL, online
@@ -82,3 +86,79 @@ def test_the_newest_value_stands_and_none_is_lost(
     assert (row.name, row.phone) == (written.get("name", newest), written.get("phone", f"of {newest}"))
     held = [replica.get(VET, "T3") or {} for replica in (ada, ben)]
     assert [(vet.get("name"), vet.get("phone")) for vet in held] == [(row.name, row.phone)] * 2
+
+
+#: What Ada writes between her two resets, into the row that her new store has from the server.
+EDITS: dict[str, dict[str, str]] = {
+    "phone": {"phone": "again"},
+    "name": {"name": "again"},
+    "her own": {"name": "by ada", "phone": "again"},
+}
+MADE_ANEW = {"name": "anew", "phone": "of anew"}
+ADA_WRITES = ("", *EDITS, "deletes", "anew")
+BEN_WRITES = ("", "phone", "deletes")
+
+
+def write_between(ada: Replica, ben: Replica, key: str, hers: str, his: str) -> set[str]:
+    """Write into the row of both stores, and return the values that were written."""
+    if hers in ("deletes", "anew"):
+        ada.delete(VET, key)
+    if hers == "anew":
+        ada.create(VET, code=key, **MADE_ANEW)
+    if hers in EDITS:
+        ada.update(VET, key, **EDITS[hers])
+    if his == "deletes":
+        ben.delete(VET, key)
+    if his == "phone":
+        ben.update(VET, key, phone="of ben again")
+    written = MADE_ANEW if hers == "anew" else EDITS.get(hers, {})
+    return {*written.values(), *(["of ben again"] if his == "phone" else ())}
+
+
+@pytest.mark.parametrize(
+    ("rule", "strategy"),
+    [*((rule, None) for rule in ("client", "server", "review")), *(("newest", name) for name in STRATEGIES)],
+)
+def test_whatever_the_rules_and_whatever_is_written_between_the_resets_none_is_lost(
+    devices: tuple[Replica, Replica],
+    server: RealServer,
+    settings: Any,
+    monkeypatch: Any,
+    rule: Any,
+    strategy: Any,
+) -> None:
+    options = registry.options_for
+    monkeypatch.setattr(registry, "options_for", lambda model: replace(options(model), conflicts={"*": rule}))
+    settings.SYNCRESET = {**settings.SYNCRESET, "STRATEGY": strategy}
+    ada, ben = devices
+    cases = {" ".join(case): case for case in product(("ada", "ben"), ADA_WRITES, BEN_WRITES)}
+    for second in (False, True):
+        for key, (later, _, _) in cases.items():
+            name = later if second else {"ada": "ben", "ben": "ada"}[later]
+            maker = ada if name == "ada" else ben
+            maker.create(VET, code=key, name=f"by {name}", phone=f"of {name}")
+        sleep(APART)
+    ben.sync()
+    hers = Client.objects.filter(pk=ada.client_id)
+    Reset.objects.force(hers)
+    server.lose(ada, "/snapshot", seen=False)
+    values = {key: write_between(ada, ben, key, *case[1:]) for key, case in cases.items()}
+    ben.sync()
+    Reset.objects.force(hers)
+
+    for _ in range(3):
+        ada.sync()
+        ben.sync()
+
+    for key, (_, _, his) in cases.items():
+        # What Ben himself has written over or deleted is his to lose.
+        made = {"by ada", "of ada", *(() if his else ("by ben", "of ben"))}
+        assert [value for value in values[key] | made if repr(value) not in known_of(key)] == [], key
+    names = dict(Vet.objects.values_list("pk", "name"))
+    if rule == "newest" and strategy not in BY_VALUE:
+        assert (names["ada  "], names["ben  "]) == ("by ada", "by ben")
+    else:
+        assert {names["ada  "], names["ben  "]} == {"by ben" if rule in ("server", "review") else "by ada"}
+    for replica in (ada, ben):
+        assert {row["code"]: row["name"] for row in replica.all(VET)} == names
+        assert replica.pending() == 0

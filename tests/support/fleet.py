@@ -124,13 +124,11 @@ def online(server: Answering) -> httpx.Client:
     """An HTTP client that reaches a server of these tests."""
 
     def handler(request: httpx.Request) -> httpx.Response:
-        body = request.content
-        if request.headers.get("content-encoding") == "gzip":
+        headers, body = dict(request.headers), request.content
+        if headers.pop("content-encoding", None) == "gzip":
             body = gzip.decompress(body)
         path = request.url.raw_path.decode("ascii").removeprefix("/sync/v1/")
-        answer = server.answer(
-            Request(method=request.method, path=path, headers=dict(request.headers), body=body)
-        )
+        answer = server.answer(Request(method=request.method, path=path, headers=headers, body=body))
         return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body)
 
     return httpx.Client(transport=httpx.MockTransport(handler))
