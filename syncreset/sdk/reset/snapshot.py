@@ -242,10 +242,14 @@ def lines_of(store: Store, name: str) -> Iterator[RowLine | TombstoneLine]:
 
 
 def _says_something(model: ModelSchema, field: str, marks: Marks) -> bool:
-    """Whether a null is a value. Not where the field has none yet: it came with a schema since the row was pulled."""
+    """Whether a null is a value. Not where the field has none yet: it came with a schema since the row was pulled.
+
+    A document may be JSON's null in a field that may not be SQL's, and what a server computes may be null anyway.
+    """
     if marks.base is None:
         return may_be_null(model, field)
-    return model.fields[field].null or field in marks.base
+    kind = model.fields[field]
+    return kind.null or kind.read_only or kind.type == "JSON" or field in marks.base
 
 
 def _base_in_flight(store: Store, model: str, pk: str) -> int | None:
