@@ -127,6 +127,7 @@ def online(server: Answering) -> httpx.Client:
         headers, body = dict(request.headers), request.content
         if headers.pop("content-encoding", None) == "gzip":
             body = gzip.decompress(body)
+            del headers["content-length"]
         path = request.url.raw_path.decode("ascii").removeprefix("/sync/v1/")
         answer = server.answer(Request(method=request.method, path=path, headers=headers, body=body))
         return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body)
