@@ -66,3 +66,28 @@ def test_a_deleted_row_does_not_come_back_with_a_forged_value(phone: Device, dog
 
     assert not Dog.objects.filter(intake_no="FORGED").exists()
     assert recovery.total == 1
+
+
+@pytest.mark.parametrize("row", ["missing", "deleted by the user"])
+@pytest.mark.parametrize("strategy", ["by_object", "overwrite"])
+def test_a_snapshot_that_sets_it_is_refused_by_the_code_of_the_push(
+    phone: Device, shelter: Shelter, dog: Dog, strategy: str, row: str
+) -> None:
+    forged = {**dog_fields(shelter, name="Forged"), "intake_no": "FORGED"}
+    (pushed,) = phone.push(phone.create(DOG, forged, NEW))
+    pulled = phone.rows[DOG, str(dog.pk)]
+    held = {**pulled, "fields": {**pulled["fields"], "intake_no": "FORGED"}}
+    if row == "missing":
+        line = row_line({**held, "pk": NEW}, {"name": 1}, name="Edited")
+    else:
+        line = row_line(held, {"name": 1}, name="Edited")
+        phone.push(phone.delete(DOG, str(dog.pk)))
+
+    recovery = recover(phone, forced(phone), [line], strategy=strategy, full=False)
+
+    item = recovery.items.get()
+    assert (pushed["state"], pushed["problem"]["code"]) == ("rejected", "forbidden_field")
+    assert (item.state, item.code) == ("rejected", "forbidden_field")
+    assert item.problem["field"] == pushed["problem"]["field"] == "intake_no"
+    assert "FORGED" in repr(item.change)
+    assert not Dog.objects.filter(name="Edited").exists()
