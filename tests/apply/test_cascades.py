@@ -250,3 +250,19 @@ def test_what_another_life_of_the_store_has_brought_home_is_not_the_deleters(
     second = recover(phone, reset, [deletion], full=False)
 
     assert Item.objects.get(recovery=second).code == "unseen_rows"
+
+
+def test_a_snapshot_empties_no_reference_of_another_scope_either(
+    phone: Device, dog: Dog, other_shelter: Shelter
+) -> None:
+    puppy = Dog.objects.create(shelter=other_shelter, name="Puppy", mother=dog)
+    row = phone.rows[DOG, str(dog.pk)]
+    line = TombstoneLine(model=DOG, pk=row["pk"], at=now(), base=row["updated"], pulled=False)
+
+    recovery = recover(phone, forced(phone), [line], full=False)
+
+    item = Item.objects.get(recovery=recovery)
+    assert (item.state, item.code) == ("parked", "protected")
+    assert str(puppy.pk) not in str(phone.get(f"/recoveries/{recovery.pk}/items"))
+    puppy.refresh_from_db()
+    assert puppy.mother_id == dog.pk

@@ -14,16 +14,19 @@ from syncreset.clients.client import Client
 from syncreset.clients.resets import Reset, has_ordered
 from syncreset.feed.checkpoints import begin_epoch
 from syncreset.feed.cursor import decode_cursor, encode_cursor
+from syncreset.ledger.item import Item
 from syncreset.recovery.context import context_of
 from syncreset.recovery.job import Recovery
 from syncreset.sdk import Replica
 from tests.shelters.models import Dog, Shelter
+from tests.support.bad_inputs import SPECIMEN
 from tests.support.device import Device
 from tests.support.dogs import DOG, dog_fields
 from tests.support.factories import DeviceFactory, UserFactory
 from tests.support.fleet import URL, online
 from tests.support.real_server import RealServer
-from tests.support.snapshots import forced, row_line
+from tests.support.snapshots import forced, recover, row_line
+from tests.zoo.models import Specimen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -175,3 +178,21 @@ def test_the_sdk_bootstraps_from_a_checkpoint_that_is_refused_and_keeps_its_work
         assert row["age"] == 9
     assert Dog.objects.get().age == 9
     assert not Reset.objects.exists()
+
+
+def test_a_snapshot_of_a_reset_that_a_forged_checkpoint_brought_is_held_to_every_rule(
+    device: DeviceFactory, shelter: Shelter
+) -> None:
+    specimen = Specimen.objects.create(label="Held", float=1.5, checklist={"a": 1})
+    phone = device(shelter)
+    phone.pull()
+    held = phone.rows[SPECIMEN, str(specimen.pk)]
+    forged = {**phone.body(), "checkpoint": tampered(phone, salt="0" * 16)}
+    reset = phone.post("/pull", forged, 409)["reset"]
+    for name, value in (("float", "Infinity"), ("label", None), ("checklist", None)):
+        recovery = recover(phone, reset, [row_line(held, {}, **{name: value})], full=True)
+        assert not recovery.healing
+        assert not Item.objects.filter(recovery=recovery, state__in=("applied", "merged")).exists()
+
+    specimen.refresh_from_db()
+    assert (specimen.label, specimen.float, specimen.checklist) == ("Held", 1.5, {"a": 1})
