@@ -1,6 +1,5 @@
 """Deleting rows with what hangs on them: unless that would take rows the client has never seen, and telling which."""
 
-import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,7 +9,7 @@ from django.db.models.deletion import Collector
 
 from .. import conf
 from ..feed.cursor import Cursor
-from ..feed.entries import EntryKind, known_at, sign_entries
+from ..feed.entries import EntryKind, Knowledge, known_at, sign_entries
 from ..protocol.changes import Row, same
 from ..tracking.registry import is_tracked
 from ..wire.model import WireModel, wire_model, wire_models
@@ -73,10 +72,11 @@ def delete_rows(
         return {}
     shares = {model.key_of(row): _share(model, row, own) for row in instances}
     before = _rows(others)
-    known = _known(changed, context.seen, context.signer, context) if context.of_client else {}
+    known = {kind: _known(kind, pks, context.seen, context) for kind, pks in changed.items()}
     collector.delete()
-    for kind, keys in known.items():
-        sign_entries(context.signer, kind.label, keys, context.scopes, EntryKind.ROW)
+    if context.of_client:
+        for kind, keys in known.items():
+            sign_entries(context.signer, kind.label, keys, context.scopes, EntryKind.ROW)
     after = _rows(others)
     taken = {
         key: Cascaded(model=key[0].label, pk=key[1], before=row, after=after.get(key))
@@ -145,29 +145,25 @@ def _require_rights(rows: RowsByModel, action: str, context: Context) -> None:
 
 def _require_seen(cascaded: RowsByModel, deleted_at: Moment, context: Context) -> None:
     for kind, pks in cascaded.items():
-        seen = _known({kind: pks}, deleted_at.seen, None, context)[kind]
-        own = _known({kind: pks}, deleted_at.seen, context.signer, context)[kind] - seen
-        before = {
-            stored.pk
-            for stored in read_rows(kind, kind.rows.filter(pk__in=[kind.key_value(pk) for pk in own]))
-            if max(stored.row.clocks.values(), default=0) <= deleted_at.at
-        }
-        if len(seen | before) < len(pks):
+        known = _known(kind, pks, deleted_at.seen, context)
+        own = [kind.key_value(pk) for pk, knowledge in known.items() if knowledge == Knowledge.OWN]
+        later = any(
+            max(stored.row.clocks.values(), default=0) > deleted_at.at
+            for stored in read_rows(kind, kind.rows.filter(pk__in=own))
+        )
+        if later or len(known) < len(pks):
             raise UnseenRows(f"rows of {kind.model._meta.verbose_name_plural} changed meanwhile")
 
 
 def _known(
-    rows: RowsByModel, seen: Cursor | None, signer: uuid.UUID | None, context: Context
-) -> dict[WireModel, set[str]]:
-    """The wire keys of the rows that were known as they are, or that ``signer`` alone has touched since."""
-    known: dict[WireModel, set[str]] = {}
-    for kind, pks in rows.items():
-        keys = {kind.key_text(pk) for pk in pks}
-        told: dict[str, bool] = {}
-        if seen is not None:
-            told = known_at(seen, signer, kind.label, keys, context.scopes, EntryKind.ROW)
-        known[kind] = {pk for pk in keys if told.get(pk, False)}
-    return known
+    kind: WireModel, pks: Collection[Any], seen: Cursor | None, context: Context
+) -> dict[str, Knowledge]:
+    """Which of the rows, by wire key, who brings the changes knows as they are, and how."""
+    if seen is None:
+        return {}
+    keys = {kind.key_text(pk) for pk in pks}
+    told = known_at(seen, context.signer, kind.label, keys, context.scopes, EntryKind.ROW)
+    return {pk: knowledge for pk, knowledge in told.items() if knowledge}
 
 
 def _united(cascaded: RowsByModel, changed: RowsByModel) -> RowsByModel:

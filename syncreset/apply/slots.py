@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..feed.entries import EntryKind, known_at, tombstones
+from ..feed.entries import EntryKind, Knowledge, known_at, tombstones
 from ..protocol.changes import Row, RowKey, Tombstone
 from ..protocol.errors import Problem
 from ..rules.instruction import Instruction
@@ -103,7 +103,8 @@ def _known(model: WireModel, pks: Collection[str], present: Collection[str], con
     absent = set(pks).difference(present)
     rows = known_at(seen, context.signer, model.label, present, context.scopes, EntryKind.ROW)
     gone = known_at(seen, context.signer, model.label, absent, context.scopes, EntryKind.DELETED)
-    return {pk for pk in pks if (gone.get(pk, True) if pk in absent else rows.get(pk, False))}
+    known = dict.fromkeys(absent, Knowledge.SEEN) | rows | gone
+    return {pk for pk, knowledge in known.items() if knowledge}
 
 
 def _with_living_sets(model: WireModel, tombstone: Tombstone) -> Tombstone:

@@ -1,5 +1,6 @@
 """Entries: what was touched, and the tombstones among them."""
 
+import enum
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -123,27 +124,35 @@ def unseen(model: str, pks: Collection[str], number: int) -> Iterator[str]:
     yield from touched.values_list("pk_text", flat=True)
 
 
+class Knowledge(enum.IntEnum):
+    """What somebody knows of a row: not as it is; so, for nobody else has touched it since; so, for it was seen so."""
+
+    NONE = 0
+    OWN = 1
+    SEEN = 2
+
+
 def known_at(
     seen: Cursor,
-    signer: uuid.UUID | None,
+    signer: uuid.UUID,
     model: str,
     pks: Collection[str],
     scopes: Collection[str],
     kind: EntryKind,
-) -> dict[str, bool]:
-    """Of the keys that have entries of a kind in the scopes: whether who was at a checkpoint knows them as they are.
+) -> dict[str, Knowledge]:
+    """Of the keys that have entries of a kind in the scopes: what ``signer``, who was at a checkpoint, knows of them.
 
-    Known is what was stamped up to its position, in the scopes that were held there, and what ``signer`` alone has
-    touched since.
+    Seen is what was stamped up to its position, in the scopes that were held there; of a key in several the least.
     """
     entries = Entry.objects.filter(model=model, pk_text__in=pks, scope__in=scopes, kind=kind)
-    known: dict[str, bool] = {}
+    known: dict[str, Knowledge] = {}
     for pk, scope, number, entry, touched_by in entries.values_list(
         "pk_text", "scope", "checkpoint", "id", "touched_by"
     ):
-        own = signer is not None and touched_by == signer
         reached = number is not None and (number, entry) <= (seen.number, seen.entry)
-        known[pk] = known.get(pk, True) and (own or (reached and scope in seen.scopes))
+        own = Knowledge.OWN if touched_by == signer else Knowledge.NONE
+        here = Knowledge.SEEN if reached and scope in seen.scopes else own
+        known[pk] = min(known.get(pk, here), here)
     return known
 
 
