@@ -13,8 +13,8 @@ from .orders import queue
 from .reset_state import resets_covered
 from .uploads import Upload
 
-#: How long (µs) a check may take before another request may think that its process died.
-CHECK_LEASE = 10 * 60 * 1_000_000
+#: How long (µs) a look at a snapshot may take before another request may think that its process died.
+CHECK_LEASE = 60 * 1_000_000
 
 
 class BeingChecked(ProtocolError):

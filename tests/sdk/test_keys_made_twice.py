@@ -1,4 +1,4 @@
-"""A row that two devices make under one key, where the backups of the one are laid over each other."""
+"""A row that two devices make under one key, where the one is reset several times, each reset cut off once."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
