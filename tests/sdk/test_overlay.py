@@ -93,4 +93,15 @@ def test_what_a_lost_history_had_above_an_edits_base_is_told() -> None:
     assert told is not None
     assert (told.fields, told.clocks) == ({"a": "theirs"}, {"a": 30})
     assert lost_beneath(row({"a": "x"}, {"*": 10}, {}), pulled) is None
+    assert lost_beneath(row({"a": "made"}, {"*": 10}, None), pulled) is None
     assert lost_beneath(edited, row({"a": "mine too"}, {"*": 10, "a": 40}, {"a": 30})) is None
+
+
+def test_what_a_lost_history_had_above_a_pending_deletions_base_is_told() -> None:
+    pulled = row({"a": "theirs", "b": "as before"}, {"*": 10, "a": 30}, {})
+
+    told = lost_beneath(tombstone(40, pulled=False), pulled)
+
+    assert told is not None
+    assert (told.fields, told.base) == ({"a": "theirs"}, {"a": 30})
+    assert lost_beneath(tombstone(40, pulled=True), pulled) is None

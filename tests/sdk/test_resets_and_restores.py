@@ -50,3 +50,23 @@ def test_a_value_that_only_the_new_store_had_pulled_is_told_where_an_edit_of_the
     assert Dog.objects.get().age == 2
     told = Item.objects.get(code="replaced")
     assert (told.state, told.change["fields"]) == ("superseded", {"age": 3})
+
+
+def test_so_it_is_where_a_deletion_goes_before_it(
+    server: RealServer, phone: Replica, shelter: Shelter
+) -> None:
+    dog = Dog.objects.create(shelter=shelter, name="Rex", age=1)
+    phone.sync()
+    phone.delete(DOG, dog.pk)
+    put_back: Callable[[], None] = copy_database()
+    Reset.objects.force(Client.objects.all())
+    Dog.objects.update(age=3)
+    server.lose(phone, "/snapshot", seen=False)
+    put_back()
+
+    for _ in range(3):
+        phone.sync()
+
+    assert not Dog.objects.exists()
+    told = Item.objects.get(code="replaced")
+    assert (told.state, told.change["fields"]) == ("superseded", {"age": 3})

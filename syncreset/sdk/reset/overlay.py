@@ -64,24 +64,28 @@ def replaced_by(older: RowLine, newer: RowLine) -> Change | None:
     )
 
 
-def lost_beneath(older: RowLine, newer: RowLine) -> Change | None:
-    """What the newer store, of a history that was lost, had pulled above the base of the older one's unsynced edits.
+def lost_beneath(older: RowLine | TombstoneLine, newer: RowLine) -> Change | None:
+    """What the newer store, of a history that was lost, had pulled above the base of what is unsynced in the older one.
 
-    The edits go before it, and the restored server cannot compare them: it is to be told.
+    Unsynced edits and deletions go before it, and the restored server cannot compare them: it is to be told.
     """
-    fields = {
-        name: value
-        for name, value in newer.row.fields.items()
-        if (base := _base_of(older, name)) is not None
-        and _base_of(newer, name) is None
-        and name not in older.steps
-        and newer.row.clock(name) > base
-        and not same(value, older.row.fields[name])
-    }
-    if not fields or older.base is None:
+    fields = {}
+    for name, value in newer.row.fields.items():
+        base = _base_beneath(older, name)
+        above = base is not None and newer.row.clock(name) > base and _base_of(newer, name) is None
+        if above and not (isinstance(older, RowLine) and same(value, older.row.fields[name])):
+            fields[name] = value
+    if not fields:
         return None
     clocks = {name: newer.row.clock(name) for name in fields}
     return Change(model=newer.model, pk=newer.pk, op="put", fields=fields, clocks=clocks, base=clocks)
+
+
+def _base_beneath(older: RowLine | TombstoneLine, name: str) -> int | None:
+    """What an unsynced edit of a field, or a deletion, is based on; None where there is none. Steps add up instead."""
+    if isinstance(older, TombstoneLine):
+        return None if older.pulled else older.base
+    return None if older.base is None or name in older.steps else _base_of(older, name)
 
 
 def _overlay_rows(older: RowLine, newer: RowLine, *, restored: bool) -> RowLine:

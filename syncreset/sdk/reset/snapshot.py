@@ -205,9 +205,11 @@ def merged(
             result[line.pk] = line if before is None else overlay(before, line, restored=restored)
             if isinstance(line, TombstoneLine) and not line.pulled and result[line.pk] is not line:
                 left_out.outlived.append((model, line.pk))
-            if isinstance(line, RowLine) and isinstance(before, RowLine):
-                lost = lost_beneath(before, line) if store in diverged else None
-                left_out.replaced += [told for told in (replaced_by(before, line), lost) if told is not None]
+            if isinstance(line, RowLine) and before is not None:
+                kept = store not in diverged or result[line.pk] is line
+                lost = None if kept else lost_beneath(before, line)
+                over = replaced_by(before, line) if isinstance(before, RowLine) else None
+                left_out.replaced += [told for told in (over, lost) if told is not None]
     return result
 
 
