@@ -636,6 +636,20 @@ def test_clocks_of_a_snapshot_are_clamped_and_its_names_checked(
     assert len(items_of(phone, recovery)) == Item.objects.filter(recovery=recovery).count()
 
 
+@pytest.mark.parametrize("base", TIMES, ids=lambda base: f"{float(base) if abs(base) < 10**300 else 'huge'}")
+def test_what_a_deletion_says_that_it_has_seen_is_clamped(phone: Device, base: int) -> None:
+    phone.pull()
+    (ordered,) = Reset.objects.force(Client.objects.filter(pk=phone.client), full=True)
+    line = TombstoneLine(model="zoo.uuidkeyed", pk=PK.format(3), at=now(), base=base, pulled=False)
+
+    recovery = accepted(phone, str(ordered.pk), phone.snapshot(str(ordered.pk), [line]))
+
+    assert recovery.state == "done"
+    entry = Entry.objects.get(model="zoo.uuidkeyed", pk_text=PK.format(3))
+    assert entry.updated is not None
+    assert 0 <= entry.updated <= now()
+
+
 def test_files_and_old_values_come_back_with_a_healed_row(phone: Device) -> None:
     """What a client pulled it may give back, be it a file that it cannot push; the rest of the row is healed."""
     made = Specimen.objects.create(label="Lost", file="specimens/lost.bin", text="kept")

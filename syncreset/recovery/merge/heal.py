@@ -152,7 +152,7 @@ def leave_tombstones(batch: list[Numbered], met: Met, context: Context) -> Met:
         key, scope = (line.model, line.pk), _scope(model, line)
         if key in met.rows or key in met.tombstones or scope not in context.scopes or model.find(line.pk):
             continue
-        seen = None if line.pulled else line.base
+        seen = None if line.pulled or line.base is None else min(max(line.base, 0), now())
         if bury(Tombstoned(model=line.model, pk=line.pk, scope=scope, at=min(line.at, now()), seen=seen)):
             buried.add(key)
     return replace(met, buried=buried)
